@@ -1,0 +1,42 @@
+# make demo   train on the swiss roll and on handwritten digits, draw what happens   (about two minutes)
+# make test   everything the library promises                                        (under ten minutes on 2 cores)
+# make check  style and types
+# make bench  the measurements that the README quotes
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Real data for some tests: a folder beside the checkout, unless the user names another.
+ifeq ($(UNDIFFUSE_TEST_DATA),)
+ifneq ($(wildcard ../shared/data),)
+export UNDIFFUSE_TEST_DATA := $(abspath ../shared/data)
+endif
+endif
+
+.PHONY: demo test check bench gallery clean
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/all.py
+
+gallery: $(INSTALLED)
+	$(BIN)/python examples/all.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info

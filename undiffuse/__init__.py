@@ -1,0 +1,1 @@
+"""undiffuse: diffusion models as a few small parts that fit together."""
