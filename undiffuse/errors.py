@@ -1,0 +1,16 @@
+"""Errors that speak to the user: what was wrong, what was expected, what to type instead."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """A mistake of the user's, in one line. The command line prints it without a traceback."""
+
+
+def nearest(name: str, names: Iterable[str], what: str = "name") -> str:
+    """One line for an unknown ``name``: the nearest valid ones first, or all of them if none is near."""
+    known = sorted(names)
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    return f"unknown {what} {name!r}; {hint}"
