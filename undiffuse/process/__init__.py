@@ -1,0 +1,115 @@
+"""How data is destroyed: from t = 0, the data, to t = 1, noise.
+
+`affine`      x_t = alpha(t) x_0 + sigma(t) z: Gaussian diffusion, flows, Poisson flow
+`categorical` tokens that are kept, or lost
+`schedule`    how fast: closed forms in continuous time; `table` over discrete steps; `learned` from data
+`radial`      the law of z
+
+Both processes speak the same small language, so that ancestral sampling (`step.ancestral`) and the variational bound
+(`likelihood`) are each written once, over
+
+    corrupt(x_0, t, noise)      draws q(x_t | x_0)
+    start(like, noise, t)       draws what sampling starts from
+    marginal(x_0, t)            q(x_t | x_0) as a law
+    prior(like, t)              what x_t looks like before anything is known, as a law
+    posterior(x_t, x_0, t, s)   q(x_s | x_t, x_0) as a law, x_0 known or *believed* (a denoiser's output)
+    decoder(x_t, x_0, t)        p(x_0 | x_t), with which the bound ends
+"""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from undiffuse.law import Law
+from undiffuse.linear import Number
+from undiffuse.noise import Noise
+from undiffuse.process.affine import Affine, Belief
+from undiffuse.process.categorical import Absorbing, Categorical, Uniform
+from undiffuse.process.radial import GaussianLaw, PoissonLaw
+from undiffuse.process.schedule import (
+    EDM,
+    VP,
+    Cosine,
+    Fading,
+    Flow,
+    LogLinear,
+    Point,
+    Schedule,
+    Shifted,
+    Sigmoid,
+    SubVP,
+    ZeroTerminal,
+)
+from undiffuse.process.table import (
+    CosineTable,
+    Given,
+    Linear,
+    ScaledLinear,
+    SigmoidBetas,
+    Table,
+    ZeroTerminalTable,
+)
+
+
+class Process(Protocol):
+    """What a sampler or a bound may ask of a process. A *belief* is what its denoisers return."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its noise schedule."""
+        ...
+
+    def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:
+        """Draws q(x_t | x_0)."""
+        ...
+
+    def start(self, like: Tensor, noise: Noise, t: float = 1.0) -> Tensor:
+        """Draws what sampling starts from."""
+        ...
+
+    def marginal(self, x_0: Tensor, t: Number) -> Law:
+        """q(x_t | x_0)."""
+        ...
+
+    def prior(self, like: Tensor, t: float = 1.0) -> Law:
+        """What x_t looks like before anything is known."""
+        ...
+
+    def posterior(self, x_t: Tensor, x_0: Any, t: float, s: float) -> Law:
+        """q(x_s | x_t, x_0), x_0 known or believed."""
+        ...
+
+    def decoder(self, x_t: Tensor, x_0: Any, t: float) -> Law:
+        """p(x_0 | x_t)."""
+        ...
+
+
+__all__ = [
+    "EDM",
+    "VP",
+    "Absorbing",
+    "Affine",
+    "Belief",
+    "Categorical",
+    "Cosine",
+    "CosineTable",
+    "Fading",
+    "Flow",
+    "GaussianLaw",
+    "Given",
+    "Linear",
+    "LogLinear",
+    "Point",
+    "PoissonLaw",
+    "Process",
+    "ScaledLinear",
+    "Schedule",
+    "Shifted",
+    "Sigmoid",
+    "SigmoidBetas",
+    "SubVP",
+    "Table",
+    "Uniform",
+    "ZeroTerminal",
+    "ZeroTerminalTable",
+]

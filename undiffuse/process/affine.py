@@ -1,0 +1,110 @@
+"""The affine process: x_t = alpha(t) x_0 + sigma(t) z.
+
+One class for DDPM, cosine, VE, EDM, rectified flow and learned schedules: they differ in the schedule. z is
+standard normal, or follows another `NoiseLaw` (PFGM++). Only for normal z is there a posterior, and a bound.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.law import Normal
+from undiffuse.linear import Number, combine, expand
+from undiffuse.noise import Noise
+from undiffuse.process.radial import GaussianLaw, NoiseLaw
+from undiffuse.process.schedule import Schedule
+
+
+class Belief(NamedTuple):
+    """What is believed of x_0 given x_t: its mean, and how uncertain a step back should be.
+
+    ``v`` in [0, 1] places the log-variance of a step between its bounds beta-tilde (0: x_0 is known) and beta (1:
+    x_0 has the variance of unit Gaussian data), entry by entry: Nichol and Dhariwal 2021, eq. 15.
+    """
+
+    mean: Tensor  # (batch, *shape)
+    v: Number | Tensor = 0.0  # a number or (batch, *shape)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """q(x_t | x_0) = law of alpha(t) x_0 + sigma(t) z."""
+
+    schedule: Schedule
+    z: NoiseLaw = field(default_factory=GaussianLaw)
+    sigma_data: float = 1.0  # the data's standard deviation, 1 after normalising
+
+    def mix(self, x_0: Tensor, z: Tensor, t: Number) -> Tensor:
+        """alpha(t) x_0 + sigma(t) z. t is a number, or (batch,)."""
+        alpha, sigma, _ = self.schedule.at(t)
+        return combine(alpha, x_0, sigma, z)
+
+    def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:
+        """A draw of q(x_t | x_0), (batch, *shape)."""
+        return self.mix(x_0, self.z.sample(x_0, noise), t)
+
+    def start(self, like: Tensor, noise: Noise, t: float = 1.0) -> Tensor:
+        """Where sampling starts at time t: the noise, with the spread that x_t has.
+
+        std sqrt(alpha^2 sigma_data^2 + sigma^2): exact for normal data, and right to alpha(t) elsewhere.
+        """
+        return self.z.sample(like, noise) * self._spread(t)
+
+    def input_scale(self, t: Number) -> Number:
+        """1/std of x_t, so that networks see unit variance (Karras et al. 2022, c_in)."""
+        alpha, sigma, _ = self.schedule.at(t)
+        return 1 / (alpha**2 * self.sigma_data**2 + sigma**2) ** 0.5
+
+    def marginal(self, x_0: Tensor, t: Number) -> Normal:
+        """q(x_t | x_0) = N(alpha x_0, sigma^2)."""
+        self._require_gaussian("a marginal law in closed form")
+        alpha, sigma, _ = self.schedule.at(t)
+        return Normal(x_0 * expand(alpha, x_0), expand(sigma, x_0))
+
+    def prior(self, like: Tensor, t: float = 1.0) -> Normal:
+        """What x_t looks like before anything is known: N(0, alpha^2 sigma_data^2 + sigma^2)."""
+        self._require_gaussian("a prior in closed form")
+        return Normal(torch.zeros_like(like), self._spread(t))
+
+    def posterior(self, x_t: Tensor, x_0: Tensor | Belief, t: float, s: float) -> Normal:
+        """q(x_s | x_t, x_0) for s < t, with x_0 known, or believed.
+
+        With w = 1 - SNR(t)/SNR(s): mean = (1 - w) alpha_s/alpha_t x_t + w alpha_s x_0, and the variance is
+        beta-tilde = w sigma_s^2 if x_0 is known, beta = w sigma_t^2 at most (Ho et al. 2020, eqs. 6-7).
+        """
+        self._require_gaussian("a posterior")
+        mean, v = x_0 if isinstance(x_0, Belief) else Belief(x_0)
+        now, then = self.schedule.at(t), self.schedule.at(s)
+        w = -math.expm1(now.log_snr - then.log_snr)
+        keep = now.alpha * (then.sigma / now.sigma) ** 2 / then.alpha  # alpha may be 0 at t, sigma at s
+        std = _step_std(w, then.sigma, now.sigma, v)
+        return Normal(combine(keep, x_t, w * then.alpha, mean), std)
+
+    def decoder(self, x_t: Tensor, x_0: Tensor | Belief, t: float) -> Normal:
+        """p(x_0 | x_t) at a small t, with which the bound ends: N(x_t/alpha, (sigma/alpha)^2).
+
+        What x_t says of x_0 by itself: exact as t -> 0 for any smooth density.
+        """
+        self._require_gaussian("a decoder")
+        alpha, sigma, _ = self.schedule.at(t)
+        return Normal(x_t / alpha, sigma / alpha)
+
+    def _spread(self, t: float) -> float:
+        alpha, sigma, _ = self.schedule.at(t)
+        return math.hypot(alpha * self.sigma_data, sigma)
+
+    def _require_gaussian(self, what: str) -> None:
+        if not isinstance(self.z, GaussianLaw):
+            raise UserError(f"only Gaussian noise has {what}, not {self.z}; use an ODE sampler such as heun")
+
+
+def _step_std(w: float, sigma_s: float, sigma_t: float, v: Number | Tensor) -> Number:
+    """Sqrt(w) sigma_s^(1-v) sigma_t^v; 0 at the data, where x_0 given is x_0 reached."""
+    if sigma_s == 0:
+        return 0.0
+    ratio = sigma_t / sigma_s
+    return math.sqrt(w) * sigma_s * (ratio**v if isinstance(v, float) else torch.exp(v * math.log(ratio)))

@@ -1,0 +1,69 @@
+"""Laws of the noise z in x_t = alpha x_0 + sigma z: the normal one, and PFGM++'s family that contains it.
+
+Poisson flow embeds N-dimensional data in N + D dimensions, as charges whose field lines lead back to the data. Seen
+from the data's own space at height r = sigma sqrt(D), the charges' shadow is a perturbation in a uniformly random
+direction with radius R, p(R) ~ R^(N-1) / (R^2 + r^2)^((N+D)/2): that is (R/r)^2 = B/(1 - B), B ~ Beta(N/2, D/2)
+(Xu et al. 2023, PFGM++, appendix B). Everything else (schedule, training, samplers) is EDM's.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.noise import Noise
+
+
+class NoiseLaw(Protocol):
+    """A law of z, drawn in the shape of a tensor."""
+
+    def sample(self, like: Tensor, noise: Noise) -> Tensor:
+        """Z of the shape, dtype and device of ``like`` (batch, *shape)."""
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianLaw:
+    """Z ~ N(0, I): diffusion."""
+
+    def sample(self, like: Tensor, noise: Noise) -> Tensor:
+        """Standard normal."""
+        return noise.normal(like)
+
+
+@dataclass(frozen=True)
+class PoissonLaw:
+    """PFGM++ with D extra dimensions: D = 1 is PFGM's Poisson flow, D = infinity is `GaussianLaw`.
+
+    z = R/sigma u = sqrt(D) sqrt(B/(1-B)) u, u uniform on the unit sphere of the data's N dimensions.
+    """
+
+    D: float = 2048.0
+
+    def __post_init__(self) -> None:
+        if not self.D > 0:
+            raise UserError(f"PFGM++ needs D > 0, not {self.D}; D = 1 is Poisson flow, D = inf is diffusion")
+
+    def sample(self, like: Tensor, noise: Noise) -> Tensor:
+        """A radius a sample, a direction a sample: (batch, *shape)."""
+        z = noise.normal(like)
+        if math.isinf(self.D):
+            return z
+        flat = z.flatten(1)
+        radius = self.radius(like, noise).to(flat)
+        return (flat * (radius / flat.norm(dim=1))[:, None]).view_as(z)
+
+    def radius(self, like: Tensor, noise: Noise) -> Tensor:
+        """R/sigma, (batch,) float64, by inversion of one uniform number a sample.
+
+        B/(1 - B) is taken as B/C with C = 1 - B from its own inverse, since 1 - B underflows for small D.
+        """
+        from scipy.stats import beta
+
+        u = noise.uniform(torch.empty(len(like), dtype=torch.float64)).numpy()
+        half_n, half_d = like[0].numel() / 2, self.D / 2
+        ratio = beta(half_n, half_d).ppf(u) / beta(half_d, half_n).isf(u)
+        return torch.from_numpy(ratio * self.D).sqrt()

@@ -1,0 +1,25 @@
+"""Un-diffusing: one update rule a file, each a pure function from time t to an earlier time s.
+
+    x_s, memory = step(denoise, x_t, t, s, memory, noise)
+
+A step is given the denoiser, so several evaluations, noise in between and gradients are ordinary code; ``memory`` is
+whatever it wants to see again (None at first), so it has no hidden state; ``noise`` is the only randomness. The one
+loop that runs them all is `undiffuse.sample`; which times to visit is `undiffuse.grid`.
+"""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from undiffuse.denoiser import Denoise
+from undiffuse.noise import Noise
+
+
+class Step(Protocol):
+    """One update. x_t (batch, *shape); 1 >= t > s >= 0; s = 0 is the data."""
+
+    def __call__(
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Any, noise: Noise
+    ) -> tuple[Tensor, Any]:
+        """(x_s, memory for the next step)."""
+        ...

@@ -1,0 +1,41 @@
+"""DDIM: believe the denoiser, and move along the straight line that it draws (Song, Meng and Ermon 2021).
+
+x_t = alpha_t x_0 + sigma_t z holds at every time with the same x_0 and z: an estimate of x_0 gives z, both give x_s:
+
+    x_s = alpha_s x_0 + sqrt(sigma_s^2 - n^2) z + n w,    n = eta sqrt(beta-tilde),  w fresh noise        (eq. 12)
+
+Eta = 0 is deterministic, the first-order exponential integrator of the probability flow; eta = 1 is DDPM, beta-tilde.
+"""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from undiffuse.denoiser import Denoise
+from undiffuse.errors import UserError
+from undiffuse.linear import combine
+from undiffuse.noise import Noise
+from undiffuse.process.affine import Affine
+
+
+@dataclass(frozen=True)
+class DDIM:
+    """Order 1, one evaluation a step."""
+
+    process: Affine
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise UserError(f"DDIM's eta must lie in [0, 1] (0 deterministic, 1 DDPM), not {self.eta}")
+
+    def __call__(
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        """x_s = r x_t + (alpha_s - r alpha_t) x_0 + n w with r = sqrt(sigma_s^2 - n^2)/sigma_t."""
+        now, then = self.process.schedule.at(t), self.process.schedule.at(s)
+        fresh = self.eta * then.sigma * math.sqrt(-math.expm1(now.log_snr - then.log_snr))
+        r = math.sqrt(then.sigma**2 - fresh**2) / now.sigma
+        x_s = combine(r, x_t, then.alpha - r * now.alpha, denoise(x_t, t))
+        return (x_s.add_(noise.normal(x_s), alpha=fresh) if fresh > 0 else x_s), None
