@@ -1,0 +1,1 @@
+"""Codecs: between data as it is stored and data as it diffuses."""

@@ -1,0 +1,74 @@
+"""The normalising codec: data of zero mean and unit standard deviation, measured once and undone exactly.
+
+    encode: z = (x - mean) / std          decode: x = mean + std z
+
+A diffusion's schedule assumes how large its data is; this makes it true of any data. Points are measured per
+column, pictures per channel. Mean and standard deviation are buffers, so they travel in the model's own file.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from undiffuse.data.dataset import Dataset
+
+MEASURED_AT_ONCE = 1 << 18  # values widened to float64 together: 2 MB, which stay in the cache
+
+
+class Normalise(nn.Module):
+    """Between data as it is stored and data as it diffuses.
+
+    Args:
+        kind: ``"points"`` or ``"pictures"``: what ``decode`` returns.
+        shape: The shape of one row, ``(columns,)`` or ``(channels, height, width)``.
+
+    Attributes:
+        mean: ``(columns,)`` or ``(channels, 1, 1)``, float32, in the data's units; 0 until measured or loaded.
+        std: Likewise; 1 until measured or loaded, and 1 wherever the data is constant.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, kind: str, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.kind = kind
+        self.shape = tuple(shape)
+        measured = (shape[0], 1, 1) if kind == "pictures" else self.shape
+        self.register_buffer("mean", torch.zeros(measured))
+        self.register_buffer("std", torch.ones(measured))
+
+    @classmethod
+    def measure(cls, data: Dataset | Tensor) -> "Normalise":
+        """The codec under which ``data`` has mean 0 and standard deviation 1.
+
+        A tensor is pictures where it is uint8, else points. Sums run in float64 over pieces of the data, so
+        a large data set is never copied.
+        """
+        x = data.x if isinstance(data, Dataset) else data
+        codec = cls("pictures" if x.dtype == torch.uint8 else "points", tuple(x.shape[1:]))
+        mean = codec._average(x, lambda piece: piece)
+        variance = codec._average(x, lambda piece: (piece - mean).square_())
+        codec.mean.copy_(mean)
+        codec.std.copy_(torch.where(variance > 0, variance.sqrt(), 1.0))
+        return codec
+
+    def _average(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """The average of a function of the data, piece by piece, float64 in the shape of the buffers."""
+        total = torch.zeros(self.mean.shape, dtype=torch.float64)
+        for piece in x.split(max(1, MEASURED_AT_ONCE // x[0].numel())):
+            total += of(piece.to("cpu", torch.float64)).sum_to_size(1, *self.mean.shape)[0]
+        return total * self.mean.numel() / x.numel()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """``(batch, *shape)`` uint8 pictures or float points to float32 of mean 0 and standard deviation 1."""
+        return (x - self.mean).div_(self.std).to(self.mean.dtype)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Back to the data's kind: float32 points (whole-number columns too), or uint8 pictures, rounded and clipped.
+
+        ``decode(encode(x))`` is x itself for pictures, and x to rounding for points.
+        """
+        x = (z * self.std).add_(self.mean)
+        return x.round_().clamp_(0, 255).to(torch.uint8) if self.kind == "pictures" else x

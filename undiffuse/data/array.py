@@ -1,0 +1,89 @@
+"""Arrays, bare or in .npy and .npz files: what is points, what is pictures, and labels of any type."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from undiffuse.data.dataset import Dataset
+from undiffuse.errors import UserError
+
+DATA = ("x", "data", "points", "images", "samples", "arr_0")  # what an array of an .npz may be called
+LABELS = ("y", "label", "labels", "class", "target", "arr_1")
+
+
+def from_array(
+    array: np.ndarray,
+    labels: np.ndarray | None = None,
+    label_names: tuple[str, ...] = (),
+    name: str = "the array",
+    notes: tuple[str, ...] = (),
+) -> Dataset:
+    """Points from ``(count,)`` or ``(count, columns)`` numbers, pictures from three or four dimensions of bytes.
+
+    Pictures are whole numbers from 0 to 255, ``(count, height, width)``, ``(count, channels, height, width)`` or
+    ``(count, height, width, channels)``. The channels are the second dimension if that is 1 to 4, else the last.
+    ``labels`` of any type are indexed by :func:`index_labels`, unless ``label_names`` says that they are already.
+
+    Raises:
+        UserError: Text, objects or complex numbers; pictures that are not bytes; whatever Dataset refuses.
+    """
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{name}: {array.dtype} values; points and pictures are plain numbers")
+    if labels is not None and not label_names:
+        labels, label_names = index_labels(labels)
+    label_tensor = None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    if array.ndim <= 2:
+        points = torch.from_numpy(np.atleast_1d(array).astype(np.float32))
+        return Dataset(points.reshape(len(points), -1), label_tensor, label_names, notes=notes, name=name)
+    pictures = torch.from_numpy(_pictures(array, name))
+    return Dataset(pictures, label_tensor, label_names, kind="pictures", notes=notes, name=name)
+
+
+def numpy_file(path: Path) -> Dataset:
+    """A ``.npy`` file, or a ``.npz`` file of one array, or of one called x and its labels called y.
+
+    Also understood are data, points, images, samples for x and label, labels, class, target for y.
+
+    Raises:
+        UserError: Not a NumPy file, truncated, or of Python objects (they are never unpickled); several arrays of
+            which none has such a name; whatever ``from_array`` refuses.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: truncated, or not plain NumPy numbers ({str(error).splitlines()[0]})") from None
+    data = next(iter(arrays), None) if len(arrays) == 1 else next((key for key in DATA if key in arrays), None)
+    if data is None:
+        raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}; call the data x, and its labels y")
+    labels = next((arrays[key] for key in LABELS if key in arrays and key != data), None)
+    return from_array(arrays[data], labels, name=path.name)
+
+
+def index_labels(values: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels of any type as indices into their sorted distinct values, and the names of those; "2" precedes "10".
+
+    ``known`` holds every value that can occur, where ``values`` alone may miss some (a test split).
+    """
+    distinct = sorted(set((values if known is None else known).tolist()))
+    if all(str(value).isdigit() for value in distinct):
+        distinct.sort(key=int)
+    index = {value: k for k, value in enumerate(distinct)}
+    return np.array([index[value] for value in values.tolist()], np.int64), tuple(str(value) for value in distinct)
+
+
+def _pictures(array: np.ndarray, name: str) -> np.ndarray:
+    """Any of the layouts above to ``(count, channels, height, width)`` uint8, in one piece."""
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[1] > 4 >= array.shape[3]:
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4:
+        raise UserError(f"{name}: shape {array.shape}; points have 2 dimensions, pictures 3 or 4")
+    if array.dtype != np.uint8:
+        if array.dtype.kind not in "iu" or (array.size and (array.min() < 0 or array.max() > 255)):
+            raise UserError(f"{name}: pictures are whole numbers from 0 to 255 (uint8), not {array.dtype}")
+        array = array.astype(np.uint8)
+    return np.array(array, order="C") if not (array.flags.c_contiguous and array.flags.writeable) else array

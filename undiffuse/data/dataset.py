@@ -1,0 +1,126 @@
+"""The one data object: rows, their labels if they have any, and the promise that both are sound."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from undiffuse.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Points or pictures held in memory, checked once on construction.
+
+    Attributes:
+        x: ``(count, *shape)``. Points are float32, in the data's own units; pictures are uint8,
+            ``(count, channels, height, width)``, 0 to 255.
+        labels: ``(count,)`` int64, an index into ``label_names``; None where the data has none.
+        label_names: What each label is called; ``"0", "1", ...`` where nothing better is known.
+        kind: ``"points"`` or ``"pictures"``.
+        columns: Names of the columns of points, where they are known.
+        notes: What the reader decided on the way ("3 files that are not pictures were ignored"), a line each.
+        name: What errors and descriptions call this data.
+
+    Raises:
+        UserError: Fewer than 2 rows, NaN or infinite values, rows that are all the same, a wrong type,
+            labels that are not one a row or out of range. A column that is constant among others is fine.
+    """
+
+    x: Tensor
+    labels: Tensor | None = None
+    label_names: tuple[str, ...] = ()
+    kind: str = "points"
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    name: str = "the data"
+
+    def __post_init__(self) -> None:
+        self._check_form()
+        self._check_values()
+        if self.labels is not None:
+            if not self.label_names:
+                names = tuple(str(k) for k in range(int(self.labels.max()) + 1))
+                object.__setattr__(self, "label_names", names)
+            self._check_labels(self.labels)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.x)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row: ``(columns,)`` or ``(channels, height, width)``."""
+        return tuple(self.x.shape[1:])
+
+    def take(self, rows: Tensor) -> "Dataset":
+        """The rows named by an index or a mask ``(count,)``, with everything else kept."""
+        return replace(self, x=self.x[rows], labels=None if self.labels is None else self.labels[rows])
+
+    def split(self, fraction: float = 0.1, seed: int = 0) -> tuple["Dataset", "Dataset"]:
+        """Train and test parts: disjoint, together everything, the same on every call.
+
+        ``fraction`` of the rows, and at least 2, are held out. They are drawn by ``seed`` and spread evenly
+        over the labels, so that each label loses ``fraction`` of its rows, to within one row.
+        """
+        held = max(2, round(fraction * len(self)))
+        if not 0 < fraction < 1 or len(self) - held < 2:
+            raise UserError(
+                f"{self.name}: cannot hold out {fraction:g} of {len(self)} rows; both parts need at least 2"
+            )
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        if self.labels is not None:
+            order = order[self.labels[order].argsort(stable=True)]
+        evenly_spaced = (2 * torch.arange(held) + 1) * len(self) // (2 * held)
+        is_test = torch.zeros(len(self), dtype=torch.bool)
+        is_test[order[evenly_spaced]] = True
+        return self.take(~is_test), self.take(is_test)
+
+    def part(self, split: str, fraction: float = 0.1) -> "Dataset":
+        """``"train"``, ``"test"`` (a fixed ``fraction``, held out) or ``"all"``."""
+        check_split(split)
+        return self if split == "all" else self.split(fraction)[split == "test"]
+
+    def _check_form(self) -> None:
+        forms = {"points": (torch.float32, "(count, columns...)"), "pictures": (torch.uint8, "(count, c, h, w)")}
+        if self.kind not in forms:
+            raise UserError(nearest(self.kind, forms, "kind of data"))
+        dtype, form = forms[self.kind]
+        rightly_shaped = self.x.ndim == 4 if self.kind == "pictures" else self.x.ndim >= 2
+        if self.x.dtype != dtype or not rightly_shaped:
+            raise UserError(f"{self.name}: {self.kind} are {form} {dtype}, not {tuple(self.x.shape)} {self.x.dtype}")
+        if self.x.numel() == 0:
+            raise UserError(f"{self.name}: empty, of shape {tuple(self.x.shape)}; at least 2 rows are needed")
+        if self.columns and len(self.columns) != self.x.shape[1]:
+            raise UserError(f"{self.name}: {len(self.columns)} column names for {self.x.shape[1]} columns")
+
+    def _check_values(self) -> None:
+        if len(self) == 1:
+            raise UserError(f"{self.name}: only one row; at least 2 are needed")
+        if self.kind == "points" and not self.x.isfinite().all():
+            where = (~self.x.isfinite()).nonzero()
+            row, column, *_ = (int(i) for i in where[0])
+            named = repr(self.columns[column]) if self.columns else f"number {column + 1}"
+            raise UserError(
+                f"{self.name}: {len(where)} of {self.x.numel()} values are NaN or infinite, "
+                f"the first in row {row + 1}, column {named}; remove or fill them"
+            )
+        # stops at the first row that differs, which is nearly always the second
+        if all(torch.equal(self.x[0], self.x[row]) for row in range(1, len(self))):
+            raise UserError(f"{self.name}: all {len(self)} rows are the same; there is nothing to learn")
+
+    def _check_labels(self, labels: Tensor) -> None:
+        if labels.shape != (len(self),) or labels.dtype != torch.int64:
+            raise UserError(
+                f"{self.name}: labels are ({len(self)},) int64, one a row, not {tuple(labels.shape)} {labels.dtype}"
+            )
+        low, high, count = int(labels.min()), int(labels.max()), len(self.label_names)
+        if low < 0 or high >= count:
+            raise UserError(f"{self.name}: labels run from {low} to {high}; {count} names allow 0 to {count - 1}")
+
+
+def check_split(split: str) -> None:
+    """Raise a UserError unless ``split`` is ``"train"``, ``"test"`` or ``"all"``."""
+    known = ("train", "test", "all")
+    if split not in known:
+        raise UserError(nearest(split, known, "split"))

@@ -1,0 +1,39 @@
+"""What a data set holds, in words: for a person, before an hour of training."""
+
+import torch
+
+from undiffuse.data.dataset import Dataset
+
+LISTED = 10  # columns and labels that are listed before the rest is only counted
+
+
+def describe(data: Dataset) -> str:
+    """A few lines: count and shape, range, mean and deviation, labels with their counts, and the reader's notes."""
+    row = " x ".join(str(size) for size in data.shape)
+    lines = [f"{data.name}: {len(data):,} {data.kind}, each {row}"]
+    lines += _pixels(data) if data.kind == "pictures" else _columns(data)
+    if data.labels is not None:
+        counts = data.labels.bincount(minlength=len(data.label_names)).tolist()
+        listed = [f"{name} ({count:,})" for name, count in zip(data.label_names, counts, strict=True)]
+        more = [f"and {len(listed) - LISTED} more"] if len(listed) > LISTED else []
+        lines.append(f"  {len(listed)} labels: {', '.join(listed[:LISTED] + more)}")
+    return "\n".join(lines + [f"  note: {note}" for note in data.notes])
+
+
+def _pixels(data: Dataset) -> list[str]:
+    counts = data.x.flatten().bincount(minlength=256).double()  # of 256 values, however many pixels
+    values = torch.arange(256.0, dtype=torch.float64)
+    mean = (counts * values).sum() / counts.sum()
+    std = ((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt()
+    return [f"  values {int(data.x.min())} to {int(data.x.max())}, mean {mean:.1f}, deviation {std:.1f}"]
+
+
+def _columns(data: Dataset) -> list[str]:
+    every = data.x.flatten(1)
+    x = every[:, :LISTED].double()
+    names = data.columns or [f"column {k + 1}" for k in range(x.shape[1])]
+    lines = [
+        f"  {name}: {column.min():.4g} to {column.max():.4g}, mean {column.mean():.4g}, deviation {column.std():.4g}"
+        for name, column in zip(names[:LISTED], x.T, strict=True)
+    ]
+    return [*lines, f"  and {every.shape[1] - LISTED} columns more"] if every.shape[1] > LISTED else lines

@@ -1,0 +1,79 @@
+"""Data of your own: look at a path, and read it as what it is."""
+
+from pathlib import Path
+
+from undiffuse.data.array import numpy_file
+from undiffuse.data.cifar import cifar, is_cifar
+from undiffuse.data.dataset import Dataset
+from undiffuse.data.idx import idx, is_idx
+from undiffuse.data.pictures import ENDINGS, pictures
+from undiffuse.data.points import csv_points
+from undiffuse.errors import UserError, nearest
+
+UNDERSTOOD = (
+    "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a .npy, .npz, .csv or .tsv file"
+)
+
+
+def open_data(
+    path: str | Path,
+    size: int | tuple[int, int] | None = None,
+    split: str = "train",
+    skip_unreadable: bool = False,
+) -> Dataset:
+    """The data at a path: a folder of pictures, IDX files or CIFAR-10's, or a file of points or pictures.
+
+    Where the data has no test split of its own, a tenth is held out, evenly over the labels and always the same.
+
+    Args:
+        path: The folder or file.
+        size: For a folder of pictures, the side or ``(height, width)`` to give them; see ``pictures``.
+        split: ``"train"``, ``"test"`` or ``"all"``.
+        skip_unreadable: Leave out pictures that cannot be read, instead of stopping.
+
+    Raises:
+        UserError: Nothing there, nothing understood, more than one kind of data, or what the reader of it refuses.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = nearest(path.name, beside, "file or folder") if beside else "no such file or folder"
+        raise UserError(f"{path}: {hint}")
+    reads_pictures = path.is_dir() and not _is_binary(path)
+    if size is not None and not reads_pictures:
+        raise UserError(f"{path}: a size is for folders of pictures; this data has its own")
+    if reads_pictures:
+        return pictures(path, size, split, skip_unreadable)
+    if path.is_dir() and is_cifar(path):
+        return cifar(path, split)
+    if path.is_dir() or is_idx(path):
+        return idx(path, split)
+    return _read_file(path).part(split)
+
+
+def _is_binary(folder: Path) -> bool:
+    """Whether a folder holds MNIST's or CIFAR-10's format; a UserError if it holds pictures, or the other, beside."""
+    files = [file for file in folder.iterdir() if file.is_file()]
+    kinds = {
+        "IDX files": any(is_idx(file) for file in files),
+        "CIFAR-10's .bin files": is_cifar(folder),
+        "pictures": any(file.suffix.lower() in ENDINGS for file in files),
+    }
+    held = [kind for kind, is_held in kinds.items() if is_held]
+    if len(held) > 1:
+        raise UserError(f"{folder}: holds {' and '.join(held)}; give each a folder of its own")
+    return bool(held) and held != ["pictures"]
+
+
+def _read_file(path: Path) -> Dataset:
+    """A single file, by its ending."""
+    ending = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    if ending in (".npy", ".npz"):
+        return numpy_file(path)
+    if ending in (".csv", ".tsv", ".csv.gz", ".tsv.gz"):
+        return csv_points(path)
+    if ending in ENDINGS:
+        raise UserError(f"{path}: one picture; give the folder that it lies in")
+    if ending in (".zip", ".tar", ".tgz", ".rar", ".7z") or ending.endswith(".gz"):
+        raise UserError(f"{path}: an archive; unpack it, and give what was in it")
+    raise UserError(f"{path}: not understood; data is {UNDERSTOOD}")

@@ -1,0 +1,151 @@
+"""Points from text: a .csv or .tsv file, gzipped or not, a row a line and a number a column."""
+
+import csv
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import torch
+
+from undiffuse.data.array import index_labels
+from undiffuse.data.dataset import Dataset
+from undiffuse.errors import UserError
+
+LABELS = ("label", "labels", "class", "target")
+MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-")
+DELIMITERS = ",;\t|"
+
+
+def csv_points(path: Path) -> Dataset:
+    """Points ``(count, columns)``, float32, whole numbers too, and labels if a column is called so.
+
+    - The delimiter is whichever of comma, semicolon, tab and bar the first line has most of, else blanks.
+    - The first line is a header if none of its fields is a number, one is a label's name, or it counts 0, 1, 2, ...
+    - A column called label, class or target, of text or whole numbers, is the labels.
+    - An unnamed column that counts the rows, as pandas writes it, is left out. Empty lines and lines that start
+      with # are skipped.
+
+    Raises:
+        UserError: Rows of unequal length, missing values, or text that is not labels, with the line's number.
+    """
+    columns = _columns(path)
+    label = next((column for column in columns if column.is_label()), None)
+    numbers = [column for column in columns if column is not label and not column.counts_rows()]
+    if not numbers:
+        raise UserError(f"{path}: no columns of numbers")
+    x = torch.from_numpy(np.stack([column.numbers() for column in numbers], axis=1).astype(np.float32))
+    notes = ("the unnamed column that counts the rows was left out",) if any(c.counts_rows() for c in columns) else ()
+    labels, label_names = index_labels(label.labels()) if label else (None, ())
+    return Dataset(
+        x,
+        None if labels is None else torch.from_numpy(labels),
+        label_names,
+        columns=tuple(column.name or f"column {k + 1}" for k, column in enumerate(numbers)),
+        notes=notes,
+        name=path.name,
+    )
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as it was written: its cells, and the line of the file that each stands in."""
+
+    path: Path
+    name: str
+    cells: tuple[str, ...]
+    lines: tuple[int, ...]
+
+    def numbers(self) -> np.ndarray:
+        """``(count,)`` float64, or a UserError that names the first cell that is missing or is not a number."""
+        values = [_number(cell) for cell in self.cells]
+        missing = [k for k, cell in enumerate(self.cells) if cell.strip().lower() in MISSING]
+        text = sorted({k for k, value in enumerate(values) if value is None} - set(missing))
+        if text:
+            raise UserError(
+                f"{self.path}: column {self.name!r} holds text, as {self.cells[text[0]]!r} in line "
+                f"{self.lines[text[0]]}; call it label if it is one, else remove it: "
+                "tables with categories come in a later version"
+            )
+        self._refuse_missing(missing)
+        return np.array(values, dtype=np.float64)
+
+    def is_label(self) -> bool:
+        """Whether the name is a label's, and the cells are text or whole numbers (else it is a number to learn)."""
+        if self.name.lower() not in LABELS:
+            return False
+        values = [_number(cell) for cell in self.cells]
+        return None in values or all(value is not None and value.is_integer() for value in values)
+
+    def labels(self) -> np.ndarray:
+        """``(count,)`` whole numbers, or text."""
+        cells = [cell.strip() for cell in self.cells]
+        self._refuse_missing([k for k, cell in enumerate(cells) if cell.lower() in MISSING])
+        values = [_number(cell) for cell in cells]
+        return np.array(cells if None in values else [int(value) for value in values if value is not None])
+
+    def counts_rows(self) -> bool:
+        """Whether this is the index that pandas writes: no name, and 0, 1, 2, ..."""
+        return self.name == "" and list(self.cells) == [str(k) for k in range(len(self.cells))]
+
+    def _refuse_missing(self, missing: list[int]) -> None:
+        if missing:
+            raise UserError(
+                f"{self.path}: {len(missing)} values of column {self.name!r} are missing, the first in line "
+                f"{self.lines[missing[0]]}; fill them or remove those rows"
+            )
+
+
+def _columns(path: Path) -> list[Column]:
+    """The columns of a file, named by its header or else "1", "2", ..."""
+    numbered = _numbered_rows(path)
+    if not numbered:
+        raise UserError(f"{path}: empty; at least 2 rows are needed")
+    (first_line, first), *_ = numbered
+    for line, row in numbered:
+        if len(row) != len(first):
+            raise UserError(f"{path}: line {line} has {len(row)} fields where line {first_line} has {len(first)}")
+    has_header = _is_header(first)
+    names = [field.strip() for field in first] if has_header else [str(k + 1) for k in range(len(first))]
+    if len(numbered) == has_header:
+        raise UserError(f"{path}: a header and no rows")
+    lines, rows = zip(*numbered[has_header:], strict=True)
+    return [Column(path, name, cells, lines) for name, cells in zip(names, zip(*rows, strict=True), strict=True)]
+
+
+def _numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The fields of every line that has any, with the number of the line."""
+    try:
+        with _open_text(path) as file:
+            start = next((line for line in file if line.strip() and not line.startswith("#")), "")
+            file.seek(0)
+            delimiter = max(DELIMITERS, key=start.count)
+            if delimiter in start:
+                reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            else:
+                reader = csv.reader((" ".join(line.split()) for line in file), delimiter=" ")
+            return [(reader.line_num, row) for row in reader if any(row) and not row[0].startswith("#")]
+    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: damaged, or not text in UTF-8 ({error})") from None
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", newline="", encoding="utf-8-sig")
+    return path.open(newline="", encoding="utf-8-sig")
+
+
+def _is_header(fields: list[str]) -> bool:
+    no_numbers = all(_number(field) is None for field in fields)
+    names_a_label = any(field.strip().lower() in LABELS for field in fields)
+    counts_columns = len(fields) > 1 and fields == [str(k) for k in range(len(fields))]
+    return no_numbers or names_a_label or counts_columns
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
