@@ -1,0 +1,43 @@
+"""Networks: what a diffusion model learns.
+
+The contract
+    ``net(x, log_snr, label=None) -> y``
+
+    x        (batch, *shape), scaled by the caller to about unit variance
+    log_snr  (batch,) or 0-d, in the dtype of x: the noise level, ln(alpha² / sigma²), finite, about [-20, 20].
+             Sampling sends one level for the whole batch: it is embedded once and broadcast.
+    label    None or (batch,) int64 in [-1, classes). -1 is "no label", sample by sample (the dropped condition of
+             classifier-free guidance); None is -1 for all.
+    y        the shape and dtype of x; built with ``out_multiple=2``, twice the first axis of shape, the mean first
+             and then whatever else is learned of each value (its variance).
+
+A network starts as the zero function: its last layer is zero, so the first loss is that of the best constant guess.
+
+The pattern
+    A network is *described* by a small frozen dataclass of plain values, which a recipe can write down and read
+    back, and *built* from it for a data shape: ``MLP(width=64).build(shape=(2,), classes=0)``. The description holds
+    the fields, their defaults and their meaning, the module holds the mathematics:
+
+    mlp.py   ``MLP``   -> ``ResidualMLP``   points of any shape
+    unet.py  ``UNet``  -> ``CompactUNet``   small pictures, 1 to 64 pixels, any height and width
+    embed.py           what both are told beside x: the noise level and the label
+
+    Still to come, by the same contract and pattern: ``adm.py``, the full U-Net of DDPM and ADM, and ``dit.py``, the
+    diffusion transformer.
+"""
+
+from undiffuse.net.embed import Condition, GaussianFourier, LabelEmbedding, Sinusoidal, sinusoidal_table
+from undiffuse.net.mlp import MLP, ResidualMLP
+from undiffuse.net.unet import CompactUNet, UNet
+
+__all__ = [
+    "MLP",
+    "CompactUNet",
+    "Condition",
+    "GaussianFourier",
+    "LabelEmbedding",
+    "ResidualMLP",
+    "Sinusoidal",
+    "UNet",
+    "sinusoidal_table",
+]
