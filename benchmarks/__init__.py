@@ -1,0 +1,1 @@
+"""Measurements that the README quotes: ratios against peers, in one run."""

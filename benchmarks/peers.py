@@ -1,0 +1,45 @@
+"""Peers' samplers, without what their packages import beside them.
+
+k-diffusion and smalldiffusion import torchvision (and wandb, clip, ...) at the top, for training and pictures. Their samplers
+use none of it, so empty modules stand in for what is missing. `make bench` installs the peers themselves.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from unittest.mock import MagicMock
+
+
+def k_diffusion_sampling() -> ModuleType:
+    """``k_diffusion.sampling``, loaded as a file: its package pulls in far more."""
+    package = Path(_find("k_diffusion").submodule_search_locations[0])
+    shell = ModuleType("k_diffusion")
+    shell.__path__ = [str(package)]
+    sys.modules["k_diffusion"] = shell
+    _stand_in("torchvision", "torchvision.transforms")
+    return importlib.import_module("k_diffusion.sampling")
+
+
+def smalldiffusion() -> ModuleType:
+    """The package ``smalldiffusion``."""
+    _stand_in("torchvision", "torchvision.transforms")
+    return importlib.import_module("smalldiffusion")
+
+
+def azula_sample() -> ModuleType:
+    """``azula.sample``."""
+    return importlib.import_module("azula.sample")
+
+
+def _find(name: str) -> importlib.machinery.ModuleSpec:
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise SystemExit(f"{name} is not installed; `make bench` installs the peers")
+    return spec
+
+
+def _stand_in(*names: str) -> None:
+    for name in names:
+        if name not in sys.modules and (name.count(".") or importlib.util.find_spec(name) is None):
+            sys.modules[name] = MagicMock()
