@@ -23,8 +23,8 @@ def from_array(
     """Points from ``(count,)`` or ``(count, columns)`` numbers, pictures from three or four dimensions of bytes.
 
     Pictures are whole numbers from 0 to 255, ``(count, height, width)``, ``(count, channels, height, width)`` or
-    ``(count, height, width, channels)``. The channels are the second dimension if that is 1 to 4, else the last.
-    ``labels`` of any type are indexed by :func:`index_labels`, unless ``label_names`` says that they are already.
+    ``(count, height, width, channels)``. The channels are the second dimension, unless only the last is
+    4 or less. ``labels`` of any type are indexed by :func:`index_labels`, unless ``label_names`` names them.
 
     Raises:
         UserError: Text, objects or complex numbers; pictures that are not bytes; whatever Dataset refuses.
@@ -35,8 +35,10 @@ def from_array(
         labels, label_names = index_labels(labels)
     label_tensor = None if labels is None else torch.from_numpy(labels.astype(np.int64))
     if array.ndim <= 2:
-        points = torch.from_numpy(np.atleast_1d(array).astype(np.float32))
-        return Dataset(points.reshape(len(points), -1), label_tensor, label_names, notes=notes, name=name)
+        columns = array if array.ndim == 2 else array.reshape(-1, 1)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and Dataset says where
+            points = torch.from_numpy(columns.astype(np.float32))
+        return Dataset(points, label_tensor, label_names, notes=notes, name=name)
     pictures = torch.from_numpy(_pictures(array, name))
     return Dataset(pictures, label_tensor, label_names, kind="pictures", notes=notes, name=name)
 

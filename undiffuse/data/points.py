@@ -16,13 +16,13 @@ from undiffuse.errors import UserError
 
 LABELS = ("label", "labels", "class", "target")
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-")
-DELIMITERS = ",;\t|"
+DELIMITERS = "\t;|,"
 
 
 def csv_points(path: Path) -> Dataset:
     """Points ``(count, columns)``, float32, whole numbers too, and labels if a column is called so.
 
-    - The delimiter is whichever of comma, semicolon, tab and bar the first line has most of, else blanks.
+    - The delimiter is the first of tab, semicolon, bar and comma that the first line has, else blanks.
     - The first line is a header if none of its fields is a number, one is a label's name, or it counts 0, 1, 2, ...
     - A column called label, class or target, of text or whole numbers, is the labels.
     - An unnamed column that counts the rows, as pandas writes it, is left out. Empty lines and lines that start
@@ -36,7 +36,7 @@ def csv_points(path: Path) -> Dataset:
     numbers = [column for column in columns if column is not label and not column.counts_rows()]
     if not numbers:
         raise UserError(f"{path}: no columns of numbers")
-    x = torch.from_numpy(np.stack([column.numbers() for column in numbers], axis=1).astype(np.float32))
+    x = torch.from_numpy(np.stack([column.numbers() for column in numbers], axis=1)).float()
     notes = ("the unnamed column that counts the rows was left out",) if any(c.counts_rows() for c in columns) else ()
     labels, label_names = index_labels(label.labels()) if label else (None, ())
     return Dataset(
@@ -121,8 +121,8 @@ def _numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
         with _open_text(path) as file:
             start = next((line for line in file if line.strip() and not line.startswith("#")), "")
             file.seek(0)
-            delimiter = max(DELIMITERS, key=start.count)
-            if delimiter in start:
+            delimiter = next((mark for mark in DELIMITERS if mark in start), None)
+            if delimiter:
                 reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
             else:
                 reader = csv.reader((" ".join(line.split()) for line in file), delimiter=" ")
