@@ -1,0 +1,203 @@
+"""Every measure of a set of samples, each beside its floor, and how it was measured."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.measure.energy import energy_distance
+from undiffuse.measure.floor import Floor, real_against_real, summarise
+from undiffuse.measure.frechet import frechet_distance
+from undiffuse.measure.judge import Judge
+from undiffuse.measure.manifold import manifold
+from undiffuse.measure.memorise import memorisation
+from undiffuse.measure.mmd import mmd
+from undiffuse.measure.rows import rows
+from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
+from undiffuse.measure.two_sample import two_sample_test
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+Better = Literal["lower", "higher", "near floor"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """What one number is called, which way is good, and what it means."""
+
+    name: str
+    better: Better
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A function of (samples, data, seed), and the numbers that it gives."""
+
+    function: Callable[[Tensor, Tensor, int], Sequence[float]]
+    numbers: tuple[Number, ...]
+    on_features: bool = False
+
+
+MEASURES = (
+    Measure(
+        lambda x, y, seed: [sliced_wasserstein(x, y, seed=seed)],
+        (Number("sliced Wasserstein", "lower", "how far mass must move along a random line, in the data's units"),),
+    ),
+    Measure(
+        lambda x, y, seed: [energy_distance(x, y)],
+        (Number("energy distance", "lower", "how much farther samples and data are from each other than within"),),
+    ),
+    Measure(
+        lambda x, y, seed: [mmd(x, y)],
+        (Number("MMD", "lower", "how differently samples and data fill space, from fine detail to outline"),),
+    ),
+    Measure(
+        lambda x, y, seed: [two_sample_test(x, y, seed=seed).accuracy],
+        (Number("two-sample accuracy", "lower", "how often a classifier tells samples from data; half is chance"),),
+        on_features=True,
+    ),
+    Measure(
+        lambda x, y, seed: manifold(x, y),
+        (
+            Number("precision", "higher", "the share of samples that lie among the data"),
+            Number("recall", "higher", "the share of data that lies among the samples"),
+            Number("density", "higher", "how thickly the samples lie where the data does"),
+            Number("coverage", "higher", "the share of data that has a sample in its neighbourhood"),
+        ),
+        on_features=True,
+    ),
+    Measure(
+        lambda x, y, seed: [frechet_distance(x, y)],
+        (Number("Frechet distance", "lower", "how far apart mean and covariance are, squared"),),
+        on_features=True,
+    ),
+)
+NEAREST = Number("nearest training example", "near floor", "how far the median sample is from any training example")
+COPIED = Number("copied", "lower", "the share of samples nearer to a training example than all but 1% of new data")
+LABELLED = Number("label accuracy", "higher", "the share of samples that show the label asked for")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number beside its floor."""
+
+    name: str
+    value: float
+    floor: float
+    spread: float  # standard deviation of the floor over its draws; nan where there was one
+    better: Better
+    meaning: str
+
+    @property
+    def ratio(self) -> float:
+        """value / floor: 1 is as good as real data. Infinite, or nan for 0 / 0, where the floor is zero."""
+        if self.floor:
+            return self.value / self.floor
+        return math.inf if self.value else math.nan
+
+
+@dataclass(frozen=True)
+class Report:
+    """The rows, and the protocol: counts, seed, draws, features, and what stood for the samples' judge."""
+
+    rows: tuple[Row, ...]
+    protocol: dict[str, int | float | str | None]
+
+    def __getitem__(self, name: str) -> Row:
+        return {row.name: row for row in self.rows}[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts and lists for ``json.dumps``; what is not a finite number is null."""
+        table = [asdict(row) | {"ratio": row.ratio} for row in self.rows]
+        finite = [{key: None if _endless(value) else value for key, value in row.items()} for row in table]
+        return {"measures": finite, "protocol": self.protocol}
+
+    def table(self) -> "Group":
+        """For rich's ``print``: a line a number, then what each means and how it was measured."""
+        from rich.console import Group
+        from rich.table import Column, Table
+
+        numbers = Table(
+            "measure", *(Column(name, justify="right") for name in ("value", "floor", "value / floor")), "better"
+        )
+        for row in self.rows:
+            floor = f"{row.floor:.3g}" if math.isnan(row.spread) else f"{row.floor:.3g} ± {row.spread:.1g}"
+            numbers.add_row(row.name, f"{row.value:.3g}", floor, f"{row.ratio:.2f}", row.better)
+        meanings = "\n".join(f"{row.name}: {row.meaning}" for row in self.rows)
+        protocol = ", ".join(f"{key} {value}" for key, value in self.protocol.items() if value is not None)
+        return Group(numbers, meanings, protocol)
+
+
+def report(
+    samples: Tensor,
+    held_out: Tensor,
+    *,
+    train: Tensor | None = None,
+    labels: Tensor | None = None,
+    judge: Judge | None = None,
+    features: Callable[[Tensor], Tensor] | None = None,
+    measures: Sequence[Measure] = MEASURES,
+    at_most: int = 5000,
+    draws: int = 3,
+    seed: int = 0,
+) -> Report:
+    """Measure ``samples (n, *shape)`` against ``held_out (m, *shape)``, data that the model was not trained on.
+
+    Every comparison is of one count: as many rows as samples and held-out data both have and as two disjoint draws
+    of real data (held-out, and ``train`` where given) can have, ``at_most`` so many. The floor is the median over
+    ``draws`` such pairs. With ``train``, also how near the samples come to it; with a ``judge`` and the ``labels
+    (n,)`` that were asked for, how many samples show them. ``features`` (the judge's, if there is one) serve the
+    two-sample test, precision to coverage and the Frechet distance. Raises ``UserError`` as the measures do.
+    """
+    rows(samples, held_out)
+    real = held_out if train is None else torch.cat([held_out, train.to(held_out)])
+    count = min(len(samples), len(held_out), len(real) // 2, at_most)
+    generator = torch.Generator().manual_seed(seed)
+    x, y = (part[torch.randperm(len(part), generator=generator)[:count]] for part in (samples, held_out))
+    extract = features or (judge.features if judge else None)
+    views = {False: (x, y, real)}
+    views[True] = (extract(x), extract(y), extract(real)) if extract else views[False]
+
+    table: list[Row] = []
+    for measure in measures:
+        ours, theirs, pool = views[measure.on_features]
+
+        def function(a: Tensor, b: Tensor, measure: Measure = measure) -> Sequence[float]:
+            return measure.function(a, b, seed)
+
+        floors = zip(*real_against_real(function, pool, count, draws=draws, seed=seed), strict=True)
+        for number, value, known in zip(measure.numbers, function(ours, theirs), floors, strict=True):
+            table.append(_row(number, value, summarise(known)))
+    if train is not None:
+        found = memorisation(x, train, y)
+        table.append(_row(NEAREST, found.distance, Floor(found.held_out, math.nan)))
+        table.append(_row(COPIED, found.copied, Floor(found.quantile, math.nan)))
+    if judge is not None and labels is not None:
+        if labels.shape != (len(samples),):
+            raise UserError(f"{len(samples)} samples need labels of shape ({len(samples)},), not {tuple(labels.shape)}")
+        right = float((judge.predict(samples) == labels.cpu()).double().mean())
+        table.append(_row(LABELLED, right, Floor(judge.accuracy, math.nan)))
+    protocol = {
+        "samples": count,
+        "held-out rows": count,
+        "training rows": None if train is None else len(train),
+        "floor draws": draws,
+        "features": "given" if features else "the judge's" if judge else "the data itself",
+        "judge's accuracy": judge.accuracy if judge else None,
+        "seed": seed,
+    }
+    return Report(tuple(table), protocol)
+
+
+def _row(number: Number, value: float, floor: Floor) -> Row:
+    return Row(number.name, value, floor.median, floor.spread, number.better, number.meaning)
+
+
+def _endless(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
