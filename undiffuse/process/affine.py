@@ -61,13 +61,13 @@ class Affine:
 
     def marginal(self, x_0: Tensor, t: Number) -> Normal:
         """q(x_t | x_0) = N(alpha x_0, sigma^2)."""
-        self._require_gaussian("a marginal law in closed form")
+        self.require_gaussian("a marginal law in closed form")
         alpha, sigma, _ = self.schedule.at(t)
         return Normal(x_0 * expand(alpha, x_0), expand(sigma, x_0))
 
     def prior(self, like: Tensor, t: float = 1.0) -> Normal:
         """What x_t looks like before anything is known: N(0, alpha^2 sigma_data^2 + sigma^2)."""
-        self._require_gaussian("a prior in closed form")
+        self.require_gaussian("a prior in closed form")
         return Normal(torch.zeros_like(like), self._spread(t))
 
     def posterior(self, x_t: Tensor, x_0: Tensor | Belief, t: float, s: float) -> Normal:
@@ -76,7 +76,7 @@ class Affine:
         With w = 1 - SNR(t)/SNR(s): mean = (1 - w) alpha_s/alpha_t x_t + w alpha_s x_0, and the variance is
         beta-tilde = w sigma_s^2 if x_0 is known, beta = w sigma_t^2 at most (Ho et al. 2020, eqs. 6-7).
         """
-        self._require_gaussian("a posterior")
+        self.require_gaussian("a posterior")
         mean, v = x_0 if isinstance(x_0, Belief) else Belief(x_0)
         now, then = self.schedule.at(t), self.schedule.at(s)
         w = -math.expm1(now.log_snr - then.log_snr)
@@ -89,7 +89,7 @@ class Affine:
 
         What x_t says of x_0 by itself: exact as t -> 0 for any smooth density.
         """
-        self._require_gaussian("a decoder")
+        self.require_gaussian("a decoder")
         alpha, sigma, _ = self.schedule.at(t)
         return Normal(x_t / alpha, sigma / alpha)
 
@@ -97,7 +97,8 @@ class Affine:
         alpha, sigma, _ = self.schedule.at(t)
         return math.hypot(alpha * self.sigma_data, sigma)
 
-    def _require_gaussian(self, what: str) -> None:
+    def require_gaussian(self, what: str) -> None:
+        """Raises `UserError` if z is not normal, and so there is no ``what``."""
         if not isinstance(self.z, GaussianLaw):
             raise UserError(f"only Gaussian noise has {what}, not {self.z}; use an ODE sampler such as heun")
 

@@ -24,6 +24,10 @@ class NoiseLaw(Protocol):
         """Z of the shape, dtype and device of ``like`` (batch, *shape)."""
         ...
 
+    def log_density(self, square: Tensor, size: int) -> Tensor:
+        """log p(z) in nats of a z of ``size`` numbers with |z|^2 = ``square``: all these laws are radial."""
+        ...
+
 
 @dataclass(frozen=True)
 class GaussianLaw:
@@ -32,6 +36,10 @@ class GaussianLaw:
     def sample(self, like: Tensor, noise: Noise) -> Tensor:
         """Standard normal."""
         return noise.normal(like)
+
+    def log_density(self, square: Tensor, size: int) -> Tensor:
+        """-1/2 |z|^2 - size/2 log 2 pi."""
+        return -0.5 * square - 0.5 * size * math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,14 @@ class PoissonLaw:
         flat = z.flatten(1)
         radius = self.radius(like, noise).to(flat)
         return (flat * (radius / flat.norm(dim=1))[:, None]).view_as(z)
+
+    def log_density(self, square: Tensor, size: int) -> Tensor:
+        """Student's t with D degrees of freedom: -(size + D)/2 log(1 + |z|^2/D) and its constant."""
+        if math.isinf(self.D):
+            return GaussianLaw().log_density(square, size)
+        both = 0.5 * (size + self.D)
+        constant = math.lgamma(both) - math.lgamma(0.5 * self.D) - 0.5 * size * math.log(math.pi * self.D)
+        return constant - both * (square / self.D).log1p()
 
     def radius(self, like: Tensor, noise: Noise) -> Tensor:
         """R/sigma, (batch,) float64, by inversion of one uniform number a sample.

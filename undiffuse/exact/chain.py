@@ -1,0 +1,86 @@
+"""The exact denoiser of a few tokens with any joint law: everything by enumeration of all K^L sequences.
+
+What a categorical process loses by believing tokens one by one, p(x_0^i | x_t) instead of p(x_0 | x_t), shows only
+where tokens depend on each other: this is the smallest world in which they do.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.law import Discrete
+from undiffuse.linear import Number
+from undiffuse.noise import Noise
+from undiffuse.process.categorical import Categorical
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """x_0 ~ ``table``: a probability for every sequence, (classes,) * length, normalised here.
+
+    Raises `UserError` where the table is not one of the process's classes.
+    """
+
+    process: Categorical
+    table: Tensor
+
+    def __post_init__(self) -> None:
+        classes = self.process.replacement.classes
+        if self.table.ndim == 0 or set(self.table.shape) != {classes} or not (self.table >= 0).all():
+            raise UserError(
+                f"a joint law of tokens with {classes} classes is a table ({classes}, {classes}, ...) of "
+                f"probabilities, not {tuple(self.table.shape)}"
+            )
+
+    @classmethod
+    def random(cls, process: Categorical, length: int, noise: Noise) -> Self:
+        """Any joint law: uniform on the simplex of all K^L probabilities."""
+        like = torch.empty((process.replacement.classes,) * length, dtype=process.dtype)
+        return cls(process, -torch.log1p(-noise.uniform(like.flatten()).view_as(like)))
+
+    def __call__(self, x_t: Tensor, t: Number) -> Tensor:
+        """Logits of p(x_0^i | x_t) for tokens x_t (batch, length): (batch, length, classes).
+
+        For an x_t that cannot be, nothing is known: 0.
+        """
+        joint = self._log_joint(x_t, t)
+        classes, length = self.table.shape[0], self.table.ndim
+        probs = joint.softmax(-1) @ F.one_hot(self.sequences, classes).flatten(1).to(joint)
+        possible = joint.logsumexp(-1).isfinite()[:, None, None]
+        return torch.where(possible, probs.view(-1, length, classes).log(), 0.0)
+
+    def log_density(self, x_t: Tensor, t: Number = 0.0) -> Tensor:
+        """log q_t(x_t) in nats, (batch,): a log-probability."""
+        return self._log_joint(x_t, t).logsumexp(-1)
+
+    def sample(self, count: int, noise: Noise) -> Tensor:
+        """Data, (count, length)."""
+        return self.sequences[Discrete(self._log_table.expand(count, -1)).sample(noise)]
+
+    def posterior_sample(self, x_t: Tensor, t: Number, noise: Noise) -> Tensor:
+        """A draw of the joint p(x_0 | x_t), (batch, length)."""
+        return self.sequences[Discrete(self._log_joint(x_t, t).log_softmax(-1)).sample(noise)]
+
+    @cached_property
+    def sequences(self) -> Tensor:
+        """All of them, in the order of the table, (classes^length, length)."""
+        every = itertools.product(range(self.table.shape[0]), repeat=self.table.ndim)
+        return torch.tensor(list(every), device=self.table.device)
+
+    def _log_joint(self, x_t: Tensor, t: Number) -> Tensor:
+        """log p(x_0, x_t), (batch, classes^length)."""
+        x_0 = self.sequences[None].expand(len(t) if isinstance(t, Tensor) and t.ndim else 1, -1, -1)
+        marginal = self.process.marginal(x_0, t).log_probs  # (batch or 1, sequences, length, states)
+        marginal = marginal.expand(len(x_t), -1, -1, -1)
+        here = x_t[:, None, :, None].expand(-1, marginal.shape[1], -1, 1)
+        return self._log_table + marginal.gather(-1, here)[..., 0].sum(-1)
+
+    @cached_property
+    def _log_table(self) -> Tensor:
+        return (self.table / self.table.sum()).to(self.process.dtype).flatten().log()

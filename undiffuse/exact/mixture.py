@@ -1,0 +1,166 @@
+"""The exact denoiser of a Gaussian mixture, with any covariances.
+
+Data of component k is N(m, V diag(l) V^T), so x_t is N(alpha m, V diag(alpha^2 l + sigma^2) V^T): the same axes V at
+every time. In the coordinates c = V^T (x_t - alpha m) everything is a division, and given the component
+
+    E[x_0 | x_t, k] = m + V (alpha l/(alpha^2 l + sigma^2) c).
+
+Over components it is the average by p(k | x_t). The eigendecompositions are made once.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.law import Discrete
+from undiffuse.linear import Number, expand
+from undiffuse.noise import Noise
+from undiffuse.process.affine import Affine
+
+
+class Coordinates(NamedTuple):
+    """x_t along the axes of each component."""
+
+    c: Tensor  # (batch, components, size)
+    variance: Tensor  # of c, (components, size) or (batch, components, size)
+    gain: Tensor  # of E[x_0 | x_t, k] by c, as variance
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianMixture:
+    """x_0 ~ sum_k w_k N(m_k, C_k). Data has any shape; size is how many numbers one sample is.
+
+    Raises `UserError` where the parameters' shapes disagree, or the weights are not positive.
+    """
+
+    process: Affine
+    weights: Tensor  # (components,), normalised here
+    means: Tensor  # (components, *shape)
+    covariances: Tensor  # (components, size, size), positive semi-definite
+
+    def __post_init__(self) -> None:
+        self.process.require_gaussian("an exact denoiser of Gaussians")
+        components, size = len(self.means), self.means[0].numel()
+        if self.weights.shape != (components,) or self.covariances.shape != (components, size, size):
+            raise UserError(
+                f"{components} means of {size} numbers need weights ({components},) and covariances "
+                f"({components}, {size}, {size}), not {tuple(self.weights.shape)} and {tuple(self.covariances.shape)}"
+            )
+        if not (self.weights > 0).all():
+            raise UserError("every component of a mixture needs a positive weight; leave out the others")
+
+    @classmethod
+    def isotropic(cls, process: Affine, means: Tensor, std: float, weights: Tensor | None = None) -> Self:
+        """Components of the same round shape at ``means`` (components, *shape), equally likely if not told."""
+        count, size = len(means), means[0].numel()
+        covariances = (std**2 * torch.eye(size).to(means)).expand(count, size, size)
+        return cls(process, means.new_ones(count) if weights is None else weights, means, covariances)
+
+    @classmethod
+    def fit(cls, process: Affine, data: Tensor, components: int, seed: int = 0, floor: float = 1e-3) -> Self:
+        """The mixture nearest to ``data`` (count, *shape) by expectation maximisation, full covariances.
+
+        ``floor`` is added to every variance, so that directions in which the data is flat have some width.
+        """
+        from sklearn.mixture import GaussianMixture as Fit
+
+        flat = data.flatten(1).double().cpu().numpy()
+        fit = Fit(components, reg_covar=floor, random_state=seed).fit(flat)
+        weights, means, covariances = (
+            torch.from_numpy(x).to(data) for x in (fit.weights_, fit.means_, fit.covariances_)
+        )
+        return cls(process, weights, means.view(-1, *data.shape[1:]), covariances)
+
+    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Tensor:
+        """E[x_0 | x_t], (batch, *shape); given components ``label`` (batch,) if asked, -1 for none."""
+        at = self._coordinates(x_t, t)
+        share = self._log_joint(at, label).softmax(-1)
+        return self._assemble(share, at.gain * at.c).view_as(x_t)
+
+    def score(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Tensor:
+        """Grad log q_t(x_t), (batch, *shape)."""
+        at = self._coordinates(x_t, t)
+        share = self._log_joint(at, label).softmax(-1)
+        return self._back(-share[..., None] * at.c / at.variance).view_as(x_t)
+
+    def log_density(self, x_t: Tensor, t: Number = 0.0) -> Tensor:
+        """log q_t(x_t) in nats, (batch,)."""
+        return self._log_joint(self._coordinates(x_t, t)).logsumexp(-1)
+
+    def log_share(self, x_t: Tensor, t: Number) -> Tensor:
+        """log p(k | x_t), (batch, components): the ideal noise-aware classifier."""
+        return self._log_joint(self._coordinates(x_t, t)).log_softmax(-1)
+
+    def sample(self, count: int, noise: Noise) -> Tensor:
+        """Data, (count, *shape)."""
+        like = self.means[:1].expand(count, *self.means.shape[1:])
+        log_share = self._log_weights.expand(count, -1)
+        z = noise.normal(like).flatten(1)[:, None]
+        return self._assemble(self._pick(log_share, noise), self._eigenvalues.sqrt() * z).view_as(like)
+
+    def posterior_sample(self, x_t: Tensor, t: Number, noise: Noise) -> Tensor:
+        """A draw of p(x_0 | x_t): a component, then N(its mean, l (1 - alpha gain)) along its axes."""
+        at = self._coordinates(x_t, t)
+        share = self._pick(self._log_joint(at).log_softmax(-1), noise)
+        alpha = expand(self.process.schedule.at(t).alpha, at.c)
+        std = (self._eigenvalues * (1 - alpha * at.gain)).clamp(min=0).sqrt()
+        z = noise.normal(x_t).flatten(1)[:, None]
+        return self._assemble(share, at.gain * at.c + std * z).view_as(x_t)
+
+    def _coordinates(self, x_t: Tensor, t: Number) -> Coordinates:
+        alpha, sigma, _ = self.process.schedule.at(t)
+        c = (x_t.flatten(1) @ self._axes).view(len(x_t), len(self.means), -1)
+        alpha, sigma = expand(alpha, c), expand(sigma, c)
+        variance = alpha**2 * self._eigenvalues + sigma**2
+        gain = torch.where(self._eigenvalues > 0, alpha * self._eigenvalues / variance, 0.0)
+        return Coordinates(c - alpha * self._means_on_axes, variance, gain)
+
+    def _log_joint(self, at: Coordinates, label: Tensor | None = None) -> Tensor:
+        """log p(k, x_t), (batch, components); only the components asked for."""
+        log_normal = -0.5 * (at.c**2 / at.variance + at.variance.log() + math.log(2 * math.pi)).sum(-1)
+        log_joint = self._log_weights + log_normal
+        if label is None:
+            return log_joint
+        others = (label[:, None] >= 0) & (label[:, None] != torch.arange(len(self.means), device=label.device))
+        return log_joint.masked_fill(others, -math.inf)
+
+    def _assemble(self, share: Tensor, c: Tensor) -> Tensor:
+        """sum_k share_k (m_k + V_k c_k), (batch, size)."""
+        return share @ self.means.flatten(1) + self._back(share[..., None] * c)
+
+    def _back(self, c: Tensor) -> Tensor:
+        """sum_k V_k c_k, (batch, components, size) -> (batch, size)."""
+        return c.flatten(1) @ self._axes.T
+
+    def _pick(self, log_share: Tensor, noise: Noise) -> Tensor:
+        """One component a sample, as shares that are 0 or 1."""
+        which = Discrete(log_share).sample(noise)
+        return torch.nn.functional.one_hot(which, len(self.means)).to(self.means)
+
+    @cached_property
+    def _log_weights(self) -> Tensor:
+        return (self.weights / self.weights.sum()).log()
+
+    @cached_property
+    def _eigen(self) -> tuple[Tensor, Tensor]:
+        """(components, size) and (components, size, size), in float64 on the CPU whatever the parameters are."""
+        values, vectors = torch.linalg.eigh(self.covariances.cpu().double())
+        return values.clamp(min=0).to(self.means), vectors.to(self.means)
+
+    @property
+    def _eigenvalues(self) -> Tensor:
+        return self._eigen[0]
+
+    @cached_property
+    def _axes(self) -> Tensor:
+        """All V side by side, (size, components size): one matrix product for all components."""
+        return self._eigen[1].transpose(0, 1).flatten(1).contiguous()
+
+    @cached_property
+    def _means_on_axes(self) -> Tensor:
+        return torch.einsum("kd,kde->ke", self.means.flatten(1), self._eigen[1])
