@@ -62,15 +62,18 @@ class SeededNoise:
 
 
 class Stream:
-    """Noise from one torch generator on the data's device, in order: fast, for training."""
+    """Noise from one torch generator, in order: fast, for training. Drawn on the generator's device."""
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self.generator = generator
 
     def normal(self, like: Tensor) -> Tensor:
         """N(0, 1) in the shape, dtype and device of ``like``."""
-        return torch.empty_like(like).normal_(generator=self.generator)
+        return self._empty(like).normal_(generator=self.generator).to(like.device)
 
     def uniform(self, like: Tensor) -> Tensor:
         """U[0, 1) in the shape, dtype and device of ``like``."""
-        return torch.empty_like(like).uniform_(generator=self.generator)
+        return self._empty(like).uniform_(generator=self.generator).to(like.device)
+
+    def _empty(self, like: Tensor) -> Tensor:
+        return torch.empty_like(like, device=self.generator.device if self.generator else like.device)

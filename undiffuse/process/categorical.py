@@ -9,6 +9,7 @@ preserving schedule. Transitions are rank-one plus diagonal: nothing of size K x
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -78,8 +79,11 @@ class Categorical:
 
     def keep(self, t: Number) -> Number:
         """a(t), the probability that a token is still itself."""
-        log_snr = self.schedule.at(t).log_snr
-        return log_snr.sigmoid() if isinstance(log_snr, Tensor) else 0.5 * (1 + math.tanh(0.5 * log_snr))
+        return _sigmoid(self.schedule.at(t).log_snr)
+
+    def lose(self, t: Number) -> Number:
+        """1 - a(t), without cancellation where nearly everything is kept."""
+        return _sigmoid(-self.schedule.at(t).log_snr)
 
     def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:
         """A draw of q(x_t | x_0), (batch, *shape)."""
@@ -91,8 +95,8 @@ class Categorical:
 
     def marginal(self, x_0: Tensor, t: Number) -> Discrete:
         """q(x_t | x_0) over all states, (batch, *shape, states)."""
-        keep = self._column(self.keep(t), x_0)
-        return Discrete((keep * self._one_hot(x_0) + (1 - keep) * self._pi(x_0)).log())
+        keep, lose = self._column(self.keep(t), x_0), self._column(self.lose(t), x_0)
+        return Discrete((keep * self._one_hot(x_0) + lose * self._pi(x_0)).log())
 
     def prior(self, like: Tensor, t: float = 1.0) -> Discrete:
         """Pi at every entry, whatever t: all that is known before anything is."""
@@ -107,14 +111,14 @@ class Categorical:
 
         A belief in an x_0 that could not have led to x_t has r = 0: an unmasked token is never changed.
         """
-        keep_t, keep_s = self._column(self.keep(t), x_t), self._column(self.keep(s), x_t)
+        step = self.keep(t) / self.keep(s)  # a number, or (batch,) float64: differences before rounding to dtype
+        column = partial(self._column, like=x_t)
         pi, here = self._pi(x_t), self._one_hot(x_t)
         pi_here = (pi * here).sum(-1, keepdim=True)
-        likelihood = keep_t * here + (1 - keep_t) * pi_here  # q(x_t | x_0), as a function of x_0
+        likelihood = column(self.keep(t)) * here + column(self.lose(t)) * pi_here  # q(x_t | x_0), by x_0
+        back = column(step) * here + column(1 - step) * pi_here  # q(x_t | x_s), by x_s
         ratio = torch.where(likelihood > 0, self._probs(x_0, x_t) / likelihood, 0.0)
-        step = keep_t / keep_s
-        back = step * here + (1 - step) * pi_here  # q(x_t | x_s), as a function of x_s
-        weights = back * (keep_s * ratio + (1 - keep_s) * pi * ratio.sum(-1, keepdim=True))
+        weights = back * (column(self.keep(s)) * ratio + column(self.lose(s)) * pi * ratio.sum(-1, keepdim=True))
         return Discrete((weights / weights.sum(-1, keepdim=True)).log())
 
     def decoder(self, x_t: Tensor, x_0: Tensor, t: float) -> Discrete:
@@ -137,3 +141,9 @@ class Categorical:
         """A number, or one a sample, ready to multiply (batch, *shape, states)."""
         tensor = torch.as_tensor(value, dtype=torch.float64).to(like.device, self.dtype)
         return tensor.view(-1, *[1] * like.ndim) if tensor.ndim else tensor
+
+
+def _sigmoid(x: Number) -> Number:
+    if isinstance(x, Tensor):
+        return x.sigmoid()
+    return 1 / (1 + math.exp(-x)) if x > 0 else math.exp(x) / (1 + math.exp(x))
