@@ -1,0 +1,107 @@
+"""Films of un-diffusing: from noise to data, a frame a state, the step written on top, the end held to be looked at.
+
+    write_film(film_of_points(states, data), "film.gif", count)
+
+A state is the samples at some step and what to write above them. Frames are drawn and written one by one.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor
+
+from undiffuse.draw.pictures import pictures
+from undiffuse.draw.points import Cloud, dots, frame, overlaid, panel_size, project
+from undiffuse.draw.style import FAINT, INK, MADE, PAPER, QUIET, colours, font, panels, picture, styled
+from undiffuse.errors import UserError
+from undiffuse.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+LONGEST = 90  # frames of a film: seven seconds
+TICK = 80  # milliseconds a frame; GIF counts in tens
+HELD = 20  # frames for which the end is held
+SHADES = 64  # colours a frame: enough for dots and greys, and files stay small
+SIDE = 560  # pixels that a film of pictures is wide, about
+
+
+class State(NamedTuple):
+    """What a frame shows."""
+
+    x: Tensor  # (count, *shape), decoded
+    step: str  # "step 3 of 20"
+    level: str  # "noise 37%"
+
+
+def kept(count: int, at_most: int = LONGEST) -> list[int]:
+    """Which of ``count`` states to show: all, or ``at_most`` evenly spaced ones with the first and the last."""
+    if count <= at_most:
+        return list(range(count))
+    return [round(k * (count - 1) / (at_most - 1)) for k in range(at_most)]
+
+
+def film_of_points(
+    states: Iterable[State], data: Cloud, labels: Tensor | None = None, label_names: Sequence[str] = ()
+) -> "Iterator[Image]":
+    """Points ``(count, columns)`` find their way to the data, which lies in pale grey behind them."""
+    for state in states:
+        data_cloud, cloud = (Cloud(c.title, c.x.cpu().float(), c.labels) for c in (data, Cloud("", state.x, labels)))
+        yield picture(_frame(data_cloud, cloud, state, label_names))
+
+
+def film_of_pictures(states: Iterable[State], captions: Sequence[str] = ()) -> "Iterator[Image]":
+    """Pictures ``(count, channels, height, width)`` come out of the noise, all on one sheet."""
+    from PIL import Image, ImageDraw
+
+    size = 15
+    for state in states:
+        sheet = pictures(state.x, captions, width=SIDE)
+        page = Image.new("RGB", (max(sheet.width, 260), sheet.height + 2 * size), PAPER)
+        page.paste(sheet, ((page.width - sheet.width) // 2, 2 * size))
+        pen = ImageDraw.Draw(page)
+        pen.text((8, 8), state.step, fill=INK, font=font(size))
+        pen.text((page.width - 8, 8), state.level, fill=QUIET, font=font(size), anchor="ra")
+        yield page
+
+
+def write_film(frames: "Iterable[Image]", path: str | Path, count: int) -> None:
+    """Write ``count`` frames as an endless GIF: whole, or not at all."""
+    from PIL import Image
+
+    if count < 1:
+        raise UserError("a film needs at least one frame")
+
+    def write(temporary: Path) -> None:
+        few = (page.quantize(SHADES, dither=Image.Dither.NONE) for page in frames)
+        first = next(few)
+        durations = [TICK] * (count - 1) + [TICK * HELD]
+        first.save(temporary, "GIF", save_all=True, append_images=few, duration=durations, loop=0, optimize=False)
+
+    write_atomically(path, write)
+
+
+@styled
+def _frame(data: Cloud, cloud: Cloud, state: State, label_names: Sequence[str]) -> "Figure":
+    """One frame: the plane, or the line, or the data's two main directions."""
+    if data.x.shape[1] > 2:
+        (data, cloud), _ = project([data, cloud])
+    if data.x.shape[1] == 1:
+        figure, (axes,) = panels(size=(4.4, 2.8))
+        limits = frame(data.x.repeat(1, 2))[0]
+        overlaid(axes, [data.x[:, 0], cloud.x[:, 0]], limits)
+        axes.set(xlim=limits)
+    else:
+        both = frame(data.x, margin=0.2)
+        figure, (axes,) = panels(size=panel_size(both, width=3.4))
+        dots(axes, data.x, FAINT, both)
+        palette = [*colours(len(label_names)), QUIET]
+        dots(axes, cloud.x, MADE if cloud.labels is None else [palette[k] for k in cloud.labels.tolist()], both)
+        axes.set_aspect("equal")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.set_title(state.step)
+    axes.set_title(state.level, loc="right", fontsize=9, fontweight="normal", color=QUIET)
+    return figure

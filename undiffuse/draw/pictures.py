@@ -1,0 +1,76 @@
+"""A sheet of pictures: a grid on white paper, tiny ones enlarged pixel by pixel, a caption under each if asked.
+
+One channel is grey and three are colour; of any other number, the channels lie side by side, each in grey.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from undiffuse.draw.style import PAPER, QUIET, font
+from undiffuse.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SHEET = 1000  # pixels that a sheet is wide, about
+TILE = 96  # pixels that a picture is wide at least, when there is room
+CAPTION = 13  # pixels of a letter's height
+
+
+def pictures(x: Tensor, captions: Sequence[str] = (), columns: int | None = None, width: int = SHEET) -> "Image":
+    """``x (count, channels, height, width)`` uint8 as one sheet, row by row, about square unless ``columns`` says else.
+
+    Enlarged towards ``width`` pixels by whole factors only, so that every pixel stays a square.
+    """
+    from PIL import Image, ImageDraw
+
+    if x.ndim != 4 or x.dtype != torch.uint8 or len(x) == 0:
+        raise UserError(
+            f"a sheet shows uint8 pictures (count, channels, height, width), not {tuple(x.shape)} {x.dtype}"
+        )
+    if captions and len(captions) != len(x):
+        raise UserError(f"{len(captions)} captions for {len(x)} pictures")
+    tiles = in_colour(x.cpu())
+    columns = columns or _columns(len(x), tiles.shape[1], tiles.shape[2])
+    factor = max(1, min(math.ceil(TILE / tiles.shape[2]), width // (columns * tiles.shape[2])))
+    tile_height, tile_width = factor * tiles.shape[1], factor * tiles.shape[2]
+    gap = max(2, round(0.08 * min(tile_width, tile_height)))
+    down, across = tile_height + gap + (CAPTION + 5 if captions else 0), tile_width + gap
+    rows = math.ceil(len(x) / columns)
+
+    sheet = Image.new("RGB", (columns * across + gap, rows * down + gap), PAPER)
+    pen, letters = ImageDraw.Draw(sheet), font(CAPTION)
+    for k, tile in enumerate(tiles.numpy()):
+        left, top = gap + k % columns * across, gap + k // columns * down
+        enlarged = Image.fromarray(tile).resize((tile_width, tile_height), Image.Resampling.NEAREST)
+        sheet.paste(enlarged, (left, top))
+        if captions:
+            middle = (left + tile_width / 2, top + tile_height + 3)
+            pen.text(middle, _fitted(captions[k], tile_width), fill=QUIET, font=letters, anchor="mt")
+    return sheet
+
+
+def in_colour(x: Tensor) -> Tensor:
+    """``(count, channels, height, width) -> (count, height, width', 3)``; width' holds all channels if need be."""
+    if x.shape[1] not in (1, 3):
+        x = torch.cat(list(x.split(1, dim=1)), dim=3)
+    return x.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
+
+
+def _columns(count: int, height: int, width: int) -> int:
+    """As many as make the sheet about square."""
+    return max(1, min(count, round(math.sqrt(count * height / width))))
+
+
+def _fitted(text: str, width: int) -> str:
+    """The text, or as much of its beginning as is ``width`` pixels wide."""
+    letters = font(CAPTION)
+    if letters.getlength(text) <= width:
+        return text
+    while text and letters.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"

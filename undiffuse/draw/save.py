@@ -1,0 +1,104 @@
+"""Data to a file by the file's ending: a picture to look at, or numbers to go on with.
+
+.png  a sheet of pictures, or points drawn          .npy  the array alone
+.csv  points, a column each, with a header          .npz  "x", and "labels" and "label_names" if there are any
+"""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from undiffuse.draw.pictures import pictures
+from undiffuse.draw.points import Cloud, points
+from undiffuse.draw.style import save
+from undiffuse.errors import UserError, nearest
+from undiffuse.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What there is to save: points ``(count, columns)`` or uint8 pictures ``(count, channels, height, width)``."""
+
+    x: Tensor
+    labels: Tensor | None = None  # (count,), -1 for none
+    label_names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    title: str = "samples"
+    beside: Cloud | None = None  # data to draw points beside
+    log_density: Callable[[Tensor], Tensor] | None = None  # the truth on the line, where it is known
+
+    @property
+    def captions(self) -> list[str]:
+        """The labels in words, one a row; none if there are no labels."""
+        if self.labels is None or not self.label_names:
+            return []
+        return [self.label_names[k] if k >= 0 else "" for k in self.labels.tolist()]
+
+
+def check_writable(path: str | Path, endings: tuple[str, ...], force: bool = False) -> Path:
+    """The path, if its ending is one of ``endings``, its folder is there, and nothing would be overwritten.
+
+    To be asked before the work is done. Raises ``UserError`` otherwise.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in endings:
+        what = nearest(path.suffix, endings, "ending") if path.suffix else f"no ending; known: {', '.join(endings)}"
+        raise UserError(f"{path}: {what}")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give the name of a file")
+    if path.exists() and not force:
+        raise UserError(f"{path}: exists already; add --force to overwrite it")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    return path
+
+
+def save_rows(rows: Rows, path: Path) -> None:
+    """Write ``rows`` as the ending of ``path`` says: whole, or not at all."""
+    ending = path.suffix.lower()
+    if ending not in WRITERS:
+        raise UserError(f"{path}: {nearest(ending, WRITERS, 'ending')}")
+    WRITERS[ending](rows, path)
+
+
+def _png(rows: Rows, path: Path) -> None:
+    if rows.x.ndim == 4:
+        sheet = pictures(rows.x, rows.captions)
+        write_atomically(path, lambda part: sheet.save(part, "PNG"))
+        return
+    made = Cloud(rows.title, rows.x, rows.labels)
+    clouds = [made] if rows.beside is None else [rows.beside, made]
+    save(points(clouds, rows.label_names, rows.columns, rows.log_density), path)
+
+
+def _npy(rows: Rows, path: Path) -> None:
+    write_atomically(path, lambda part: np.save(part, rows.x.cpu().numpy()))
+
+
+def _npz(rows: Rows, path: Path) -> None:
+    arrays = {"x": rows.x.cpu().numpy()}
+    if rows.labels is not None:
+        arrays |= {"labels": rows.labels.cpu().numpy(), "label_names": np.array(rows.label_names, dtype=np.str_)}
+    write_atomically(path, lambda part: np.savez(part, **arrays))
+
+
+def _csv(rows: Rows, path: Path) -> None:
+    if rows.x.ndim != 2:
+        raise UserError(f"{path}: .csv holds points; save pictures as .png, .npy or .npz")
+    names = list(rows.columns) or [f"x{k + 1}" for k in range(rows.x.shape[1])]
+    table: list[list[object]] = [list(row) for row in rows.x.cpu().numpy()]  # float32 prints its shortest form
+    if rows.captions:
+        names, table = [*names, "label"], [[*row, name] for row, name in zip(table, rows.captions, strict=True)]
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([names, *table])
+
+    write_atomically(path, write)
+
+
+WRITERS = {".png": _png, ".npy": _npy, ".npz": _npz, ".csv": _csv}
