@@ -1,0 +1,214 @@
+"""Guidance: a denoiser in, a denoiser out, so that guides compose and every sampler takes them.
+
+    denoise = ClassifierFree(denoiser, weight=3.0)          denoise(x_t, t, label=labels)
+    denoise = Interval(denoise, schedule, low=-4.0, high=4.0)
+    denoise = DynamicThreshold(denoise)
+
+One convention: with weight w the guided mean is ``weak + w (strong - weak)``. Weight 1 is off and gives what the
+denoiser gives, bit for bit; 0 is the weaker side; above 1 exaggerates. Papers that write (1 + w) strong - w weak
+(Ho and Salimans 2021; "off" is 0) mean our weight - 1.
+
+All is said of E[x_0 | x_t]: eps, v and score are linear in it with the same coefficients on both sides, so guiding any
+of them is the same. What a guided field is *not* is the score of any diffused density: it is the gradient of
+log q_t(x_t) + (w - 1) log p_t(y | x_t), at every t by itself.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from undiffuse.linear import Number
+from undiffuse.process import Schedule
+from undiffuse.process.affine import Belief
+
+
+class Conditional(Protocol):
+    """A denoiser that may be told something."""
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """E[x_0 | x_t, condition], as a tensor, a `Belief`, or logits."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClassifierFree:
+    """Away from what any label, or a ``negative`` one, would look like (Ho and Salimans 2021).
+
+    Both answers come from one evaluation of twice the batch. ``rescale`` in [0, 1] pulls the guided mean's standard
+    deviation, sample by sample, back to what the label alone gives (Lin et al. 2023, eqs. 14-16), there said of v.
+    """
+
+    denoise: Conditional
+    weight: float
+    negative: int = -1  # a label, or -1 for none
+    rescale: float = 0.0
+
+    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Any:
+        """negative + w (label - negative); without labels, nothing to guide by. x_t (batch, *shape)."""
+        if label is None:
+            return self.denoise(x_t, t)
+        if self.weight == 1.0:
+            return self.denoise(x_t, t, label=label)
+        twice = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
+        labels = torch.cat([label, torch.full_like(label, self.negative)])
+        answer = self.denoise(torch.cat([x_t, x_t]), twice, label=labels)
+        strong, weak = (_half(answer, half) for half in (0, 1))
+        return _on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
+
+    def _guided(self, strong: Tensor, weak: Tensor) -> Tensor:
+        guided = weak.lerp(strong, self.weight)
+        if self.rescale == 0.0:
+            return guided
+        ratio = strong.flatten(1).std(1) / guided.flatten(1).std(1)
+        return guided * (1 - self.rescale + self.rescale * ratio).view(-1, *[1] * (guided.ndim - 1))
+
+
+@dataclass(frozen=True)
+class AutoGuidance:
+    """Away from a ``worse`` denoiser of the same data: smaller, or trained for less (Karras et al. 2024)."""
+
+    denoise: Conditional
+    worse: Conditional
+    weight: float
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """worse + w (denoise - worse)."""
+        answer = self.denoise(x_t, t, **condition)
+        if self.weight == 1.0:
+            return answer
+        weak = _mean(self.worse(x_t, t, **condition))
+        return _on_mean(answer, lambda strong: weak.lerp(strong, self.weight))
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Along the gradient of a noise-aware classifier (Dhariwal and Nichol 2021); their scale is our weight - 1.
+
+    Towards q_t(x_t) p_t(y | x_t)^(w-1): of a denoiser without labels, weight 2 is Bayes' rule.
+    """
+
+    denoise: Conditional
+    log_prob: Callable[[Tensor, Number], Tensor]  # (x_t, t) -> log p_t(y | x_t), (batch,), differentiable in x_t
+    schedule: Schedule
+    weight: float
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """E[x_0 | x_t] + (w - 1) sigma^2/alpha grad log p_t(y | x_t)."""
+        answer = self.denoise(x_t, t, **condition)
+        if self.weight == 1.0:
+            return answer
+        alpha, sigma, _ = self.schedule.at(t)
+        step = (self.weight - 1) * sigma**2 / alpha
+        if isinstance(step, Tensor):
+            step = step.to(x_t).view(-1, *[1] * (x_t.ndim - 1))
+        with torch.enable_grad():
+            x = x_t.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.log_prob(x, t).sum(), x)
+        return _on_mean(answer, lambda mean: mean + step * gradient)
+
+
+class Guide(Conditional, Protocol):
+    """A guided denoiser that knows the one it guides."""
+
+    @property
+    def denoise(self) -> Conditional:
+        """Without this guidance."""
+        ...
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Guidance only while ``low`` <= log-SNR <= ``high``, its own denoiser elsewhere (Kynkaanniemi et al. 2024).
+
+    Their interval of noise levels sigma is log_snr = -2 log(sigma), with the ends swapped.
+    """
+
+    guide: Guide
+    schedule: Schedule
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def denoise(self) -> Conditional:
+        """The unguided denoiser."""
+        return self.guide.denoise
+
+    def __call__(self, x_t: Tensor, t: float, **condition: Tensor | None) -> Any:
+        """Guided inside, plain outside."""
+        inside = self.low <= self.schedule.at(t).log_snr <= self.high
+        return (self.guide if inside else self.guide.denoise)(x_t, t, **condition)
+
+
+@dataclass(frozen=True)
+class StaticThreshold:
+    """The mean clipped to [-limit, limit], where data is known to lie; infinity is off."""
+
+    denoise: Conditional
+    limit: float = 1.0
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """Clip(x_0)."""
+        answer = self.denoise(x_t, t, **condition)
+        if math.isinf(self.limit):
+            return answer
+        return _on_mean(answer, lambda mean: mean.clamp(-self.limit, self.limit))
+
+
+@dataclass(frozen=True)
+class DynamicThreshold:
+    """Imagen's: the mean clipped at its own ``quantile`` of |x_0|, and scaled back to ``limit`` (Saharia et al. 2022).
+
+    Sample by sample, and only where that quantile is beyond the limit.
+    """
+
+    denoise: Conditional
+    quantile: float = 0.995
+    limit: float = 1.0
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """Clip(x_0, -s, s) limit/s, s = max(limit, quantile)."""
+        return _on_mean(self.denoise(x_t, t, **condition), self._clipped)
+
+    def _clipped(self, mean: Tensor) -> Tensor:
+        size = mean.flatten(1).abs()
+        s = size.kthvalue(max(1, math.ceil(self.quantile * size.shape[1])), dim=1).values.clamp(min=self.limit)
+        s = s.view(-1, *[1] * (mean.ndim - 1))
+        return mean.clamp(-s, s) * (self.limit / s)
+
+
+@dataclass(frozen=True)
+class Inpaint:
+    """The mean replaced by what is ``known`` where ``mask`` is true: those entries end there, whatever the sampler.
+
+    Both broadcast to (batch, *shape). The rest is filled in by the denoiser, which sees the known part in x_t.
+    """
+
+    denoise: Conditional
+    known: Tensor
+    mask: Tensor  # bool
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """known where it is known, else E[x_0 | x_t]."""
+        answer = self.denoise(x_t, t, **condition)
+        return _on_mean(answer, lambda mean: torch.where(self.mask, self.known.to(mean), mean))
+
+
+def _mean(answer: Any) -> Tensor:
+    return answer.mean if isinstance(answer, Belief) else answer
+
+
+def _on_mean(answer: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same belief with another mean: a learned variance is kept."""
+    return answer._replace(mean=change(answer.mean)) if isinstance(answer, Belief) else change(answer)
+
+
+def _half(answer: Any, half: int) -> Any:
+    """The first or second half of an answer's batch."""
+    if not isinstance(answer, Belief):
+        return answer.chunk(2)[half]
+    v = answer.v.chunk(2)[half] if isinstance(answer.v, Tensor) and answer.v.ndim else answer.v
+    return Belief(answer.mean.chunk(2)[half], v)
