@@ -8,6 +8,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -80,7 +81,7 @@ def _npy(rows: Rows, path: Path) -> None:
 
 
 def _npz(rows: Rows, path: Path) -> None:
-    arrays = {"x": rows.x.cpu().numpy()}
+    arrays: dict[str, Any] = {"x": rows.x.cpu().numpy()}
     if rows.labels is not None:
         arrays |= {"labels": rows.labels.cpu().numpy(), "label_names": np.array(rows.label_names, dtype=np.str_)}
     write_atomically(path, lambda part: np.savez(part, **arrays))
