@@ -18,7 +18,9 @@ from undiffuse.measure.rows import rows
 BLOCK = 2**23  # projected numbers held at once
 
 
-def sliced_wasserstein(samples: Tensor, data: Tensor, *, projections: int = 512, seed: int = 0) -> float:
+def sliced_wasserstein(
+    samples: Tensor, data: Tensor, *, projections: int = 512, seed: int = 0, block: int = BLOCK
+) -> float:
     """SW_2 between ``samples (n, *shape)`` and ``data (m, *shape)``, in the units of the data.
 
     Exact along each of ``projections`` lines, whatever the counts; the lines are drawn from ``seed``, so that two
@@ -29,7 +31,7 @@ def sliced_wasserstein(samples: Tensor, data: Tensor, *, projections: int = 512,
     x, y = rows(samples, data, least=1)
     lines = directions(projections, x.shape[1], seed).to(x)
     total = 0.0
-    for part in lines.split(max(1, BLOCK // (len(x) + len(y)))):
+    for part in lines.split(max(1, block // (len(x) + len(y)))):
         total += float(squared_wasserstein_1d(part @ x.T, part @ y.T).cpu().double().sum())
     return math.sqrt(total / len(lines))
 
