@@ -15,11 +15,10 @@
 import os
 import statistics
 import warnings
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -38,8 +37,6 @@ ENDINGS = (
 SPLITS = {"train": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
 GRAY = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"))
 LARGEST = 64  # the default size's limit: what a laptop trains on
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -74,38 +71,26 @@ def pictures(
     """
     check_split(split)
     found, notes = find_pictures(folder)
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of decoders, about single pictures
-        headers = list(pool.map(_attempt(_read_header), [file.path for file in found]))
-        readable = [header for header in headers if isinstance(header, Header)]
-        height, width = _choose_size(size, readable, folder) if readable else (1, 1)
-        gray = all(header.gray for header in readable)
-        if any((header.height, header.width) != (height, width) for header in readable):
-            notes.append(f"{_spread(readable)}: scaled and cropped to {height} x {width}")
-        if animated := sum(header.animated for header in readable):
-            notes.append(f"{animated} with several frames: the first is used")
-
+        headers, broken = _read_headers(found)
+        height, width = _choose_size(size, list(headers.values()), folder)
+        gray = all(header.gray for header in headers.values())
         has_splits = any(file.split == "test" for file in found)
-        chosen = [i for i, file in enumerate(found) if not has_splits or split in ("all", file.split)]
-        x = np.empty((len(chosen), 1 if gray else 3, height, width), np.uint8)
-
-        def decode(row: int) -> None:
-            header = headers[chosen[row]]
-            if isinstance(header, Exception):
-                raise header
-            x[row] = decode_picture(found[chosen[row]].path, height, width, gray)
-
-        failures = list(pool.map(_attempt(decode), range(len(chosen))))
-    kept = np.array([failure is None for failure in failures], dtype=bool)
-    if not kept.all():
-        first = int(np.argmin(kept))
-        bad = f"{np.sum(~kept)} of {len(kept)} pictures cannot be read, the first is {found[chosen[first]].path}"
+        chosen = [file for file in headers if not has_splits or split in ("all", file.split)]
+        x, kept = _decode(chosen, height, width, gray, broken)
+    if broken:
+        first = min(broken, key=lambda file: file.path)
+        reason = _reason(broken[first])
+        bad = f"{len(broken)} of {len(found)} pictures cannot be read, the first is {first.path} ({reason})"
         if not skip_unreadable:
-            raise UserError(f"{bad} ({_reason(failures[first])}); mend or remove them, or skip_unreadable")
+            raise UserError(f"{bad}; mend or remove them, or skip_unreadable")
         notes.append(f"{bad}: left out")
-        x, chosen = x[kept], [i for i, good in zip(chosen, kept, strict=True) if good]
-
-    labels, names = _labels(found, chosen)
+    if any((header.height, header.width) != (height, width) for header in headers.values()):
+        notes.append(f"{_spread(list(headers.values()))}: scaled and cropped to {height} x {width}")
+    if animated := sum(header.animated for header in headers.values()):
+        notes.append(f"{animated} with several frames: the first is used")
+    labels, names = _labels(kept, found)
     data = Dataset(torch.from_numpy(x), labels, names, "pictures", notes=tuple(notes), name=folder.name)
     return data if has_splits else data.part(split)
 
@@ -173,14 +158,37 @@ def _over_white(picture: "Picture") -> "Picture":
     return Image.alpha_composite(white, picture.convert("RGBA"))
 
 
-def _read_header(path: Path) -> Header:
+def _read_headers(found: list[Found]) -> tuple[dict[Found, Header], dict[Found, Exception]]:
+    """The headers that can be read, and why the others cannot."""
     from PIL import ExifTags, Image
 
-    with Image.open(path) as picture:
-        width, height = picture.size
-        if picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5:  # 5 to 8 lie on their side
-            width, height = height, width
-        return Header(height, width, picture.mode in GRAY, getattr(picture, "is_animated", False))
+    headers: dict[Found, Header] = {}
+    broken: dict[Found, Exception] = {}
+    for file in found:
+        try:
+            with Image.open(file.path) as picture:
+                lies_on_its_side = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+                width, height = picture.size[::-1] if lies_on_its_side else picture.size
+                is_animated = getattr(picture, "is_animated", False)
+                headers[file] = Header(height, width, picture.mode in GRAY, is_animated)
+        except Exception as error:  # decoders of damaged files raise anything
+            broken[file] = error
+    return headers, broken
+
+
+def _decode(
+    files: list[Found], height: int, width: int, gray: bool, broken: dict[Found, Exception]
+) -> tuple[np.ndarray, list[Found]]:
+    """The pictures that can be decoded and their files; the others are added to ``broken``."""
+    x = np.empty((len(files), 1 if gray else 3, height, width), np.uint8)
+    kept: list[Found] = []
+    for file in files:
+        try:
+            x[len(kept)] = decode_picture(file.path, height, width, gray)
+            kept.append(file)
+        except Exception as error:  # as above
+            broken[file] = error
+    return x[: len(kept)], kept
 
 
 def _choose_size(size: int | tuple[int, int] | None, headers: list[Header], folder: Path) -> tuple[int, int]:
@@ -190,8 +198,8 @@ def _choose_size(size: int | tuple[int, int] | None, headers: list[Header], fold
         if height < 1 or width < 1:
             raise UserError(f"{folder}: size {height} x {width}; a side is at least 1 pixel")
         return height, width
-    sizes = {(header.height, header.width) for header in headers}
-    if len(sizes) == 1 and max(headers[0].height, headers[0].width) <= LARGEST:
+    sizes = {(header.height, header.width) for header in headers} or {(1, 1)}
+    if len(sizes) == 1 and max(max(sizes)) <= LARGEST:
         return sizes.pop()
     side = min(LARGEST, int(statistics.median(min(header.height, header.width) for header in headers)))
     return (side // 8 * 8, side // 8 * 8) if side >= 8 else (side, side)
@@ -205,12 +213,12 @@ def _spread(headers: list[Header]) -> str:
     return words if least == most else f"{words} to {most[0]} x {most[1]}"
 
 
-def _labels(found: list[Found], chosen: list[int]) -> tuple[torch.Tensor | None, tuple[str, ...]]:
-    """Indices and names of the chosen pictures' labels; none where there are fewer than two labels."""
+def _labels(kept: list[Found], found: list[Found]) -> tuple[torch.Tensor | None, tuple[str, ...]]:
+    """Indices of the kept pictures' labels, and the names of all labels; none where there are fewer than two."""
     every = [file.label for file in found]
     if None in every or len(set(every)) < 2:
         return None, ()
-    labels, names = index_labels(np.array([every[i] for i in chosen], dtype=str), np.array(every, dtype=str))
+    labels, names = index_labels(np.array([file.label for file in kept], dtype=str), np.array(every, dtype=str))
     return torch.from_numpy(labels), names
 
 
@@ -232,19 +240,7 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _attempt(read: Callable[..., Value]) -> Callable[..., Value | Exception]:
-    """``read`` with its exception returned, so that all pictures are tried and the unreadable ones counted."""
-
-    def attempted(*arguments: object) -> Value | Exception:
-        try:
-            return read(*arguments)
-        except Exception as error:  # decoders of damaged files raise anything
-            return error
-
-    return attempted
-
-
-def _reason(error: object) -> str:
+def _reason(error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):

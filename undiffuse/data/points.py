@@ -60,17 +60,14 @@ class Column:
 
     def numbers(self) -> np.ndarray:
         """``(count,)`` float64, or a UserError that names the first cell that is missing or is not a number."""
-        values = [_number(cell) for cell in self.cells]
-        missing = [k for k, cell in enumerate(self.cells) if cell.strip().lower() in MISSING]
-        text = sorted({k for k, value in enumerate(values) if value is None} - set(missing))
-        if text:
-            raise UserError(
-                f"{self.path}: column {self.name!r} holds text, as {self.cells[text[0]]!r} in line "
-                f"{self.lines[text[0]]}; call it label if it is one, else remove it: "
-                "tables with categories come in a later version"
-            )
-        self._refuse_missing(missing)
-        return np.array(values, dtype=np.float64)
+        try:
+            values = np.fromiter(map(float, self.cells), np.float64, len(self.cells))
+        except ValueError:
+            self._refuse_text()
+            values = np.array([np.nan])  # not text, so missing
+        if np.isnan(values).any():
+            self._refuse_missing()
+        return values
 
     def is_label(self) -> bool:
         """Whether the name is a label's, and the cells are text or whole numbers (else it is a number to learn)."""
@@ -81,21 +78,31 @@ class Column:
 
     def labels(self) -> np.ndarray:
         """``(count,)`` whole numbers, or text."""
-        cells = [cell.strip() for cell in self.cells]
-        self._refuse_missing([k for k, cell in enumerate(cells) if cell.lower() in MISSING])
-        values = [_number(cell) for cell in cells]
-        return np.array(cells if None in values else [int(value) for value in values if value is not None])
+        self._refuse_missing()
+        values = [_number(cell) for cell in self.cells]
+        if None in values:
+            return np.array([cell.strip() for cell in self.cells])
+        return np.array([int(value) for value in values if value is not None])
 
     def counts_rows(self) -> bool:
         """Whether this is the index that pandas writes: no name, and 0, 1, 2, ..."""
         return self.name == "" and list(self.cells) == [str(k) for k in range(len(self.cells))]
 
-    def _refuse_missing(self, missing: list[int]) -> None:
-        if missing:
+    def _refuse_missing(self) -> None:
+        lines = [line for line, cell in zip(self.lines, self.cells, strict=True) if _is_missing(cell)]
+        if lines:
             raise UserError(
-                f"{self.path}: {len(missing)} values of column {self.name!r} are missing, the first in line "
-                f"{self.lines[missing[0]]}; fill them or remove those rows"
+                f"{self.path}: {len(lines)} values of column {self.name!r} are missing, the first in line "
+                f"{lines[0]}; fill them or remove those rows"
             )
+
+    def _refuse_text(self) -> None:
+        for line, cell in zip(self.lines, self.cells, strict=True):
+            if _number(cell) is None and not _is_missing(cell):
+                raise UserError(
+                    f"{self.path}: column {self.name!r} holds text, as {cell!r} in line {line}; call it label if it "
+                    "is one, else remove it: tables with categories come in a later version"
+                )
 
 
 def _columns(path: Path) -> list[Column]:
@@ -149,3 +156,7 @@ def _number(cell: str) -> float | None:
         return float(cell)
     except ValueError:
         return None
+
+
+def _is_missing(cell: str) -> bool:
+    return cell.strip().lower() in MISSING

@@ -1,0 +1,50 @@
+"""Where data comes from, as plain values that a recipe can write down: ``source.open(split) -> Dataset``."""
+
+from dataclasses import dataclass
+
+from undiffuse.data.dataset import Dataset
+from undiffuse.data.digits import digits
+from undiffuse.data.open import open_data
+from undiffuse.data.toys import toy
+
+
+@dataclass(frozen=True)
+class Toy:
+    """``count`` points of a toy, drawn by ``seed``; the test split is as many fresh ones.
+
+    A fixed set, not fresh points every step: at 100,000 points a network of this size cannot tell the difference, and
+    a run's data can be looked at, measured and held against its samples.
+    """
+
+    name: str = "swiss-roll"
+    count: int = 100_000
+    seed: int = 0
+
+    def open(self, split: str = "train") -> Dataset:
+        """The points. Raises UserError for an unknown toy."""
+        return toy(self.name, self.count, self.seed, split)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Scikit-learn's handwritten digits, 8 x 8."""
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pictures and their labels."""
+        return digits(split)
+
+
+@dataclass(frozen=True)
+class Files:
+    """A file or folder of your own, as `open_data` reads it; ``size`` is for folders of pictures."""
+
+    path: str
+    size: int | tuple[int, int] | None = None
+    skip_unreadable: bool = False
+
+    def open(self, split: str = "train") -> Dataset:
+        """The data. Raises UserError where it is gone or not understood."""
+        return open_data(self.path, self.size, split, self.skip_unreadable)
+
+
+Source = Toy | Digits | Files
