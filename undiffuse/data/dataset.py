@@ -63,6 +63,19 @@ class Dataset:
         ``fraction`` of the rows, and at least 2, are held out. They are drawn by ``seed`` and spread evenly
         over the labels, so that each label loses ``fraction`` of its rows, to within one row.
         """
+        is_test = self._held_out(fraction, seed)
+        return self.take(~is_test), self.take(is_test)
+
+    def part(self, split: str, fraction: float = 0.1) -> "Dataset":
+        """``"train"``, ``"test"`` (a fixed ``fraction``, held out) or ``"all"``."""
+        check_split(split)
+        if split == "all":
+            return self
+        is_test = self._held_out(fraction, seed=0)
+        return self.take(is_test if split == "test" else ~is_test)
+
+    def _held_out(self, fraction: float, seed: int) -> Tensor:
+        """Which rows are for testing, ``(count,)`` bool."""
         held = max(2, round(fraction * len(self)))
         if not 0 < fraction < 1 or len(self) - held < 2:
             raise UserError(
@@ -74,12 +87,7 @@ class Dataset:
         evenly_spaced = (2 * torch.arange(held) + 1) * len(self) // (2 * held)
         is_test = torch.zeros(len(self), dtype=torch.bool)
         is_test[order[evenly_spaced]] = True
-        return self.take(~is_test), self.take(is_test)
-
-    def part(self, split: str, fraction: float = 0.1) -> "Dataset":
-        """``"train"``, ``"test"`` (a fixed ``fraction``, held out) or ``"all"``."""
-        check_split(split)
-        return self if split == "all" else self.split(fraction)[split == "test"]
+        return is_test
 
     def _check_form(self) -> None:
         forms = {"points": (torch.float32, "(count, columns...)"), "pictures": (torch.uint8, "(count, c, h, w)")}
