@@ -5,6 +5,7 @@ x_t = alpha_t x_0 + sigma_t z holds at every time with the same x_0 and z: an es
     x_s = alpha_s x_0 + sqrt(sigma_s^2 - n^2) z + n w,    n = eta sqrt(beta-tilde),  w fresh noise        (eq. 12)
 
 Eta = 0 is deterministic, the first-order exponential integrator of the probability flow; eta = 1 is DDPM, beta-tilde.
+The better solvers (Heun, DPM-Solver++, UniPC) are this same line, `toward` a better x_0.
 """
 
 import math
@@ -17,6 +18,19 @@ from undiffuse.errors import UserError
 from undiffuse.linear import combine
 from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine
+from undiffuse.process.schedule import Schedule
+
+
+def toward(schedule: Schedule, x_t: Tensor, x_0: Tensor, t: float, s: float, eta: float, noise: Noise) -> Tensor:
+    """x_s = r x_t + (alpha_s - r alpha_t) x_0 + n w with r = sqrt(sigma_s^2 - n^2)/sigma_t: (batch, *shape), fresh.
+
+    Nothing here is infinite where alpha_t = 0 (flows, zero-terminal SNR) or sigma_s = 0 (the data: x_s = x_0).
+    """
+    now, then = schedule.at(t), schedule.at(s)
+    n = eta * then.sigma * math.sqrt(-math.expm1(now.log_snr - then.log_snr))
+    r = math.sqrt(then.sigma**2 - n**2) / now.sigma
+    x_s = combine(r, x_t, then.alpha - r * now.alpha, x_0)
+    return x_s.add_(noise.normal(x_s), alpha=n) if n > 0 else x_s
 
 
 @dataclass(frozen=True)
@@ -27,15 +41,16 @@ class DDIM:
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise UserError(f"DDIM's eta must lie in [0, 1] (0 deterministic, 1 DDPM), not {self.eta}")
+        require_eta(self.eta)
 
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """x_s = r x_t + (alpha_s - r alpha_t) x_0 + n w with r = sqrt(sigma_s^2 - n^2)/sigma_t."""
-        now, then = self.process.schedule.at(t), self.process.schedule.at(s)
-        fresh = self.eta * then.sigma * math.sqrt(-math.expm1(now.log_snr - then.log_snr))
-        r = math.sqrt(then.sigma**2 - fresh**2) / now.sigma
-        x_s = combine(r, x_t, then.alpha - r * now.alpha, denoise(x_t, t))
-        return (x_s.add_(noise.normal(x_s), alpha=fresh) if fresh > 0 else x_s), None
+        """x_s on the line through x_t toward the denoiser's x_0."""
+        return toward(self.process.schedule, x_t, denoise(x_t, t), t, s, self.eta, noise), None
+
+
+def require_eta(eta: float) -> None:
+    """Raises `UserError` unless eta lies in [0, 1]."""
+    if not 0 <= eta <= 1:
+        raise UserError(f"eta must lie in [0, 1] (0 deterministic, 1 as much fresh noise as DDPM), not {eta}")

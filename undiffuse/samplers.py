@@ -1,0 +1,82 @@
+"""Every sampler by name: which step, on which grid it is at home, and what it costs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from undiffuse.denoiser import Denoise, with_variance
+from undiffuse.grid import Grid, Karras, LogLinear, gradient_estimation, log_snr_uniform, trailing
+from undiffuse.noise import Noise
+from undiffuse.process.affine import Affine
+from undiffuse.step import Step
+from undiffuse.step.adams_bashforth import AdamsBashforth
+from undiffuse.step.ancestral import Ancestral
+from undiffuse.step.annealed_langevin import AnnealedLangevin
+from undiffuse.step.ddim import DDIM
+from undiffuse.step.deis import DEIS
+from undiffuse.step.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep
+from undiffuse.step.euler import Euler
+from undiffuse.step.euler_maruyama import EulerMaruyama
+from undiffuse.step.gradient_estimation import GradientEstimation
+from undiffuse.step.heun import Heun
+from undiffuse.step.predictor_corrector import PredictorCorrector
+from undiffuse.step.unipc import UniPC
+
+
+def each(steps: int) -> int:
+    """One evaluation a step."""
+    return steps
+
+
+def twice(steps: int) -> int:
+    """Two evaluations a step, but one to the data."""
+    return 2 * steps - 1
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A step that needs only a process, the grid that suits it, and its cost."""
+
+    make: Callable[[Affine], Step]
+    grid: Grid
+    summary: str
+    evaluations: Callable[[int], int] = each  # of how many steps; one or two fewer where alpha is 0 at the start
+    learned_variance: bool = False  # hand it `denoiser.belief`, not `denoiser`
+
+
+def large_variance(process: Affine) -> Step:
+    """Ancestral sampling with variance beta, whatever the denoiser believes (DDPM's "fixed large")."""
+    ancestral = Ancestral(process)
+
+    def step(denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Any, noise: Noise) -> tuple[Tensor, Any]:
+        return ancestral(with_variance(denoise, 1.0), x_t, t, s, memory, noise)
+
+    return step
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "ddim": Sampler(DDIM, trailing, "DDIM: deterministic, order 1"),
+    "ddpm": Sampler(Ancestral, trailing, "ancestral sampling with variance beta-tilde"),
+    "ddpm-large": Sampler(large_variance, trailing, "ancestral sampling with variance beta"),
+    "ddpm-learned": Sampler(Ancestral, trailing, "ancestral sampling with the learned variance", learned_variance=True),
+    "gradient-estimation": Sampler(GradientEstimation, gradient_estimation, "DDIM with momentum 2"),
+    "euler": Sampler(Euler, trailing, "the probability flow in time, order 1"),
+    "heun": Sampler(Heun, Karras(), "EDM's: order 2, deterministic", twice),
+    "heun-churn": Sampler(lambda process: Heun(process, churn=0.1), Karras(), "EDM's, with fresh noise", twice),
+    "dpm++2s": Sampler(DPMSolverSinglestep, log_snr_uniform, "DPM-Solver++ singlestep, order 2", twice),
+    "dpm++2m": Sampler(DPMSolverMultistep, Karras(), "DPM-Solver++ multistep, order 2"),
+    "dpm++3m": Sampler(lambda process: DPMSolverMultistep(process, 3), Karras(), "DPM-Solver++ multistep, order 3"),
+    "dpm++2m-sde": Sampler(
+        lambda process: DPMSolverMultistep(process, eta=1.0), Karras(), "DPM-Solver++ multistep, with fresh noise"
+    ),
+    "unipc": Sampler(UniPC, Karras(), "multistep predictor with a free corrector"),
+    "deis": Sampler(DEIS, Karras(), "the noise as a polynomial in time, order 3"),
+    "adams-bashforth": Sampler(AdamsBashforth, Karras(), "the noise as a polynomial in sigma/alpha, order 2"),
+    "euler-maruyama": Sampler(EulerMaruyama, trailing, "the reverse SDE in time"),
+    "predictor-corrector": Sampler(PredictorCorrector, trailing, "ancestral, then a Langevin step", twice),
+    "annealed-langevin": Sampler(
+        AnnealedLangevin, LogLinear(), "Langevin dynamics at falling noise levels", lambda steps: 5 * steps + 1
+    ),
+}

@@ -1,0 +1,14 @@
+"""DEIS: Adams-Bashforth with z as a polynomial in time (Zhang and Chen 2023, tAB-DEIS, eq. 15).
+
+The step is exact in alpha and sigma, and z changes more evenly in t than in rho = sigma/alpha, which spans decades.
+diffusers' "DEIS" draws the polynomial in log rho instead (`in_log_rho`): the same numbers at order 1, and at any
+order on schedules whose log rho is linear in t.
+"""
+
+from undiffuse.process.affine import Affine
+from undiffuse.step.adams_bashforth import AdamsBashforth, in_time
+
+
+def DEIS(process: Affine, order: int = 3) -> AdamsBashforth:  # noqa: N802
+    """Order ``order``, one evaluation a step."""
+    return AdamsBashforth(process, order, in_time)

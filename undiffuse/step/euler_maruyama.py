@@ -1,0 +1,41 @@
+"""Euler-Maruyama: the reverse-time SDE, in small straight steps with fresh noise (Song et al. 2021, eq. 6).
+
+Forward, dx = f x dt + g dw with f = alpha'/alpha and g^2 = k sigma^2, k = -d log_snr/dt = 2 (sigma'/sigma - f).
+Backward, with the score (alpha x_0 - x)/sigma^2,
+
+    x_s = x_t - h (f x_t - g^2 score) + g sqrt(h) w
+        = (1 - h (f + k)) x_t + h k alpha x_0 + sigma sqrt(h k) w,        h = t - s.
+"""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from undiffuse.denoiser import Denoise
+from undiffuse.linear import combine
+from undiffuse.noise import Noise
+from undiffuse.process.affine import Affine
+from undiffuse.step.ddim import toward
+
+
+@dataclass(frozen=True)
+class EulerMaruyama:
+    """Weak order 1, one evaluation a step. From alpha = 0 and to the data, where the SDE is singular, DDPM's step."""
+
+    process: Affine
+
+    def __call__(
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        """One step of the SDE."""
+        schedule, h = self.process.schedule, t - s
+        alpha, sigma, _ = schedule.at(t)
+        d_alpha, d_sigma = schedule.rate(t)
+        x_0 = denoise(x_t, t)
+        if alpha == 0 or schedule.at(s).sigma == 0 or not math.isfinite(d_alpha + d_sigma):
+            return toward(schedule, x_t, x_0, t, s, 1.0, noise), None
+        f = d_alpha / alpha
+        k = 2 * (d_sigma / sigma - f)
+        x_s = combine(1 - h * (f + k), x_t, h * k * alpha, x_0)
+        return x_s.add_(noise.normal(x_s), alpha=sigma * math.sqrt(h * k)), None

@@ -1,0 +1,63 @@
+"""UniPC: a multistep predictor whose landing point is corrected for free (Zhao et al. 2023).
+
+To go on, the denoiser is asked at the predicted point anyway. Its answer is one more node for the polynomial of x_0
+over the step just made, which is then made again, better (UniC), before the next is predicted (UniP): Adams-Bashforth
+and Adams-Moulton in lambda = log(alpha/sigma). The paper's linear systems (eq. 9) are that polynomial's integrals;
+its B(h) matters only where one difference is used, as the mean place on a line (`interpolate.mean_of_x0`): 1/2 for
+B2(h) = e^h - 1, and h/(2 (1 - e^-h)) for B1(h) = h.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from undiffuse.denoiser import Denoise
+from undiffuse.errors import UserError
+from undiffuse.noise import Noise
+from undiffuse.process.affine import Affine
+from undiffuse.step.ddim import toward
+from undiffuse.step.interpolate import Past, mean_of_x0, remember, require_order
+
+
+class Before(NamedTuple):
+    """Where the last step started."""
+
+    x: Tensor  # corrected, (batch, *shape)
+    t: float
+    past: Past  # what was said there and before
+
+
+@dataclass(frozen=True)
+class UniPC:
+    """Predictor of order ``order``, corrected to one more; one evaluation a step. ``b`` is the paper's B: 1 or 2."""
+
+    process: Affine
+    order: int = 3
+    b: int = 2
+
+    def __post_init__(self) -> None:
+        require_order(self.order, 3)
+        if self.b not in (1, 2):
+            raise UserError(f"UniPC's b must be 1 or 2 (B1(h) = h, B2(h) = e^h - 1), not {self.b!r}")
+
+    def __call__(
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Before | None, noise: Noise
+    ) -> tuple[Tensor, Before]:
+        """Correct x_t, then predict x_s."""
+        schedule = self.process.schedule
+        now, stop = 0.5 * schedule.at(t).log_snr, 0.5 * schedule.at(s).log_snr
+        x_0 = denoise(x_t, t)
+        past: Past = ()
+        if memory is not None and memory.past:
+            past = memory.past
+            start = past[0].at
+            seen = mean_of_x0(remember(past, now, x_0, self.order + 1), start, now, self._middle(now - start))
+            x_t = toward(schedule, memory.x, seen, memory.t, t, 0.0, noise)
+        past = remember(past, now, x_0, self.order)
+        ahead = mean_of_x0(past, now, stop, self._middle(stop - now)) if past else x_0
+        return toward(schedule, x_t, ahead, t, s, 0.0, noise), Before(x_t, t, past)
+
+    def _middle(self, h: float) -> float:
+        return 0.5 if self.b == 2 or math.isinf(h) else 0.5 * h / -math.expm1(-h)
