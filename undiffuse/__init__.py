@@ -1,1 +1,20 @@
-"""undiffuse: diffusion models as a few small parts that fit together."""
+"""undiffuse: diffusion models as a few small parts that fit together.
+
+import undiffuse
+undiffuse.load("runs/digits").sample(64, label=3, steps=20, seed=0)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from undiffuse.run import Run as Run
+    from undiffuse.run import load as load
+
+
+def __getattr__(name: str) -> Any:
+    """``load`` and ``Run``, imported when they are first used: importing undiffuse alone is free."""
+    if name in ("load", "Run"):
+        from undiffuse import run
+
+        return getattr(run, name)
+    raise AttributeError(f"module 'undiffuse' has no attribute {name!r}")

@@ -6,8 +6,8 @@ A process killed at any moment, or a disk that fills up, leaves the file as it w
 import errno
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,21 @@ from undiffuse.errors import UserError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+@contextmanager
+def disk_errors_told(path: Path) -> Iterator[None]:
+    """While writing to ``path``: a full disk, a folder that is not there or may not be written is a `UserError`."""
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error):
+            raise UserError(f"{path}: the disk is full; make room and try again (what was there is intact)") from error
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            raise UserError(f"{path}: there is no folder {path.parent} to write to") from error
+        if isinstance(error, PermissionError):
+            raise UserError(f"{path}: may not be written; choose another place") from error
+        raise
+
+
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """``write(temporary)`` writes a file with the ending of ``path``, which then becomes ``path``.
 
@@ -26,22 +41,17 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """
     path = Path(path)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+    with disk_errors_told(path):
+        try:
+            write(part)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
         _sync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        if _is_full(error):
-            raise UserError(f"{path}: the disk is full; make room and try again (what was there is intact)") from error
-        if not path.parent.is_dir():
-            raise UserError(f"{path}: there is no folder {path.parent} to write to") from error
-        if isinstance(error, PermissionError):
-            raise UserError(f"{path}: may not be written; choose another place") from error
-        raise
 
 
 def write_text(path: Path, text: str) -> None:

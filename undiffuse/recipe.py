@@ -1,0 +1,140 @@
+"""A recipe: the whole truth of a training, as one frozen value that is written down in ``recipe.yaml``.
+
+What may stand in a field is what its type says; `undiffuse.plain` reads, writes and overrides by those types alone.
+Ready ones are in `undiffuse.recipes`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+import yaml
+
+from undiffuse.data.source import Source
+from undiffuse.denoiser import Denoiser
+from undiffuse.errors import UserError, nearest
+from undiffuse.files import write_text
+from undiffuse.loss.denoising import Denoising
+from undiffuse.net import MLP, UNet
+from undiffuse.plain import from_plain, override, to_plain
+from undiffuse.predict import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
+from undiffuse.process import Affine, Cosine, GaussianLaw, PoissonLaw, Schedule
+from undiffuse.train.average import power
+from undiffuse.train.rate import Decay
+
+Precision = Literal["fp32", "bf16"]
+Loss = Denoising
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, on what, and for how long.
+
+    Attributes:
+        data: Where the data comes from.
+        net, schedule, z, prediction, learned_variance: The denoiser: see `undiffuse.net`, `.process`, `.predict`.
+        loss: What is minimised.
+        label_dropout: The share of labels hidden in training, which guidance needs; no matter without labels.
+        steps, batch: How long, and how many samples a step.
+        lr, warmup, decay, beta2, weight_decay, clip: AdamW; ``warmup`` in steps, ``clip`` is of the gradient's norm.
+        averages: Widths of the averages of the weights, as shares of the training; the first is what samples.
+        precision: bf16 computes the network in half precision.
+        seed: Of everything random in the training.
+        save_every, report_every: In steps.
+        sampler, sampling_steps, guidance: How to sample unless told otherwise; guidance 1 is none.
+    """
+
+    data: Source
+    net: MLP | UNet
+    schedule: Schedule = field(default_factory=Cosine)
+    z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
+    prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
+    learned_variance: bool = False
+    loss: Loss = field(default_factory=Denoising)
+    label_dropout: float = 0.1
+    steps: int = 10_000
+    batch: int = 128
+    lr: float = 1e-3
+    warmup: int = 100
+    decay: Decay = "cosine"
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    averages: tuple[float, ...] = (0.05, 0.1)
+    precision: Precision = "fp32"
+    seed: int = 0
+    save_every: int = 1000
+    report_every: int = 2500
+    sampler: str = "ddim"
+    sampling_steps: int = 20
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "save_every", "report_every", "sampling_steps"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("lr", "clip"):
+            _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        for name in ("warmup", "weight_decay", "seed"):
+            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
+        for name in ("label_dropout", "beta2"):
+            _require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
+        _require(len(set(self.averages)) == len(self.averages) > 0, "averages", "one or more widths", self.averages)
+        for width in self.averages:
+            power(width)
+        for name, known in (("decay", get_args(Decay)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in known:
+                raise UserError(nearest(getattr(self, name), known, name))
+
+    def denoiser(self, shape: tuple[int, ...], classes: int) -> Denoiser:
+        """The denoiser, untrained, for data of ``shape`` with ``classes`` labels (0: none); drawn from torch's seed.
+
+        Raises UserError where the network cannot take such data.
+        """
+        net = self.net.build(shape, classes, 2 if self.learned_variance else 1)
+        return Denoiser(net, Affine(self.schedule, self.z), self.prediction, self.learned_variance)
+
+    def override(self, path: str, text: str) -> Self:
+        """The recipe with one field changed, as the command line says it: ``override("net.width", "256")``.
+
+        Raises UserError for an unknown field or class, a wrong type or a value out of range.
+        """
+        return override(self, path, text)
+
+    def to_yaml(self) -> str:
+        """All fields, readable."""
+        plain = to_plain(self)
+        del plain["kind"]
+        return yaml.safe_dump(plain, sort_keys=False, width=120)
+
+    @classmethod
+    def from_yaml(cls, text: str, where: str = "") -> Self:
+        """The recipe that ``to_yaml`` wrote; fields that are not there take their defaults.
+
+        Raises UserError, beginning with ``where``, for text that is no recipe, naming the nearest field or class.
+        """
+        try:
+            plain = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"{where or 'recipe'}: not YAML ({' '.join(str(error).split())})") from None
+        if not isinstance(plain, dict):
+            raise UserError(f"{where or 'recipe'}: holds no fields; a recipe has data: and net: at least")
+        return from_plain(cls, plain | {"kind": cls.__name__}, where)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The recipe in a file. Raises UserError where there is none."""
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+        try:
+            return cls.from_yaml(path.read_text(encoding="utf-8"), str(path))
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: not a text file") from None
+
+    def save(self, path: Path) -> None:
+        """Write it down, whole or not at all."""
+        write_text(path, self.to_yaml())
+
+
+def _require(met: bool, name: str, wanted: str, given: object) -> None:
+    if not met:
+        raise UserError(f"{name} must be {wanted}, not {given}")

@@ -1,0 +1,41 @@
+"""Data of your own: what it is decides how it is trained."""
+
+from pathlib import Path
+
+from undiffuse.data.source import Files
+from undiffuse.net import MLP, UNet
+from undiffuse.recipe import Recipe
+
+
+def own_data(path: Path) -> Recipe:
+    """Points or pictures, by what is at the path; the path is kept whole, so that the run may be used from anywhere.
+
+    Raises UserError where there is no data, or none that is understood.
+    """
+    source = Files(str(path.expanduser().resolve()))
+    data = source.open()
+    return pictures(source, data.shape[1:]) if data.kind == "pictures" else points(source)
+
+
+def points(source: Files) -> Recipe:
+    """Points of any number of columns, from a .npy, .npz, .csv or .tsv file."""
+    return Recipe(
+        data=source, net=MLP(width=128), steps=10_000, batch=1024, lr=2e-3, save_every=1_000, report_every=2_000
+    )
+
+
+def pictures(source: Files, size: tuple[int, ...]) -> Recipe:
+    """Pictures of (height, width) ``size``, from a folder of pictures, or of MNIST's or CIFAR-10's files.
+
+    One level of the network for every halving of the size, down to 4 to 8 pixels.
+    """
+    levels = max(1, min(size).bit_length() - 2)  # 8 to 15 pixels: 2; 16 to 31: 3
+    return Recipe(
+        data=source,
+        net=UNet(multiples=(1, 2, 2, 4, 4)[:levels]),
+        steps=20_000,
+        batch=64,
+        save_every=500,
+        report_every=2_000,
+        guidance=1.5,
+    )

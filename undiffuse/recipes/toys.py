@@ -1,0 +1,46 @@
+"""The line and the plane: recipes that train in seconds, one family of one network and one loss."""
+
+from collections.abc import Callable
+
+from undiffuse.data.source import Toy
+from undiffuse.net import MLP
+from undiffuse.recipe import Recipe
+
+SUMMARIES = {
+    "two-bumps": "two Gaussians on the line",
+    "three-bumps": "three unequal Gaussians on the line",
+    "claw": "a wide Gaussian with five narrow ones on it, on the line",
+    "uniform": "the uniform density on the line, with its hard edges",
+    "boxes": "two intervals on the line, and nothing between them",
+    "swiss-roll": "a swiss roll in the plane, in half a minute",
+    "spiral": "a thin spiral in the plane, as in the paper on denoising as projection",
+    "moons": "two interleaved half circles, labelled",
+    "rings": "three concentric circles, labelled",
+    "eight-gaussians": "eight Gaussians on a circle, labelled",
+    "checkerboard": "the dark squares of a chess board",
+    "pinwheel": "five bent blades, labelled",
+    "tree": "a branching tree, labelled by its 27 leaves",
+}
+
+
+def toy(name: str) -> Recipe:
+    """Points of the toy of this name."""
+    return Recipe(
+        data=Toy(name),
+        net=MLP(),
+        steps=8_000,
+        batch=1024,
+        lr=3e-3,
+        save_every=2_000,
+        report_every=2_000,
+    )
+
+
+def recipe_of(name: str) -> Callable[[], Recipe]:
+    """`toy` of this name as a function without arguments, whose docstring is the toy's summary."""
+
+    def recipe() -> Recipe:
+        return toy(name)
+
+    recipe.__doc__ = SUMMARIES[name]
+    return recipe

@@ -1,0 +1,302 @@
+"""A run: the folder of a training, opened for sampling.
+
+run = undiffuse.load("runs/digits")
+run.sample(64, label="3", steps=20, guidance=2.0)
+
+recipe.yaml         the whole truth of the training
+model.safetensors   what sampling uses: averaged weights, the codec, what the data looked like
+state/              what going on needs          (`undiffuse.train.state`)
+log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from undiffuse.codec.normalise import Normalise
+from undiffuse.data.dataset import Dataset
+from undiffuse.denoiser import Denoiser
+from undiffuse.errors import UserError, nearest
+from undiffuse.files import read_tensors, write_tensors
+from undiffuse.grid import GRIDS
+from undiffuse.guide import ClassifierFree, Conditional
+from undiffuse.linear import scale
+from undiffuse.noise import SeededNoise
+from undiffuse.recipe import Recipe
+from undiffuse.sample import State, last, trajectory
+from undiffuse.samplers import SAMPLERS
+from undiffuse.stateful import modules
+from undiffuse.step import Step
+
+FORMAT = "undiffuse 1"
+RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
+VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
+
+T = TypeVar("T")
+Label = int | str | Sequence[int | str] | Tensor
+
+
+class _Plan(NamedTuple):
+    """How to sample: a step, the times, and the denoiser before it is told labels."""
+
+    step: Step
+    times: tuple[float, ...]
+    denoise: Conditional
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with all that it takes to sample, measure and understand it.
+
+    Attributes:
+        folder: Where it lies.
+        recipe: How it was trained.
+        denoiser: With averaged weights, in eval mode.
+        normalise: The codec.
+        label_names: Empty for a model without labels.
+        columns: Names of the columns of points, where they are known.
+        step: How many steps it was trained.
+        seconds: How long that took.
+    """
+
+    folder: Path
+    recipe: Recipe
+    denoiser: Denoiser
+    normalise: Normalise
+    label_names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (columns,) or (channels, height, width)."""
+        return self.normalise.shape
+
+    @property
+    def kind(self) -> str:
+        """``"points"`` or ``"pictures"``."""
+        return self.normalise.kind
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.normalise.mean.device
+
+    def dataset(self, split: str = "train") -> Dataset:
+        """What it was trained on, or with ``"test"`` what was held out."""
+        return self.recipe.data.open(split)
+
+    def sample(
+        self,
+        count: int,
+        label: Label | None = None,
+        steps: int | None = None,
+        sampler: str | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        batch: int | None = None,
+        grid: str | None = None,
+        first: int = 0,
+    ) -> Tensor:
+        """Samples number ``first``, ``first`` + 1, ...: (count, *shape), uint8 pictures or float32 points, on the CPU.
+
+        Sample i is a function of ``seed`` and i (to rounding): not of ``count``, nor of the ``batch`` that is
+        computed at once. What is None is as the recipe says; ``label`` is as `labels` says.
+
+        Raises:
+            UserError: Counts below 1, an unknown sampler, grid or label, labels or guidance of a model without.
+        """
+        plan = self._plan(steps, sampler, guidance, grid)
+        labels = self.labels(count, label, first)
+        batch = _positive("batch", self._batch() if batch is None else batch)
+        made: list[Tensor] = []
+        while (done := sum(map(len, made))) < count:
+            now = min(batch, count - done)
+            told = None if labels is None else labels[done : done + now]
+            try:
+                made.append(self.normalise.decode(last(self._states(plan, now, told, seed, first + done))).cpu())
+            except torch.OutOfMemoryError:
+                if batch == 1:
+                    raise UserError("one sample alone does not fit the device's memory") from None
+                batch //= 2
+        return torch.cat(made)
+
+    def trajectory(
+        self,
+        count: int,
+        label: Label | None = None,
+        steps: int | None = None,
+        sampler: str | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        grid: str | None = None,
+        first: int = 0,
+    ) -> Iterator[tuple[Tensor, float]]:
+        """Every state on the way, as (decoded x, t): noise first, at the end the samples that ``sample`` returns.
+
+        States are brought to the spread of the data before they are decoded, so that noise looks like noise under
+        every schedule. Raises UserError as ``sample`` does.
+        """
+        plan = self._plan(steps, sampler, guidance, grid)
+        states = self._states(plan, count, self.labels(count, label, first), seed, first)
+        for x, t in states:
+            spread = self.denoiser.process.input_scale(t) if t > 0 else 1.0
+            yield self.normalise.decode(scale(spread, x)).cpu(), t
+
+    def labels(self, count: int, label: Label | None = None, first: int = 0) -> Tensor | None:
+        """The labels (count,) of samples ``first``, ``first`` + 1, ...; None for a model without labels.
+
+        ``label`` is an index, a name, or a list of them that sample i reads at i modulo its length; -1 or "none" is
+        no label; None is every label in turn.
+
+        Raises:
+            UserError: A count below 1, an unknown label (naming the nearest), or any label of a model without.
+        """
+        _positive("count", count)
+        if first < 0:
+            raise UserError(f"samples are counted from 0, not from {first}")
+        if not self.label_names:
+            if label is not None:
+                raise UserError("this model was trained without labels; leave the label out, or train on labelled data")
+            return None
+        wanted = [self._index(entry) for entry in _listed(range(len(self.label_names)) if label is None else label)]
+        if not wanted:
+            raise UserError("an empty list of labels")
+        return torch.tensor(wanted)[torch.arange(first, first + count) % len(wanted)]
+
+    def _index(self, label: int | str) -> int:
+        names = self.label_names
+        if label in names:
+            return names.index(str(label))
+        if label in (-1, "-1", "none"):
+            return -1
+        if str(label).isdecimal() and int(label) < len(names):
+            return int(label)
+        raise UserError(f"{nearest(str(label), names, 'label')} (or a number from 0 to {len(names) - 1}, or none)")
+
+    def _plan(self, steps: int | None, sampler: str | None, guidance: float | None, grid: str | None) -> _Plan:
+        recipe, process = self.recipe, self.denoiser.process
+        chosen = _known(SAMPLERS, sampler or recipe.sampler, "sampler")
+        count = _positive("steps", recipe.sampling_steps if steps is None else steps)
+        times = (_known(GRIDS, grid, "grid") if grid else chosen.grid)(process.schedule, count)
+        if chosen.learned_variance and not recipe.learned_variance:
+            raise UserError(f"{sampler} needs a model that learned its variance; train with --learned-variance true")
+        denoise: Conditional = self.denoiser.belief if chosen.learned_variance else self.denoiser
+        weight = self._guidance(guidance)
+        return _Plan(chosen.make(process), times, denoise if weight == 1 else ClassifierFree(denoise, weight))
+
+    def _guidance(self, given: float | None) -> float:
+        """The weight to guide with, if this model can be guided."""
+        if given is None and not self.label_names:
+            return 1.0
+        weight = self.recipe.guidance if given is None else given
+        if weight != 1 and not self.label_names:
+            raise UserError("guidance needs labels, and this model was trained without; leave --guidance out")
+        if weight != 1 and self.recipe.label_dropout == 0:
+            raise UserError("guidance needs a model trained with --label-dropout above 0; leave --guidance out")
+        return weight
+
+    def _states(self, plan: _Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
+        denoise = plan.denoise if labels is None else partial(plan.denoise, label=labels.to(self.device))
+        like = torch.empty(count, *self.shape, device=self.device)
+        noise = SeededNoise(seed, first)
+        x = self.denoiser.process.start(like, noise, plan.times[0])
+        return trajectory(plan.step, denoise, x, plan.times, noise)
+
+    def _batch(self) -> int:
+        return max(1, VALUES.get(self.device.type, VALUES["cuda"]) // torch.Size(self.shape).numel())
+
+
+def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
+    """Open the run in a folder, on the accelerator if there is one.
+
+    Raises:
+        UserError: No such folder, no run in it, nothing trained yet, or a model that is truncated or of another recipe.
+    """
+    folder = Path(folder).expanduser()
+    recipe = read_recipe(folder)
+    path = folder / MODEL
+    if not path.is_file():
+        raise UserError(f"{folder}: holds no trained model yet; go on with: undiffuse resume {folder}")
+    tensors, facts = read_tensors(path)
+    if facts.get("format") != FORMAT:
+        raise UserError(f"{path}: not a model of undiffuse ({facts.get('format', 'no format given')})")
+    shape, label_names = tuple(json.loads(facts["shape"])), tuple(json.loads(facts["label_names"]))
+    with torch.random.fork_rng(devices=[]):
+        denoiser = recipe.denoiser(shape, len(label_names))
+    run = Run(
+        folder,
+        recipe,
+        denoiser,
+        Normalise(facts["kind"], shape),
+        label_names,
+        tuple(json.loads(facts["columns"])),
+        int(facts["step"]),
+        float(facts["seconds"]),
+    )
+    try:
+        _modules(run).load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{path}: not of this recipe ({' '.join(str(error).split())[:150]})") from None
+    _modules(run).to(device or _best_device()).eval().requires_grad_(False)
+    return run
+
+
+def save_model(run: Run) -> None:
+    """Write ``model.safetensors`` into the run's folder, whole or not at all."""
+    facts = {
+        "format": FORMAT,
+        "kind": run.kind,
+        "shape": json.dumps(run.shape),
+        "label_names": json.dumps(run.label_names),
+        "columns": json.dumps(run.columns),
+        "step": str(run.step),
+        "seconds": f"{run.seconds:.3f}",
+    }
+    write_tensors(run.folder / MODEL, _modules(run).state_dict(), facts)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe of a run. Raises UserError where there is no run, naming what lies near."""
+    if not folder.is_dir():
+        beside = [other.name for other in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise UserError(f"{folder}: {nearest(folder.name, beside, 'run') if beside else 'no such folder'}")
+    if not (folder / RECIPE).is_file():
+        raise UserError(
+            f"{folder}: not a run, it holds no {RECIPE}; make one with: undiffuse train RECIPE --out FOLDER"
+        )
+    return Recipe.load(folder / RECIPE)
+
+
+def _modules(run: Run) -> torch.nn.ModuleDict:
+    process = torch.nn.ModuleList(modules(run.denoiser.process))  # a learned schedule
+    return torch.nn.ModuleDict({"denoiser": run.denoiser, "normalise": run.normalise, "process": process})
+
+
+def _best_device() -> torch.device:
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
+
+
+def _listed(label: Label | Iterable[int]) -> list[int | str]:
+    if isinstance(label, int | str):
+        return [label]
+    return label.reshape(-1).tolist() if isinstance(label, Tensor) else list(label)
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise UserError(f"{name} must be at least 1, not {value}")
+    return value
+
+
+def _known(table: dict[str, T], name: str, what: str) -> T:
+    if name not in table:
+        raise UserError(nearest(name, table, what))
+    return table[name]

@@ -1,0 +1,66 @@
+"""Which rows a step trains on: a function of (seed, step) alone, so that a run can go on anywhere.
+
+Think of the data shuffled anew for every epoch and the epochs laid end to end: step k takes positions k batch to
+(k + 1) batch. Every row is seen once an epoch, and a batch may be larger than the data.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from undiffuse.data.dataset import Dataset
+
+
+def key(*numbers: int) -> int:
+    """One seed from several numbers, all of which matter."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Batches:
+    """Batches of a data set on the device: all of it lies there if it is small, else rows are sent as they are needed.
+
+    Args:
+        data: What to train on.
+        batch: Rows a step, over all processes.
+        seed: Of the order.
+        device: Where batches are wanted.
+        process, processes: Which of how many processes this is; each takes its share of every batch.
+    """
+
+    def __init__(
+        self, data: Dataset, batch: int, seed: int, device: torch.device, process: int = 0, processes: int = 1
+    ) -> None:
+        self.batch, self.seed, self.device = batch, seed, device
+        self.process, self.processes = process, processes
+        at_hand = data.x.nbytes < _room(device)
+        self.x = data.x.to(device) if at_hand else data.x
+        self.labels = None if data.labels is None else data.labels.to(self.x.device)
+        self._order = lru_cache(maxsize=2)(self._order_of_epoch)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Rows ``(batch, *shape)`` as they are stored, and their labels ``(batch,)``, of step 0, 1, ..."""
+        rows = self.rows(step)[self.process :: self.processes].to(self.x.device, non_blocking=True)
+        x = self.x[rows].to(self.device, non_blocking=True)
+        return x, None if self.labels is None else self.labels[rows].to(self.device, non_blocking=True)
+
+    def rows(self, step: int) -> Tensor:
+        """Which rows make the batch of a step, over all processes: ``(batch,)``."""
+        count, start = len(self.x), step * self.batch
+        parts = []
+        while start < (step + 1) * self.batch:
+            epoch, skip = divmod(start, count)
+            part = self._order(epoch)[skip : skip + (step + 1) * self.batch - start]
+            parts.append(part)
+            start += len(part)
+        return torch.cat(parts)
+
+    def _order_of_epoch(self, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(key(self.seed, epoch))
+        return torch.randperm(len(self.x), generator=generator)
+
+
+def _room(device: torch.device) -> float:
+    """Bytes of data that may lie on the device: a quarter of what is free."""
+    return torch.cuda.mem_get_info(device)[0] / 4 if device.type == "cuda" else float("inf")

@@ -1,0 +1,98 @@
+"""Training, from a recipe to a run: steps, a log, reports, and states to go on from.
+
+    train(recipe, folder)       in a folder of its own
+    resume(folder)              from where it was when it ended, in whatever way
+
+A run that is stopped, killed or cut off by a full disk goes on bit for bit: N steps are k steps, kill -9, N - k steps.
+"""
+
+import zlib
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from undiffuse.errors import UserError
+from undiffuse.files import disk_errors_told
+from undiffuse.recipe import Recipe
+from undiffuse.run import RECIPE, STATE, Run, load, read_recipe
+from undiffuse.train.scribe import Scribe
+from undiffuse.train.state import load_state
+from undiffuse.train.stop import Stop
+from undiffuse.train.trainer import Trainer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
+    """Train in a new folder, and open the run.
+
+    Raises:
+        UserError: The folder holds something; the data, or the network for it, is not right; the loss diverged; the
+            disk is full. In the last two cases the last good state is on disk.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved, and the message says how to go on.
+    """
+    folder = Path(folder).expanduser()
+    if (folder / RECIPE).exists():
+        raise UserError(f"{folder} is a run already; go on with: undiffuse resume {folder}, or choose another --out")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already, and is no run; choose another --out")
+    return _run(recipe, folder, quiet)
+
+
+def resume(folder: str | Path, quiet: bool = False) -> Run:
+    """Go on with the run in a folder; raises as ``train`` does, and where there is no run."""
+    folder = Path(folder).expanduser()
+    return _run(read_recipe(folder), folder, quiet)
+
+
+def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
+    from accelerate import Accelerator
+
+    accelerator = Accelerator()
+    device, main = accelerator.device, accelerator.is_main_process
+    data = recipe.data.open("train")
+    facts = {"rows": len(data), "shape": list(data.shape), "data crc32": zlib.crc32(np.ascontiguousarray(data.x).data)}
+    with (
+        torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type),
+        disk_errors_told(folder),
+    ):
+        trainer = Trainer(recipe, data, accelerator)
+        accelerator.wait_for_everyone()
+        seconds = _restore(trainer, folder, facts)
+        if main:
+            folder.mkdir(parents=True, exist_ok=True)
+            recipe.save(folder / RECIPE)
+        with Stop() as stop, Scribe(trainer, folder, data, facts, seconds, quiet) if main else nullcontext() as scribe:
+            while trainer.done < recipe.steps:
+                trainer.step()
+                stopping = _agreed(accelerator, stop.asked)
+                if scribe:
+                    scribe.after_step(stopping)
+                if stopping and trainer.done < recipe.steps:
+                    saved = f"stopped, and saved after step {trainer.done:,}"
+                    raise KeyboardInterrupt(f"{saved}; go on with: undiffuse resume {folder}")
+    accelerator.wait_for_everyone()
+    return load(folder, device)
+
+
+def _restore(trainer: Trainer, folder: Path, facts: dict[str, Any]) -> float:
+    """Bring the trainer to the newest state on disk, if there is one; how many seconds it took to get there."""
+    state = load_state(folder / STATE)
+    if state is None:
+        return 0.0
+    changed = [name for name, value in facts.items() if state.facts.get(name) != value]
+    if changed:
+        raise UserError(f"{folder}: the data is not what this run was trained on ({changed[0]} differs); train anew")
+    trainer.restore(state.step, state.tensors)
+    return state.facts["seconds"]
+
+
+def _agreed(accelerator: "Accelerator", asked: bool) -> bool:
+    """Whether any process was asked to stop: they must stop after the same step."""
+    if accelerator.num_processes == 1:
+        return asked
+    return bool(accelerator.reduce(torch.tensor(float(asked), device=accelerator.device)) > 0)

@@ -1,0 +1,45 @@
+"""What a person sees while a training runs: a bar with the time left, and a line for every report."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class _Speed(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f} it/s" if task.speed and task.speed >= 10 else f"{task.speed or 0:.2f} it/s")
+
+
+class Watch:
+    """A progress bar while this context is open; says nothing if ``quiet``."""
+
+    def __init__(self, steps: int, done: int, quiet: bool) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}/{task.total:,}"))
+        clocks = (_Speed(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._bar = Progress(*columns, *clocks, console=Console(stderr=True), disable=quiet)
+        self._task = self._bar.add_task("training", total=steps, completed=done)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def step(self) -> None:
+        """One step is over."""
+        self._bar.advance(self._task)
+
+    def loss(self, loss: float) -> None:
+        """The loss as of late."""
+        self._bar.update(self._task, description=f"loss {loss:.4f}")
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        if not self._bar.disable:
+            self._bar.console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,53 @@
+"""Looking up from training: what the averaged weights make of the same noise by now, drawn and measured."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from undiffuse.data.dataset import Dataset
+from undiffuse.files import write_atomically
+from undiffuse.measure.floor import floor
+from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
+from undiffuse.run import Run
+from undiffuse.train.log import Log
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+COUNT = {"points": 2000, "pictures": 128}  # samples measured
+SHOWN = 64  # pictures on a sheet
+
+
+class Reporter:
+    """Reports on one training, always from the same noise and against the same rows, which were ``held_out``."""
+
+    def __init__(self, held_out: Dataset, seed: int) -> None:
+        self.seed = seed
+        self.count = min(COUNT[held_out.kind], len(held_out) // 2)
+        order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
+        self.real = held_out.take(order[: 2 * self.count])
+        self.data = held_out.take(order[: self.count]) if self.count > 1 else self.real
+        self.floor = floor(sliced_wasserstein, self.real.x, self.count, seed=seed).median
+
+    def __call__(self, run: Run, log: Log) -> str:
+        """Sample, draw into ``pictures/STEP.png``, measure, log; returns a line for a person."""
+        x = run.sample(len(self.data), label=self.data.labels, seed=self.seed)
+        image = self._draw(run, x)
+        folder = run.folder / "pictures"
+        folder.mkdir(exist_ok=True)
+        write_atomically(folder / f"{run.step:09d}.png", image.save)
+        log.picture(run.step, "samples", image)
+        distance = sliced_wasserstein(x, self.data.x, seed=self.seed)
+        log.write(run.step, {"sliced Wasserstein": distance, "floor": self.floor})
+        return f"step {run.step:,}: sliced Wasserstein {distance:.3g} (floor {self.floor:.3g}, {len(x):,} samples)"
+
+    def _draw(self, run: Run, x: Tensor) -> "Image":
+        """Points beside the data; a sheet of pictures, the labels in turn."""
+        from undiffuse.draw import pictures, points, style
+
+        if run.kind == "pictures":
+            return pictures.pictures(run.sample(SHOWN, seed=self.seed))
+        data = points.Cloud("data", self.data.x, self.data.labels)
+        made = points.Cloud(f"after {run.step:,} steps", x, self.data.labels)
+        return style.picture(points.points([data, made], run.label_names, run.columns))

@@ -1,0 +1,106 @@
+"""All that a training writes: the log, reports, the model, states to go on from; and what a person sees meanwhile."""
+
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Self
+
+from undiffuse.data.dataset import Dataset
+from undiffuse.errors import UserError
+from undiffuse.run import STATE, Run, save_model
+from undiffuse.train.log import Log
+from undiffuse.train.progress import Watch
+from undiffuse.train.report import Reporter
+from undiffuse.train.state import State, save_state
+from undiffuse.train.trainer import WINDOW, Trainer
+
+
+class Scribe:
+    """Writes what is due after a step; of several processes, the main one has it.
+
+    Args:
+        trainer: What is trained.
+        folder: Where to write.
+        data: What it is trained on.
+        facts: Kept in every state.
+        seconds: How long training took before it was resumed.
+        quiet: Show no progress.
+    """
+
+    def __init__(
+        self, trainer: Trainer, folder: Path, data: Dataset, facts: dict[str, Any], seconds: float, quiet: bool
+    ) -> None:
+        self.trainer, self.recipe, self.folder, self.data, self.facts = trainer, trainer.recipe, folder, data, facts
+        self._began = time.monotonic() - seconds
+        self._saved = trainer.done
+        self._log = Log(folder, trainer.done)
+        self._report = Reporter(self.recipe.data.open("test"), self.recipe.seed)
+        self._watch = Watch(self.recipe.steps, trainer.done, quiet)
+
+    def __enter__(self) -> Self:
+        if self.trainer.done == 0:
+            self._save_state()
+        self._watch.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._watch.__exit__(*error)
+        self._log.close()
+
+    def after_step(self, stopping: bool) -> None:
+        """Log, report and save as the recipe says, at the last step, and before stopping.
+
+        Raises:
+            UserError: The loss diverged, with where the last good state is; the disk is full.
+        """
+        done, recipe = self.trainer.done, self.recipe
+        last = done == recipe.steps
+        self._watch.step()
+        if done % WINDOW == 0 or last:
+            self._write_log()
+        if done % recipe.report_every == 0 or last:
+            self._watch.say(self._report(self._run(), self._log))
+        if done % recipe.save_every == 0 or last or stopping:
+            self._save()
+
+    def _write_log(self) -> None:
+        losses, norms = self._read()
+        numbers = {"loss": fmean(losses), "gradient norm": fmean(norms), "learning rate": self._lr()}
+        self._log.write(self.trainer.done, numbers)
+        self._watch.loss(numbers["loss"])
+
+    def _save(self) -> None:
+        self._read()  # nothing that diverged is saved
+        save_model(self._run())
+        self._save_state()
+
+    def _save_state(self) -> None:
+        self._log.sync()
+        facts = self.facts | {"seconds": self._seconds()}
+        save_state(self.folder / STATE, State(self.trainer.done, self.trainer.tensors(), facts))
+        self._saved = self.trainer.done
+
+    def _read(self) -> tuple[list[float], list[float]]:
+        try:
+            return self.trainer.read()
+        except UserError as error:
+            raise UserError(f"{error}; the state after step {self._saved:,} is in {self.folder}") from None
+
+    def _run(self) -> Run:
+        trainer, data = self.trainer, self.data
+        return Run(
+            self.folder,
+            self.recipe,
+            trainer.averaged(),
+            trainer.objective.normalise,
+            data.label_names,
+            data.columns,
+            trainer.done,
+            self._seconds(),
+        )
+
+    def _lr(self) -> float:
+        return self.trainer.lr(self.trainer.done - 1)
+
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self._began, 3)

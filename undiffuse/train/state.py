@@ -1,0 +1,89 @@
+"""What a training needs to go on, on disk: tensors in safetensors, numbers in JSON, no pickle.
+
+A state is two files, ``STEP.safetensors`` and then ``STEP.json``, which holds the size and the checksum of the first:
+a state exists once its JSON does. The previous state stays until the next one is complete, and one more after that,
+so that a process killed at any moment, a full disk or a damaged file leaves one to go on from.
+"""
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.files import read_tensors, write_json, write_tensors
+
+KEPT = 2  # states on disk
+
+
+@dataclass(frozen=True)
+class State:
+    """A training after ``step`` steps."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]  # whatever JSON holds
+    passed_over: str = ""  # why a newer state on disk could not be used
+
+
+def save_state(folder: Path, state: State) -> None:
+    """Write a state, then remove all but the newest ``KEPT``.
+
+    Raises:
+        UserError: The disk is full; the states that were there are intact.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{state.step:09d}"
+    tensors = folder / f"{name}.safetensors"
+    write_tensors(tensors, state.tensors)
+    facts = {"step": state.step, "bytes": tensors.stat().st_size, "crc32": _checksum(tensors)}
+    write_json(folder / f"{name}.json", facts | {"facts": state.facts})
+    written = [path for path in _newest_first(folder) if path.stem <= name]
+    for path in folder.iterdir():
+        if path.stem not in {kept.stem for kept in written[:KEPT]}:
+            path.unlink(missing_ok=True)
+
+
+def load_state(folder: Path) -> State | None:
+    """The newest state that is whole; None if there never was one.
+
+    Raises:
+        UserError: There are states, and none of them is whole.
+    """
+    problem = ""
+    for path in _newest_first(folder):
+        try:
+            return _read(path, problem)
+        except UserError as error:
+            problem = problem or str(error)
+    if problem:
+        raise UserError(f"{problem}; no other saved state is whole: train again")
+    return None
+
+
+def _read(path: Path, passed_over: str) -> State:
+    tensors = path.with_suffix(".safetensors")
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        step, size, checksum, facts = (written[key] for key in ("step", "bytes", "crc32", "facts"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: truncated, or not a saved state ({error})") from None
+    if not tensors.is_file() or tensors.stat().st_size != size or _checksum(tensors) != checksum:
+        raise UserError(f"{tensors}: missing, truncated or damaged")
+    return State(step, read_tensors(tensors)[0], facts, passed_over)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("*.json") if path.stem.isdigit()), reverse=True)
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file, read in pieces."""
+    checksum = 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            checksum = zlib.crc32(piece, checksum)
+    return checksum

@@ -1,0 +1,152 @@
+"""One step of training, and everything that changes by it.
+
+All that is random in step k is a function of (seed, k): the generators are seeded anew for every step, and the rows
+come from `Batches`. So the tensors here and the number k are the whole state of a training. Nothing in a step waits
+for the device: losses are kept there, in a window, and read when they are logged.
+"""
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from undiffuse.codec.normalise import Normalise
+from undiffuse.data.dataset import Dataset
+from undiffuse.denoiser import Denoiser
+from undiffuse.errors import UserError
+from undiffuse.recipe import Recipe
+from undiffuse.train.average import Average
+from undiffuse.train.batches import Batches, key
+from undiffuse.train.objective import Objective
+from undiffuse.train.rate import rate
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+WINDOW = 50  # steps between two lines of the log
+
+
+class Trainer:
+    """A training after ``done`` steps.
+
+    Attributes:
+        done: Steps taken.
+        objective: The denoiser, the codec and the loss, on the device.
+        averages: One for every width in the recipe, over the denoiser's parameters.
+        window: (2, WINDOW): the loss and the gradient's norm of the latest steps, step k in column k mod WINDOW.
+    """
+
+    def __init__(self, recipe: Recipe, data: Dataset, accelerator: "Accelerator") -> None:
+        process, processes = accelerator.process_index, accelerator.num_processes
+        self.recipe, self.accelerator, self.device, self.done = recipe, accelerator, accelerator.device, 0
+        self._seed(recipe.seed)
+        normalise, denoiser = Normalise.measure(data), recipe.denoiser(data.shape, len(data.label_names))
+        objective = Objective(denoiser, recipe.loss, normalise, recipe.label_dropout, recipe.precision == "bf16")
+        self.objective = objective.to(self.device)
+        self._shared = accelerator.prepare_model(self.objective) if processes > 1 else self.objective
+        self.learned = [weight for weight in self.objective.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.learned, lr=recipe.lr, betas=(0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True
+        )
+        self.weights = list(self.objective.denoiser.parameters())
+        self.averages = [Average(width, self.weights) for width in recipe.averages]
+        self.batches = Batches(data, recipe.batch, recipe.seed, self.device, process, processes)
+        self.window = torch.zeros(2, WINDOW, device=self.device)
+
+    def step(self) -> None:
+        """Take one step."""
+        recipe = self.recipe
+        self._seed(key(recipe.seed, self.done, self.accelerator.process_index))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr(self.done)
+        loss = self._shared(*self.batches(self.done))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.learned, recipe.clip, foreach=True)
+        self.optimizer.step()
+        self.window[0, self.done % WINDOW], self.window[1, self.done % WINDOW] = loss.detach(), norm
+        self.done += 1
+        for average in self.averages:
+            average.update(self.weights, self.done)
+
+    def lr(self, step: int) -> float:
+        """The learning rate of step 0, 1, ..."""
+        recipe = self.recipe
+        return recipe.lr * rate(step, recipe.steps, recipe.warmup, recipe.decay)
+
+    def read(self) -> tuple[list[float], list[float]]:
+        """Losses and gradient norms since the window began, oldest first; waits for the device.
+
+        Raises:
+            UserError: One of them is not finite; the message says when, and what to try.
+        """
+        count = (self.done - 1) % WINDOW + 1 if self.done else 0
+        losses, norms = self.window[:, :count].cpu().tolist()
+        for k, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                before = ", ".join(f"{value:.3g}" for value in losses[max(0, k - 3) : k]) or "nothing in this window"
+                step = self.done - count + k
+                raise UserError(
+                    f"diverged at step {step + 1:,}: loss {loss:.3g}, gradient norm {norm:.3g}, "
+                    f"learning rate {self.lr(step):.3g}, losses before it {before}; "
+                    "try a smaller --lr, a longer --warmup, a smaller --clip, or --precision fp32"
+                )
+        return losses, norms
+
+    def averaged(self, index: int = 0) -> Denoiser:
+        """A copy of the denoiser with averaged weights, for sampling."""
+        denoiser = copy.deepcopy(self.objective.denoiser).eval()
+        with torch.no_grad():
+            for weight, mean in zip(denoiser.parameters(), self.averages[index].tensors, strict=True):
+                weight.copy_(mean)
+        return denoiser
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that changes by a step, by name; the tensors themselves, not copies."""
+        held = {f"objective.{name}": value for name, value in self.objective.state_dict().items()} | {
+            "window": self.window
+        }
+        for average in self.averages:
+            names = (name for name, _ in self.objective.denoiser.named_parameters())
+            held |= {f"average {average.width:g}.{name}": t for name, t in zip(names, average.tensors, strict=True)}
+        for name, weight in self.objective.named_parameters():
+            held |= {f"optimizer.{k}.{name}": value for k, value in self.optimizer.state[weight].items()}
+        return held
+
+    @torch.no_grad()
+    def restore(self, done: int, tensors: dict[str, Tensor]) -> None:
+        """Go back to ``done`` steps and what ``tensors()`` was then.
+
+        Raises:
+            UserError: The tensors are of another model.
+        """
+        if done:
+            self._begin_optimizer()
+        held = self.tensors()
+        wrong = [name for name in held.keys() | tensors.keys() if not _alike(held.get(name), tensors.get(name))]
+        if wrong:
+            raise UserError(f"the saved state is of another model: {min(wrong)} does not fit; was the recipe changed?")
+        for name, value in held.items():
+            value.copy_(tensors[name])
+        self.done = done
+
+    def _begin_optimizer(self) -> None:
+        """Give the optimizer the tensors that it would make at its first step."""
+        for weight in self.learned:
+            self.optimizer.state[weight] = {
+                "step": torch.zeros((), dtype=torch.float32, device=self.device),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
+
+    def _seed(self, seed: int) -> None:
+        """Seed the generators that this process draws from (`torch.manual_seed` would visit every device)."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
+
+
+def _alike(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is not None and other is not None and one.shape == other.shape and one.dtype == other.dtype
