@@ -146,7 +146,7 @@ class SubVariancePreserving(Schedule):
 # ------------------------------------------------------------------------------- closed forms in continuous time
 
 
-def ramp(t: Tensor, start: float, curve: Tensor, log_snr_start: float) -> Tensor:
+def ramp(t: Tensor, start: float, curve: Tensor, log_snr_start: Number) -> Tensor:
     """A curve that begins at a positive noise level, continued to t = 0, the data.
 
     Below ``start``, sigma/alpha falls linearly to 0: log_snr = log_snr(start) - 2 log(t/start).
@@ -154,7 +154,7 @@ def ramp(t: Tensor, start: float, curve: Tensor, log_snr_start: float) -> Tensor
     return torch.where(t < start, log_snr_start - 2 * (t / start).log(), curve)
 
 
-def unramp(log_snr: Tensor, start: float, time: Tensor, log_snr_start: float) -> Tensor:
+def unramp(log_snr: Tensor, start: float, time: Tensor, log_snr_start: Number) -> Tensor:
     """The inverse of `ramp`."""
     return torch.where(log_snr > log_snr_start, start * (0.5 * (log_snr_start - log_snr)).exp(), time)
 

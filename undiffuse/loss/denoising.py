@@ -1,0 +1,95 @@
+"""The one loss of diffusion: a law of t, a weight, a distance.
+
+    L = E_{t, x_0, z} w(t) |y(x_t, t) - y|^2,           y = a x_0 + b z, what the network is asked for
+
+computed on what the network says: the weight is turned into the prediction's terms, exactly, so a conversion costs no
+pass over the data. The same code trains Poisson flow, whose z has another law.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from undiffuse.denoiser import Denoiser
+from undiffuse.errors import UserError
+from undiffuse.linear import Number
+from undiffuse.loss.time import LawOfTime, Uniform
+from undiffuse.loss.weight import Simple, Weight
+from undiffuse.noise import Noise
+from undiffuse.predict import target
+
+
+class Distance(ABC):
+    """What the weighted mean squared error (batch,) is turned into."""
+
+    @abstractmethod
+    def __call__(self, squared: Tensor) -> Tensor:
+        """(batch,) to (batch,)."""
+
+
+@dataclass(frozen=True)
+class Squared(Distance):
+    """The squared error itself: its minimiser is the mean, E[x_0 | x_t]."""
+
+    def __call__(self, squared: Tensor) -> Tensor:
+        """As it is."""
+        return squared
+
+
+@dataclass(frozen=True)
+class PseudoHuber(Distance):
+    """Sqrt(e^2 + c^2) - c, e the root mean square error of a sample: large errors count linearly.
+
+    The minimiser is near a median, not the mean. Song and Dhariwal 2024's c is .00054 sqrt(d) on the norm, .00054 here.
+    """
+
+    c: float = 0.00054
+
+    def __post_init__(self) -> None:
+        if not self.c > 0:
+            raise UserError(f"pseudo-Huber needs c > 0, not {self.c}")
+
+    def __call__(self, squared: Tensor) -> Tensor:
+        """As e^2/(sqrt(e^2 + c^2) + c), which does not cancel."""
+        return squared / ((squared + self.c**2).sqrt() + self.c)
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """The mean over entries of the weighted squared error, one t a sample."""
+
+    time: LawOfTime = field(default_factory=Uniform)
+    weight: Weight = field(default_factory=Simple)
+    distance: Distance = field(default_factory=Squared)
+
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+        """Losses (batch,) of x_0 (batch, *shape). A law of t that learns does so while the denoiser is in training."""
+        schedule = denoiser.process.schedule
+        t = self.time.sample(len(x_0), noise, schedule)
+        error, _ = heard(denoiser, x_0, t, noise, label)
+        weight = self.weight(denoiser.prediction, schedule, t).to(error)
+        losses = self.distance(weight * mean(error**2)) * cast(self.weight.counts(self.time, schedule, t), error)
+        if denoiser.training:
+            self.time.update(t, losses, schedule)
+        return losses
+
+
+def heard(
+    denoiser: Denoiser, x_0: Tensor, t: Tensor, noise: Noise, label: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """(y_hat - y, v) at times (batch,): what the network said of x_t less what it should, and its variance if any."""
+    process = denoiser.process
+    z = process.z.sample(x_0, noise)
+    y, v = denoiser.output(process.mix(x_0, z, t), t, label=label)
+    return y - target(denoiser.prediction, process.schedule, x_0, z, t), v
+
+
+def mean(x: Tensor) -> Tensor:
+    """Over everything but the batch: (batch, *shape) -> (batch,)."""
+    return x.flatten(1).mean(1)
+
+
+def cast(number: Number, like: Tensor) -> Number:
+    """A number, or (batch,) in the dtype and device of ``like``."""
+    return number.to(like.device, like.dtype) if isinstance(number, Tensor) else number

@@ -1,0 +1,68 @@
+"""Uniform numbers for a batch of times: each of them U(0, 1), but not independent of each other.
+
+A loss averaged over a batch whose times are spread evenly varies less than one at independent times, and costs the
+same. All of these are marginally uniform, so any law of t may be drawn through them, by inversion, without bias.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from undiffuse.noise import Noise
+
+TINY = 2.0**-53
+
+
+class Draws(ABC):
+    """How the uniform numbers of one batch hang together."""
+
+    def __call__(self, count: int, noise: Noise) -> Tensor:
+        """(count,) float64 on the CPU, inside (0, 1): neither end, so that every inverse is finite."""
+        return self.spread(count, noise).clamp(TINY, 1 - TINY)
+
+    @abstractmethod
+    def spread(self, count: int, noise: Noise) -> Tensor:
+        """(count,) numbers, each U[0, 1)."""
+
+
+def _uniform(count: int, noise: Noise) -> Tensor:
+    return noise.uniform(torch.empty(count, dtype=torch.float64))
+
+
+@dataclass(frozen=True)
+class Independent(Draws):
+    """Each for itself."""
+
+    def spread(self, count: int, noise: Noise) -> Tensor:
+        """U[0, 1)."""
+        return _uniform(count, noise)
+
+
+@dataclass(frozen=True)
+class Stratified(Draws):
+    """One in each of ``count`` equal parts: u_i = (i + v_i)/count."""
+
+    def spread(self, count: int, noise: Noise) -> Tensor:
+        """Rising in i."""
+        return (torch.arange(count) + _uniform(count, noise)) / count
+
+
+@dataclass(frozen=True)
+class LowDiscrepancy(Draws):
+    """One number, and the rest evenly from it: u_i = v + i/count mod 1 (Kingma et al. 2021, appendix I.1)."""
+
+    def spread(self, count: int, noise: Noise) -> Tensor:
+        """A comb with a random start."""
+        return (torch.arange(count) / count + _uniform(1, noise)) % 1
+
+
+@dataclass(frozen=True)
+class Antithetic(Draws):
+    """Pairs u, 1 - u: what is odd about the middle cancels."""
+
+    def spread(self, count: int, noise: Noise) -> Tensor:
+        """Half of them drawn, the other half mirrored."""
+        u = _uniform(count - count // 2, noise)
+        return torch.cat([u, 1 - u[: count // 2]])

@@ -1,0 +1,128 @@
+"""Score matching: fitting s(x) to grad log p(x), from samples of p alone, as the score papers do.
+
+An objective takes a plain score, `score(x) -> like x`, and returns one number a sample; its mean is minimal at the true
+score. Here it is up to a constant, which does not depend on s:  1/2 E|s(x) - grad log p(x)|^2.
+
+    objective(score, x, noise) -> (batch,)
+
+`Implicit` and `Sliced` know p by its samples; `Smoothed` is for p with Gaussian noise added, and costs no derivative.
+For a network s(x, sigma), `annealed` draws the noise levels (NCSN). For a `Denoiser`, which is a score at every t, see
+`ScoreMatching`; its smoothed objective is `Denoising(weight=Simple())`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from undiffuse.denoiser import Denoiser
+from undiffuse.errors import UserError
+from undiffuse.law import total
+from undiffuse.linear import Number, expand
+from undiffuse.loss.denoising import cast
+from undiffuse.loss.time import LawOfTime, Uniform
+from undiffuse.noise import Noise
+from undiffuse.predict import to_score
+
+Score = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """Denoising score matching: 1/2 |s(x + sigma z) + z/sigma|^2, p smoothed with N(0, sigma^2) (Vincent 2011, eq. 9).
+
+    ``sigma`` is a number, or (batch,).
+    """
+
+    sigma: Number
+
+    def __call__(self, score: Score, x: Tensor, noise: Noise) -> Tensor:
+        """(batch,)."""
+        z = noise.normal(x)
+        sigma = expand(self.sigma, x)
+        return 0.5 * total((score(x + sigma * z) + z / sigma) ** 2)
+
+
+@dataclass(frozen=True)
+class Implicit:
+    """Tr grad s(x) + 1/2 |s(x)|^2 (Hyvarinen 2005, theorem 1). The trace is exact: a derivative for every entry of x."""
+
+    def __call__(self, score: Score, x: Tensor, noise: Noise) -> Tensor:
+        """(batch,). The score of one sample must not depend on the others."""
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            s = score(x)
+            flat = s.flatten(1)
+            rows = [_gradient(flat[:, i].sum(), x).flatten(1)[:, i] for i in range(flat.shape[1])]
+        return torch.stack(rows).sum(0) + 0.5 * total(s**2)
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """v . grad (v . s(x)) + 1/2 (v . s(x))^2 along random v ~ N(0, I): one derivative each (Song et al. 2019, eq. 8).
+
+    ``reduced`` has 1/2 |s|^2, the second term's expectation, in its place: less variance (their eq. 9, SSM-VR).
+    """
+
+    directions: int = 1
+    reduced: bool = True
+
+    def __post_init__(self) -> None:
+        if self.directions < 1:
+            raise UserError(f"sliced score matching needs directions >= 1, not {self.directions}")
+
+    def __call__(self, score: Score, x: Tensor, noise: Noise) -> Tensor:
+        """(batch,)."""
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            s = score(x)
+            along = [self._along(noise.normal(x), s, x) for _ in range(self.directions)]
+        mean = torch.stack(along).mean(0)
+        return mean + 0.5 * total(s**2) if self.reduced else mean
+
+    def _along(self, v: Tensor, s: Tensor, x: Tensor) -> Tensor:
+        projected = total(v * s)
+        curvature = total(v * _gradient(projected.sum(), x))
+        return curvature if self.reduced else curvature + 0.5 * projected**2
+
+
+def annealed(score: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor, noise: Noise) -> Tensor:
+    """NCSN's loss (batch,) of s(x, sigma), sigma (batch,): sigma^2 x `Smoothed`, one of ``sigmas`` a sample.
+
+    Song and Ermon 2019, eqs. 5-6; lambda = sigma^2 makes all levels weigh alike.
+    """
+    which = noise.uniform(torch.empty(len(x), dtype=torch.float64)) * len(sigmas)
+    sigma = sigmas.to(x)[which.long().to(x.device)]
+    return sigma**2 * Smoothed(sigma)(lambda noisy: score(noisy, sigma), x, noise)
+
+
+@dataclass(frozen=True)
+class ScoreMatching:
+    """Implicit or sliced score matching of a denoiser, at each t on x_t, weighted with sigma^2; the mean over entries.
+
+    Up to a constant it is 1/2 `Denoising(weight=Simple())`, whose variance is far lower: this is for comparison.
+    """
+
+    objective: Sliced | Implicit = field(default_factory=Sliced)
+    time: LawOfTime = field(default_factory=Uniform)
+
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+        """Losses (batch,) of x_0 (batch, *shape). Raises `UserError` for noise that is not Gaussian."""
+        process, schedule = denoiser.process, denoiser.process.schedule
+        process.require_gaussian("a score by implicit or sliced matching")
+        t = self.time.sample(len(x_0), noise, schedule)
+
+        def score(x_t: Tensor) -> Tensor:
+            return to_score(schedule, x_t, denoiser(x_t, t, label=label), t)
+
+        weight = schedule.at(t).sigma ** 2 / x_0[0].numel()
+        losses = cast(weight, x_0) * self.objective(score, process.corrupt(x_0, t, noise), noise)
+        return losses * cast(self.time.counts(t, schedule), x_0)
+
+
+def _gradient(of: Tensor, x: Tensor) -> Tensor:
+    """d of/dx, itself differentiable; zeros where ``of`` does not depend on x."""
+    if not of.requires_grad:
+        return torch.zeros_like(x)
+    return torch.autograd.grad(of, x, create_graph=True, materialize_grads=True)[0]

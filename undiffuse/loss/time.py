@@ -1,0 +1,131 @@
+"""Laws of t: at which times a denoiser is trained.
+
+A law is a density on (0, 1) and the inverse of its distribution function; the uniform numbers that go in are the
+batch's (`undiffuse.loss.draws`). Times are float64 on the CPU, like everything that schedules are asked.
+
+There are two reasons to prefer some times. A law may *be* the objective: with EDM's weight and another law it would not
+be EDM's loss. Or it is a device against noise that leaves the objective alone: then what is drawn rarely counts more,
+by 1/density (`LawOfTime.counts`; such laws learn where to look, `undiffuse.loss.adaptive`).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.linear import Number
+from undiffuse.loss.draws import Draws, Independent
+from undiffuse.noise import Noise
+from undiffuse.process.schedule import Schedule
+
+
+class LawOfTime(ABC):
+    """A law of t on (0, 1]."""
+
+    draws: Draws
+
+    @property
+    def steps(self) -> int | None:
+        """T, if times are 1/T, ..., 1; None if they are continuous."""
+        return None
+
+    def sample(self, count: int, noise: Noise, schedule: Schedule) -> Tensor:
+        """(count,) times, float64 on the CPU."""
+        with torch.no_grad():
+            return self.quantile(self.draws(count, noise), schedule)
+
+    @abstractmethod
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """The t below which a share u in (0, 1) of the draws lie, (count,)."""
+
+    @abstractmethod
+    def density(self, t: Tensor, schedule: Schedule) -> Tensor:
+        """p(t) with respect to dt, (count,). On T discrete times: T times their probabilities."""
+
+    def counts(self, t: Tensor, schedule: Schedule) -> Number:
+        """How much a loss at t counts: 1, unless the law is not part of the objective."""
+        return 1.0
+
+    def update(self, t: Tensor, loss: Tensor, schedule: Schedule) -> None:
+        """Told the losses (count,) of the times it drew, each already multiplied by how much it counts."""
+        return None
+
+
+def fall(schedule: Schedule, t: Tensor) -> Tensor:
+    """-d log_snr/dt at times (count,): how fast information is lost; the Jacobian between laws of t and of log-SNR."""
+    return -torch.func.jvp(schedule.log_snr, (t,), (torch.ones_like(t),))[1]
+
+
+@dataclass(frozen=True)
+class Uniform(LawOfTime):
+    """All times alike: continuous on (``start``, 1), or the discrete 1/T, ..., 1 of DDPM with T = ``steps``.
+
+    A ``start`` above 0 keeps away from the data, where weights may be unbounded (score SDE: 1e-5).
+    """
+
+    steps: int | None = None
+    start: float = 0.0
+    draws: Draws = field(default_factory=Independent)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < 1:
+            raise UserError(f"times start in [0, 1), not at {self.start}")
+        if self.steps is not None and (self.steps < 1 or self.start > 0):
+            raise UserError(f"discrete times are 1/steps, ..., 1: steps >= 1 and start = 0, not {self}")
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """A line, or its stairs."""
+        if self.steps is not None:
+            return (u * self.steps).ceil() / self.steps
+        return self.start + (1 - self.start) * u
+
+    def density(self, t: Tensor, schedule: Schedule) -> Tensor:
+        """A constant."""
+        return torch.where(t > self.start, 1 / (1 - self.start), 0.0).to(t)
+
+
+@dataclass(frozen=True)
+class LogNormal(LawOfTime):
+    """EDM's: log(sigma/alpha) ~ N(``mean``, ``std``^2), up to the schedule's last (Karras et al. 2022, table 1)."""
+
+    mean: float = -1.2
+    std: float = 1.2
+    draws: Draws = field(default_factory=Independent)
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """Through the truncated normal's inverse."""
+        return schedule.time(-2 * (self.mean + self.std * torch.special.ndtri(u * self._below(schedule))))
+
+    def density(self, t: Tensor, schedule: Schedule) -> Tensor:
+        """N(log(sigma/alpha)) d log(sigma/alpha)/dt, over the share of the normal that the schedule reaches."""
+        z = (-0.5 * schedule.log_snr(t) - self.mean) / self.std
+        return _normal_density(z) / self.std * 0.5 * fall(schedule, t) / self._below(schedule)
+
+    def _below(self, schedule: Schedule) -> float:
+        last = (-0.5 * schedule.at(1.0).log_snr - self.mean) / self.std
+        return 0.5 * math.erfc(-last / math.sqrt(2))
+
+
+@dataclass(frozen=True)
+class LogitNormal(LawOfTime):
+    """Stable Diffusion 3's: log t/(1 - t) ~ N(``mean``, ``std``^2) (Esser et al. 2024, eq. 19)."""
+
+    mean: float = 0.0
+    std: float = 1.0
+    draws: Draws = field(default_factory=Independent)
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """The sigmoid of a normal's."""
+        return (self.mean + self.std * torch.special.ndtri(u)).sigmoid()
+
+    def density(self, t: Tensor, schedule: Schedule) -> Tensor:
+        """N(logit t)/(t (1 - t)); 0 at the ends."""
+        inside = t.clamp(1e-15, 1 - 1e-15)
+        return _normal_density((inside.logit() - self.mean) / self.std) / (self.std * inside * (1 - inside))
+
+
+def _normal_density(z: Tensor) -> Tensor:
+    return (-0.5 * z**2).exp() / math.sqrt(2 * math.pi)

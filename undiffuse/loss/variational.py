@@ -1,0 +1,179 @@
+"""The variational bound on -log p(x_0), in nats per entry, one random step a sample.
+
+    -log p(x_0) <= KL(q(x_1|x_0) | prior) + sum_i E KL(q(x_s|x_t,x_0) | p(x_s|x_t)) - E log p(x_0|x_t_1),     t = i/T
+
+with p(x_s|x_t) the posterior at the denoiser's belief (Ho et al. 2020, eq. 5). The two ends are in closed form; the sum
+is one step, times how rarely it is drawn: unbiased, for any law of discrete times. `likelihood` evaluates the same
+bound, all steps of it, for every process; here it is written for training, with a time a sample.
+
+The KL of a step, entry by entry, with l = log(sigma_t/sigma_s) and v the network's place between the variances' bounds
+(`Belief`): v l + 1/2 (1 + (SNR_s - SNR_t)(x_0 - x_0_hat)^2) e^(-2 v l) - 1/2.
+"""
+
+import copy
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from undiffuse.denoiser import Denoiser
+from undiffuse.errors import UserError
+from undiffuse.linear import expand
+from undiffuse.loss.denoising import cast, heard, mean
+from undiffuse.loss.draws import LowDiscrepancy
+from undiffuse.loss.time import LawOfTime, Uniform, fall
+from undiffuse.loss.weight import Simple, error_of_x0
+from undiffuse.noise import Noise
+from undiffuse.process.affine import Affine
+from undiffuse.process.learned import Learned
+from undiffuse.process.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class VariationalBound:
+    """The whole bound on T steps; T is the law of t's. Trains a learned schedule too, end points and interior.
+
+    `Importance(bins=T, discrete=True)` is the law that improved DDPM needs for it.
+    """
+
+    time: LawOfTime = field(default_factory=lambda: Uniform(steps=1000))
+
+    def __post_init__(self) -> None:
+        _steps(self.time)
+
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+        """Unbiased estimates of the bound, (batch,) nats per entry. `UserError` for noise that is not Gaussian."""
+        process, steps = denoiser.process, _steps(self.time)
+        t = self.time.sample(len(x_0), noise, process.schedule)
+        error, v = heard(denoiser, x_0, t, noise, label)
+        step = mean(step_kl(denoiser, error, v, t, steps))
+        sampled = step * (steps / self.time.density(t, process.schedule)).to(step)
+        if denoiser.training:
+            self.time.update(t, sampled, process.schedule)
+        return sampled + ends(process, x_0, 1 / steps)
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Improved DDPM's L_simple + ``scale`` L_vlb, which teaches a variance (Nichol and Dhariwal 2021, eq. 16).
+
+    L_simple is on eps; L_vlb, in bits per entry, sees the mean but does not move it. The bound's ends, which do not
+    depend on the network, are left out.
+    """
+
+    time: LawOfTime = field(default_factory=lambda: Uniform(steps=1000))
+    scale: float = 0.001
+
+    def __post_init__(self) -> None:
+        _steps(self.time)
+
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+        """Losses (batch,). Raises `UserError` if the network learns no variance, or the noise is not Gaussian."""
+        if not denoiser.learned_variance:
+            raise UserError("the hybrid loss teaches a variance: set learned_variance, or use Denoising()")
+        schedule, steps = denoiser.process.schedule, _steps(self.time)
+        t = self.time.sample(len(x_0), noise, schedule)
+        error, v = heard(denoiser, x_0, t, noise, label)
+        simple = Simple()(denoiser.prediction, schedule, t).to(error) * mean(error**2)
+        bound = mean(step_kl(denoiser, error.detach(), v, t, steps)) * (steps / math.log(2))
+        losses = (simple + self.scale * bound) * cast(self.time.counts(t, schedule), error)
+        if denoiser.training:
+            self.time.update(t, losses, schedule)
+        return losses
+
+
+@dataclass(frozen=True)
+class ContinuousBound:
+    """The bound for infinitely many steps: 1/2 E[-log_snr'(t) |z - z_hat|^2] and the ends (Kingma et al. 2021, eq. 17).
+
+    It depends on the schedule through its end points only: t = ``time.start``, where the data is decoded, and t = 1.
+    A `Learned` schedule's end points follow the bound's gradient. Its interior has none, in expectation: it is a law of
+    log-SNR, and follows the gradient of the estimate's *square*, so that it learns where little variance is lost
+    (appendix I.2): the gradient of each sample's interior is multiplied by twice its loss on the way back.
+    """
+
+    time: Uniform = field(default_factory=lambda: Uniform(start=1e-3, draws=LowDiscrepancy()))
+
+    def __post_init__(self) -> None:
+        if self.time.steps is not None or not self.time.start > 0:
+            raise UserError(f"the continuous bound needs continuous times with a start above 0, not {self.time}")
+
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+        """Unbiased estimates of the bound, (batch,) nats per entry. `UserError` for noise that is not Gaussian."""
+        process = denoiser.process
+        t = self.time.sample(len(x_0), noise, process.schedule)
+        interior: list[Tensor] = []
+        known = _Known(process.schedule, t, interior)
+        here = copy.copy(denoiser)
+        here.process = replace(process, schedule=known)
+        error, _ = heard(here, x_0, t, noise, label)
+        weight = 0.5 * known.slope * known.value.exp() * error_of_x0(denoiser.prediction, known, t) ** 2
+        sampled = mean(error**2) * (weight / self.time.density(t, process.schedule)).to(error)
+        twice = 2 * sampled.detach()
+        for part in interior:
+            part.register_hook(lambda gradient: gradient * twice.to(gradient))
+        return sampled + ends(process, x_0, self.time.start)
+
+
+class _Known(Schedule):
+    """A schedule already looked up at a batch's times, whose ``interior`` parts can be told from its end points."""
+
+    def __init__(self, base: Schedule, t: Tensor, interior: list[Tensor]) -> None:
+        self.base = base
+        if isinstance(base, Learned):
+            progress, rate = torch.func.jvp(base.progress, (t,), (torch.ones_like(t),))[:2]
+            interior += [part for part in (progress, rate) if part.requires_grad]
+            span = base.log_span.exp()
+            self.value, self.slope = base.high - span * progress, span * rate
+        else:
+            self.value, self.slope = base.log_snr(t), fall(base, t)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        return self.value
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.base.time(log_snr)
+
+    def scale(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+        return self.base.scale(log_snr)
+
+    def rate(self, t: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return torch.func.jvp(self.scale, (self.value,), (-self.slope,))[1]
+
+
+def step_kl(denoiser: Denoiser, error: Tensor, v: Tensor | None, t: Tensor, steps: int) -> Tensor:
+    """KL(q(x_s|x_t,x_0) | p(x_s|x_t)), s = t - 1/steps, in nats, entry by entry (batch, *shape); 0 if s is the data.
+
+    ``error`` is the prediction's (`heard`); v None is 0, the variance beta-tilde.
+    """
+    schedule = denoiser.process.schedule
+    last = t < 1.5 / steps
+    s = torch.where(last, t, t - 1 / steps)
+    now, then = schedule.at(t), schedule.at(s)
+    lost = then.log_snr.exp() * -torch.expm1(now.log_snr - then.log_snr)  # SNR_s - SNR_t
+    gain = expand(lost * error_of_x0(denoiser.prediction, schedule, t) ** 2, error)
+    if v is None:
+        return 0.5 * gain * error**2
+    spread = v * expand((now.sigma / then.sigma).log(), error)
+    return spread + 0.5 * torch.expm1(-2 * spread) + 0.5 * gain * error**2 * (-2 * spread).exp()
+
+
+def ends(process: Affine, x_0: Tensor, first: float) -> Tensor:
+    """KL(q(x_1|x_0) | prior) - E log p(x_0|x_first), in nats per entry, (batch,); gradients reach the schedule.
+
+    The decoder is `Affine.decoder`, N(x_t/alpha, (sigma/alpha)^2): its entropy. It wants ever less noise if the data is
+    continuous, so a learned largest log-SNR rises as long as the network can still denoise.
+    """
+    process.require_gaussian("a variational bound")
+    alpha, sigma, log_snr = process.schedule.at(torch.tensor([1.0, first], dtype=torch.float64))
+    kept = (alpha[0] * process.sigma_data) ** 2
+    kept = kept / (kept + sigma[0] ** 2)  # of the prior's variance, the data's share
+    prior = 0.5 * (kept.to(x_0) * (mean(x_0**2) / process.sigma_data**2 - 1) - torch.log1p(-kept).to(x_0))
+    return prior + (0.5 * (1 + math.log(2 * math.pi)) - 0.5 * log_snr[1]).to(x_0)
+
+
+def _steps(time: LawOfTime) -> int:
+    if time.steps is None:
+        raise UserError(f"a bound on T steps needs discrete times, such as Uniform(steps=1000), not {time}")
+    return time.steps

@@ -1,0 +1,99 @@
+"""A schedule learned from data: a monotone network, as in variational diffusion models (Kingma et al. 2021).
+
+VDM's gamma = -log_snr is a line and a layer of sigmoids with positive weights (appendix H), brought to end points:
+
+    log_snr(t) = max + (min - max) progress(t),      progress = (g(u) - g(0))/(g(1) - g(0)),
+    g(u) = slope u + sum_k height_k sigmoid(sharpness_k (u - centre_k)),      slope, height, sharpness > 0.
+
+u runs from 0 at t = ``start`` to 1 at t = 1; below ``start`` sigma/alpha falls linearly to 0: time ends at the data.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from undiffuse.errors import UserError
+from undiffuse.linear import Number
+from undiffuse.process.schedule import Point, VariancePreserving, ramp, unramp
+from undiffuse.stateful import HostModule
+
+
+@dataclass(eq=False)
+class Learned(VariancePreserving, HostModule):
+    """A monotone network of ``units`` sigmoids; it starts as a straight line of log-SNR, without any randomness.
+
+    Gradients reach its parameters through tensors of times; numbers are looked up as they are now, and not remembered.
+
+    Args:
+        log_snr_max: log-SNR at ``start``; VDM's is 13.3.
+        log_snr_min: log-SNR at t = 1; VDM's is -5.
+        learn_ends: whether the two are learned too; through a bound only, since other losses gain by moving them.
+        units: sigmoids.
+        start: where the curve begins.
+    """
+
+    log_snr_max: float = 13.3
+    log_snr_min: float = -5.0
+    learn_ends: bool = False
+    units: int = 64
+    start: float = 1e-3
+
+    def __post_init__(self) -> None:
+        HostModule.__init__(self)
+        if not (self.log_snr_min < self.log_snr_max and self.units >= 1 and 0 < self.start < 1):
+            raise UserError(f"a learned schedule needs min < max, units >= 1 and start in (0, 1), not {self}")
+        even = (torch.arange(self.units, dtype=torch.float64) + 0.5) / self.units
+        self.high = nn.Parameter(_number(self.log_snr_max), requires_grad=self.learn_ends)
+        self.log_span = nn.Parameter(_number(self.log_snr_max - self.log_snr_min).log(), requires_grad=self.learn_ends)
+        self.log_slope = nn.Parameter(_number(0.0))
+        self.centre = nn.Parameter(even)
+        self.log_sharpness = nn.Parameter(torch.full_like(even, 2.0 * self.units).log())
+        self.log_height = nn.Parameter(torch.full_like(even, 0.1 / self.units).log())
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """The network, and its ramp to the data."""
+        curve = self.high - self.log_span.exp() * self.progress(t)
+        return ramp(t, self.start, curve, self.high)
+
+    def progress(self, t: Tensor) -> Tensor:
+        """From 0 at ``start`` to 1 at t = 1: the interior, apart from the end points."""
+        first, last = self._g(torch.tensor([0.0, 1.0], dtype=torch.float64))
+        u = ((t - self.start) / (1 - self.start)).clamp(min=0)
+        return (self._g(u) - first) / (last - first)
+
+    @torch.no_grad()
+    def time(self, log_snr: Tensor) -> Tensor:
+        """By bisection, to the last bit; no gradient."""
+        low, high = torch.full_like(log_snr, self.start), torch.ones_like(log_snr)
+        for _ in range(54):
+            middle = 0.5 * (low + high)
+            later = self.log_snr(middle) > log_snr
+            low, high = torch.where(later, middle, low), torch.where(later, high, middle)
+        return unramp(log_snr, self.start, high, self.high)
+
+    def at(self, t: Number) -> Point:
+        """As every schedule's; of a number, without gradient."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and isinstance(t, Tensor)):
+            return super().at(t)
+
+    def rate(self, t: Number) -> tuple:
+        """As every schedule's; of a number, without gradient."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and isinstance(t, Tensor)):
+            return super().rate(t)
+
+    @property
+    def _points(self) -> dict[float, Point[float]]:  # nothing is remembered: parameters may change at any time
+        return {}
+
+    @property
+    def _rates(self) -> dict[float, tuple[float, float]]:
+        return {}
+
+    def _g(self, u: Tensor) -> Tensor:
+        waves = self.log_sharpness.exp() * (u[..., None] - self.centre)
+        return self.log_slope.exp() * u + waves.sigmoid() @ self.log_height.exp()
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
