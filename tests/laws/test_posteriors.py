@@ -1,0 +1,236 @@
+"""Posteriors are Bayes' rule: by conditioning a Gaussian, and by explicit matrices over every state."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import floats, schedules, variance_preserving
+
+from undiffuse.errors import UserError
+from undiffuse.process import (
+    Absorbing,
+    Affine,
+    Belief,
+    Categorical,
+    Fading,
+    Flow,
+    Linear,
+    PoissonLaw,
+    Uniform,
+    ZeroTerminal,
+)
+
+# ------------------------------------------------------------------------------------------------ affine
+
+
+@given(schedules, floats(0.01, 0.99), floats(0.01, 0.99))
+def test_the_affine_posterior_conditions_a_gaussian(schedule, fraction, t):
+    """Brute force: the joint covariance of (x_s, x_t) given x_0, from one chain s -> t of the process."""
+    s = fraction * t
+    (a_t, sigma_t, _), (a_s, sigma_s, _) = schedule.at(t), schedule.at(s)
+    a = a_t / a_s  # x_t = a x_s + noise
+    added = sigma_t**2 - (a * sigma_s) ** 2
+    covariance = torch.tensor([[sigma_s**2, a * sigma_s**2], [a * sigma_s**2, a**2 * sigma_s**2 + added]]).double()
+    x_0, x_t = torch.tensor([[0.7]]).double(), torch.tensor([[-0.4]]).double()
+    gain = covariance[0, 1] / covariance[1, 1]
+    mean, variance = a_s * x_0 + gain * (x_t - a_t * x_0), covariance[0, 0] - gain * covariance[0, 1]
+    law = Affine(schedule).posterior(x_t, x_0, t, s)
+    torch.testing.assert_close(law.mean, mean, rtol=1e-6, atol=1e-7)
+    assert law.std**2 == pytest.approx(float(variance), rel=1e-5, abs=1e-9)
+
+
+def test_steps_through_a_middle_time_are_one_step():
+    """Chapman-Kolmogorov: q(x_r | x_t, x_0) is q(x_r | x_s, x_0) averaged over q(x_s | x_t, x_0)."""
+    process = Affine(Flow())
+    x_t, x_0, t, s, r = torch.tensor([[1.3]]).double(), torch.tensor([[-0.2]]).double(), 0.9, 0.6, 0.2
+    middle = process.posterior(x_t, x_0, t, s)
+    low, high = (process.posterior(torch.tensor([[v]]).double(), x_0, s, r) for v in (0.0, 1.0))
+    slope = high.mean - low.mean
+    whole = process.posterior(x_t, x_0, t, r)
+    torch.testing.assert_close(low.mean + slope * middle.mean, whole.mean)
+    assert low.std**2 + float(slope * middle.std) ** 2 == pytest.approx(whole.std**2)
+
+
+@pytest.mark.parametrize("i", [2, 10, 500, 1000])
+def test_ddpm_formulas(i):
+    """Ho et al. 2020, eqs. 6-7, with beta_i and alpha-bar as tables; beta-tilde for v = 0, beta for v = 1."""
+    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    bar = (1 - beta).cumprod(0)
+    now, before = bar[i - 1], bar[i - 2]
+    x_t, x_0 = torch.tensor([[0.3]]).double(), torch.tensor([[1.1]]).double()
+    mean = before.sqrt() * beta[i - 1] / (1 - now) * x_0 + (1 - beta[i - 1]).sqrt() * (1 - before) / (1 - now) * x_t
+    small = (1 - before) / (1 - now) * beta[i - 1]
+    process = Affine(Linear())
+    for v, variance in ((0.0, small), (1.0, beta[i - 1]), (0.3, beta[i - 1] ** 0.3 * small**0.7)):
+        for belief in (v, torch.full_like(x_0, v)):
+            law = process.posterior(x_t, Belief(x_0, belief), i / 1000, (i - 1) / 1000)
+            torch.testing.assert_close(law.mean, mean, rtol=1e-9, atol=1e-12)
+            assert float(law.std) ** 2 == pytest.approx(float(variance), rel=1e-7)
+    assert process.posterior(x_t, x_0, i / 1000, (i - 1) / 1000).std ** 2 == pytest.approx(float(small), rel=1e-8)
+
+
+@given(schedules, floats(0.01, 1.0))
+def test_the_last_step_is_the_belief_itself(schedule, t):
+    x_t, x_0 = torch.randn(3, 2).double(), torch.randn(3, 2).double()
+    law = Affine(schedule).posterior(x_t, x_0, t, 0.0)
+    torch.testing.assert_close(law.mean, x_0, rtol=1e-9, atol=1e-9)
+    assert law.std == 0.0
+
+
+@pytest.mark.parametrize("schedule", [Flow(), ZeroTerminal(Linear())])
+def test_a_posterior_from_noise_alone(schedule):
+    """At alpha = 0 x_t says nothing: q(x_s | x_t, x_0) = q(x_s | x_0)."""
+    x_t, x_0 = torch.randn(3, 2).double(), torch.randn(3, 2).double()
+    law, marginal = Affine(schedule).posterior(x_t, x_0, 1.0, 0.5), Affine(schedule).marginal(x_0, 0.5)
+    torch.testing.assert_close(law.mean, marginal.mean)
+    assert law.std == pytest.approx(marginal.std)
+
+
+def test_other_noise_has_no_posterior():
+    process, x = Affine(Flow(), PoissonLaw(8.0)), torch.zeros(1, 2)
+    for ask in (
+        lambda: process.posterior(x, x, 0.5, 0.2),
+        lambda: process.marginal(x, 0.5),
+        lambda: process.prior(x),
+        lambda: process.decoder(x, x, 0.1),
+    ):
+        with pytest.raises(UserError, match="only Gaussian noise has"):
+            ask()
+
+
+# ------------------------------------------------------------------------------------------- categorical
+
+
+def matrices(process: Categorical, t: float, s: float) -> torch.Tensor:
+    """q(x_t | x_s) as a matrix, row x_s, column x_t, built from what the process promises, and nothing of its code."""
+    states, classes = process.replacement.states, process.replacement.classes
+    pi = torch.zeros(states, dtype=torch.float64)
+    pi[classes:] = 1.0
+    if states == classes:
+        pi[:] = 1 / classes
+    kept = float(torch.sigmoid(torch.tensor(process.schedule.at(t).log_snr, dtype=torch.float64)))
+    kept_s = float(torch.sigmoid(torch.tensor(process.schedule.at(s).log_snr, dtype=torch.float64)))
+    return kept / kept_s * torch.eye(states, dtype=torch.float64) + (1 - kept / kept_s) * pi
+
+
+categoricals = st.builds(
+    lambda schedule, kind, classes: Categorical(schedule, kind(classes), torch.float64),
+    st.one_of(variance_preserving, st.just(Fading())),
+    st.sampled_from([Uniform, Absorbing]),
+    st.integers(2, 4),
+)
+
+
+@given(categoricals, floats(0.01, 0.99), floats(0.01, 0.999))
+def test_transitions_compose(process, fraction, t):
+    """Q(0 -> s) Q(s -> t) = Q(0 -> t), and the process's marginal is it."""
+    s = fraction * t
+    torch.testing.assert_close(matrices(process, s, 0.0) @ matrices(process, t, s), matrices(process, t, 0.0))
+    x_0 = torch.arange(process.replacement.classes)
+    torch.testing.assert_close(process.marginal(x_0, t).log_probs.exp(), matrices(process, t, 0.0)[x_0])
+
+
+@given(categoricals, floats(0.05, 0.95), floats(0.01, 0.999), st.integers(0, 2**31))
+def test_the_categorical_posterior_is_bayes_rule(process, fraction, t, seed):
+    s = fraction * t
+    classes, states = process.replacement.classes, process.replacement.states
+    to_s, step, to_t = matrices(process, s, 0.0), matrices(process, t, s), matrices(process, t, 0.0)
+    logits = torch.randn(classes, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    for x_t in range(states):
+        known = torch.stack([to_s[x_0] * step[:, x_t] / to_t[x_0, x_t] for x_0 in range(classes) if to_t[x_0, x_t] > 0])
+        possible = [x_0 for x_0 in range(classes) if to_t[x_0, x_t] > 0]
+        here = torch.full((len(possible), 1), x_t)
+        law = process.posterior(here, torch.tensor(possible)[:, None], t, s)
+        torch.testing.assert_close(law.log_probs[:, 0].exp(), known, rtol=1e-7, atol=1e-12)
+
+        belief = logits.softmax(0)[possible] / logits.softmax(0)[possible].sum()
+        law = process.posterior(here[:1], logits[None, None], t, s)
+        torch.testing.assert_close(law.log_probs[0, 0].exp(), belief @ known, rtol=1e-7, atol=1e-12)
+        decoded = process.decoder(here[:1], logits[None, None], t).log_probs[0, 0].exp()
+        torch.testing.assert_close(decoded[possible], belief, rtol=1e-7, atol=1e-12)
+
+
+@given(categoricals, floats(0.01, 0.999))
+def test_posteriors_are_normalised_and_never_change_what_is_revealed(process, t):
+    absorbing = process.replacement.states > process.replacement.classes
+    x_t = torch.arange(process.replacement.states)[None]
+    logits = torch.randn(1, process.replacement.states, process.replacement.classes, dtype=torch.float64)
+    probs = process.posterior(x_t, logits, t, 0.5 * t).log_probs.exp()[0]
+    torch.testing.assert_close(probs.sum(-1), torch.ones_like(probs[:, 0]))
+    if absorbing:
+        torch.testing.assert_close(probs[:-1], torch.eye(len(probs), dtype=torch.float64)[:-1])
+
+
+def test_tokens_given_at_the_start_stay():
+    process = Categorical(Fading(), Absorbing(3), torch.float64)
+    law = process.posterior(torch.tensor([[2, 3]]), torch.zeros(1, 2, 3).double(), 1.0, 0.5)
+    torch.testing.assert_close(
+        law.log_probs.exp()[0], torch.tensor([[0, 0, 1, 0], [1, 1, 1, 3]]).double() / torch.tensor([[1], [6]])
+    )
+
+
+@settings(max_examples=20)
+@given(st.sampled_from([Uniform, Absorbing]), floats(1e-9, 1e-6))
+def test_almost_nothing_lost_is_not_nothing(kind, t):
+    """In float32, 1 - a(t) would round to a multiple of 6e-8: rare changes must keep their probability."""
+    quick, exact = (Categorical(Fading(), kind(3), dtype) for dtype in (torch.float32, torch.float64))
+    x = torch.tensor([[0]])
+    for law in (lambda p: p.marginal(x, t), lambda p: p.posterior(x, torch.tensor([[0]]), 2 * t, t)):
+        torch.testing.assert_close(law(quick).log_probs.double(), law(exact).log_probs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Uniform, Absorbing])
+def test_a_time_a_sample(kind):
+    process = Categorical(Fading(), kind(3), torch.float64)
+    x_0 = torch.tensor([[0, 2], [1, 1]])
+    t = torch.tensor([0.3, 0.8], dtype=torch.float64)
+    together = process.marginal(x_0, t).log_probs
+    for i, one in enumerate(t.tolist()):
+        torch.testing.assert_close(together[i : i + 1], process.marginal(x_0[i : i + 1], one).log_probs)
+
+
+def test_every_shape_of_tokens():
+    process = Categorical(Fading(), Absorbing(3), torch.float64)
+    for shape in ((), (5,), (2, 3)):
+        x_0 = torch.zeros(4, *shape, dtype=torch.long)
+        assert process.marginal(x_0, 0.5).log_probs.shape == (4, *shape, 4)
+        assert process.posterior(x_0, torch.zeros(4, *shape, 3), 0.5, 0.2).log_probs.shape == (4, *shape, 4)
+
+
+@pytest.mark.parametrize("kind", [Uniform, Absorbing])
+def test_ancestral_sampling_reaches_the_joint_law(kind):
+    """The law of three tokens, carried exactly through every step: nearer to the joint as steps grow, at order 1.
+
+    Tokens are believed one by one, so a single step loses their dependence; the error falls as 1/steps.
+    """
+    from undiffuse.exact import Chain
+    from undiffuse.noise import SeededNoise
+
+    process = Categorical(Fading(), kind(2), torch.float64)
+    chain = Chain.random(process, 3, SeededNoise(1))
+    truth = (chain.table / chain.table.sum()).flatten()
+    errors = [float((carried(process, chain, steps) - truth).abs().sum()) for steps in (1, 16, 64, 256)]
+    assert errors[0] > 0.05
+    assert errors[1] / errors[2] == pytest.approx(4, rel=0.3) and errors[2] / errors[3] == pytest.approx(4, rel=0.2)
+    assert errors[3] < 5e-3
+
+
+def carried(process: Categorical, chain, steps: int) -> torch.Tensor:
+    """p(x_0) of ancestral sampling from t = 1, over all sequences, without drawing anything."""
+    states, length = process.replacement.states, chain.table.ndim
+    every = torch.tensor(list(itertools.product(range(states), repeat=length)))
+    law = product_of(process.prior(every[:1]).log_probs.exp())[0]
+    for i in range(steps, 0, -1):
+        t, s = i / steps, (i - 1) / steps
+        law = law @ product_of(process.posterior(every, chain(every, t), t, s).log_probs.exp())
+    return law.view((states,) * length)[(slice(process.replacement.classes),) * length].flatten()
+
+
+def product_of(probs: torch.Tensor) -> torch.Tensor:
+    """Independent tokens, (batch, length, states) -> all sequences, (batch, states^length)."""
+    joint = torch.ones(len(probs), 1, dtype=probs.dtype)
+    for token in probs.unbind(1):
+        joint = (joint[:, :, None] * token[:, None, :]).flatten(1)
+    return joint
