@@ -109,7 +109,8 @@ class Categorical:
 
             sum_x0 p(x_0) q(x_s | x_t, x_0) = q(x_t | x_s) [a_s r(x_s) + (1 - a_s) pi(x_s) sum r],  r = p/q(x_t | x_0).
 
-        A belief in an x_0 that could not have led to x_t has r = 0: an unmasked token is never changed.
+        A belief in an x_0 that could not have led to x_t has r = 0: an unmasked token is never changed. Where no x_0
+        could have, as for tokens given at t = 1 from which the rest is to follow, x_t stays.
         """
         step = self.keep(t) / self.keep(s)  # a number, or (batch,) float64: differences before rounding to dtype
         column = partial(self._column, like=x_t)
@@ -119,7 +120,8 @@ class Categorical:
         back = column(step) * here + column(1 - step) * pi_here  # q(x_t | x_s), by x_s
         ratio = torch.where(likelihood > 0, self._probs(x_0, x_t) / likelihood, 0.0)
         weights = back * (column(self.keep(s)) * ratio + column(self.lose(s)) * pi * ratio.sum(-1, keepdim=True))
-        return Discrete((weights / weights.sum(-1, keepdim=True)).log())
+        total = weights.sum(-1, keepdim=True)
+        return Discrete(torch.where(total > 0, weights / total, here).log())
 
     def decoder(self, x_t: Tensor, x_0: Tensor, t: float) -> Discrete:
         """p(x_0 | x_t): the posterior at s = 0, which is the belief, less what x_t rules out."""
