@@ -4,9 +4,12 @@ import warnings
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from undiffuse.errors import UserError
 from undiffuse.net import MLP, CompactUNet, ResidualMLP, UNet
+from undiffuse.net.unet import _Attention, _parts
 
 CLASSES = 3
 SIZES = [(1, 1), (2, 3), (7, 5), (8, 8), (16, 9), (28, 28)]
@@ -56,7 +59,7 @@ def test_a_single_pixel_is_seen(channels):
     net = awake(SMALL_UNET.build((channels, 1, 1)))
     x = torch.linspace(-1, 1, 4, dtype=torch.float64).reshape(4, 1, 1, 1).expand(-1, channels, -1, -1)
     y = net(x, torch.tensor(0.0, dtype=torch.float64))
-    assert torch.pdist(y.flatten(1)).min() > 1e-3
+    assert torch.pdist(y.flatten(1)).min() > 1e-6
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (7,), (3, 1), (2, 3, 5)])
@@ -170,6 +173,54 @@ def test_compiles_to_the_same_function(design):
     assert torch.allclose(y, net(x, log_snr, label), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [8, 32, 64])
+def test_attention_is_that_of_torch(width):
+    attention = awake(_Attention(width))
+    torch_attention = torch.nn.MultiheadAttention(width, attention.heads, batch_first=True, dtype=torch.float64)
+    torch_attention.in_proj_weight.data = attention.query_key_value.weight.data
+    torch_attention.in_proj_bias.data = attention.query_key_value.bias.data
+    torch_attention.out_proj.load_state_dict(attention.out.state_dict())
+    x = inputs((width, 3, 5))[0]
+    pixels = attention.norm(x).flatten(2).mT
+    read = torch_attention(pixels, pixels, pixels)[0].mT.reshape(x.shape)
+    assert torch.allclose(attention(x), x + read)
+
+
+@given(width=st.integers(1, 300), most=st.integers(1, 12), smallest=st.integers(1, 16))
+def test_parts_divide_any_width(width, most, smallest):
+    parts = _parts(width, most, smallest)
+    assert 1 <= parts <= most
+    assert width % parts == 0
+    assert parts == 1 or width // parts >= smallest
+
+
+@pytest.mark.parametrize("size", [1, 2, 64])
+def test_the_waves_of_an_mlp_are_as_fine_for_points_of_any_size(size):
+    torch.manual_seed(0)
+    net = MLP(waves=4000, bandwidth=1.5).build((size,))
+    angles = torch.randn(1000, size) @ net.frequencies.T
+    assert angles.std() == pytest.approx(1.5, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("design", "wrong"),
+    [
+        (MLP, {"width": 0}),
+        (MLP, {"depth": 0}),
+        (MLP, {"waves": 3}),
+        (MLP, {"waves": -2}),
+        (UNet, {"width": -1}),
+        (UNet, {"blocks": 0}),
+        (UNet, {"multiples": ()}),
+        (UNet, {"multiples": (1, 0)}),
+        (UNet, {"attention": -1}),
+    ],
+)
+def test_an_impossible_description_is_refused(design, wrong):
+    with pytest.raises(UserError, match="needs"):
+        design(**wrong)
+
+
 def test_a_wrong_shape_is_named():
     x, log_snr, _ = inputs((3, 8, 8), dtype=torch.float32)
     with pytest.raises(UserError, match=r"\(batch, 1, height, width\), not \(4, 3, 8, 8\)"):
@@ -185,5 +236,5 @@ def test_labels_that_do_not_exist_are_refused(design, shape):
     x, log_snr, _ = inputs(shape, dtype=torch.float32)
     with pytest.raises(UserError, match="without labels"):
         design.build(shape)(x, log_snr, torch.zeros(4, dtype=torch.int64))
-    with pytest.raises(UserError, match="label 3 .* from 0 to 2"):
+    with pytest.raises(UserError, match=r"label 3 .* from 0 to 2"):
         design.build(shape, CLASSES)(x, log_snr, torch.full((4,), CLASSES))

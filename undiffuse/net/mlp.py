@@ -19,15 +19,20 @@ class MLP:
     depth      residual blocks
     waves      random Fourier features of the point, sin(Bx) and cos(Bx), beside x itself; even, 0 for none.
                A plain MLP learns smooth functions first; with waves it sees a thin spiral at once (Tancik et al. 2020).
-    bandwidth  how fine the waves are: B ~ N(0, bandwidth²), in radians per standard deviation of the data
+    bandwidth  how fine the waves are: the angles Bx have this standard deviation, in radians, whatever the size of
+               the point, since B ~ N(0, bandwidth² / size) and x has unit variance
     embedding  width of the noise level's and the label's vector
     """
 
     width: int = 64
     depth: int = 3
-    waves: int = 64
-    bandwidth: float = 1.0
+    waves: int = 32
+    bandwidth: float = 1.5
     embedding: int = 64
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth) < 1 or self.waves < 0 or self.waves % 2:
+            raise UserError(f"an MLP needs a width and depth of at least 1 and an even count of waves, not {self}")
 
     def build(self, shape: tuple[int, ...], classes: int = 0, out_multiple: int = 1) -> "ResidualMLP":
         """The module, for points of ``shape`` with ``classes`` labels (0: none)."""
@@ -45,8 +50,8 @@ class ResidualMLP(nn.Module):
         self.out_shape = (out_multiple * self.shape[0], *self.shape[1:])
         size = math.prod(self.shape)
         self.condition = Condition(design.embedding, classes)
-        self.register_buffer("frequencies", design.bandwidth * torch.randn(design.waves // 2, size))
-        self.stem = nn.Linear(size + 2 * (design.waves // 2), design.width)
+        self.register_buffer("frequencies", torch.randn(design.waves // 2, size) * (design.bandwidth / math.sqrt(size)))
+        self.stem = nn.Linear(size + design.waves, design.width)
         self.blocks = nn.ModuleList(_Block(design.width, design.embedding) for _ in range(design.depth))
         self.head = nn.Linear(design.width, math.prod(self.out_shape))
         nn.init.zeros_(self.head.weight)

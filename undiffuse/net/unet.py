@@ -28,6 +28,12 @@ class UNet:
     attention: int = 1
     embedding: int = 128
 
+    def __post_init__(self) -> None:
+        if min(self.width, self.blocks, *self.multiples, len(self.multiples)) < 1 or self.attention < 0:
+            raise UserError(
+                f"a U-Net needs at least one level and block, of at least one channel, and attention from 0, not {self}"
+            )
+
     def build(self, shape: tuple[int, ...], classes: int = 0, out_multiple: int = 1) -> "CompactUNet":
         """The module, for pictures of ``shape`` (channels, height, width) with ``classes`` labels (0: none)."""
         if len(shape) != 3:
