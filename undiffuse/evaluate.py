@@ -39,7 +39,7 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
         seed=seed,
     )
     recipe = run.recipe
-    sampled = {
+    sampled: dict[str, int | float | str | None] = {
         "sampler": recipe.sampler,
         "steps": recipe.sampling_steps,
         "network evaluations": SAMPLERS[recipe.sampler].evaluations(recipe.sampling_steps),

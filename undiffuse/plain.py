@@ -55,7 +55,7 @@ def override(value: T, path: str, text: str) -> T:
 
     Numbers, ``true``, ``none`` and text as they are written; several values with commas; a class by its name, in any
     case and with hyphens or without (``--schedule zero-terminal``): it takes its defaults, which further overrides may
-    change. A path may be written with hyphens too.
+    change. One that needs some is written whole, ``{kind: Shifted, base: flow}``. A path may have hyphens too.
 
     Raises:
         UserError: An unknown field or class, or a wrong type.
@@ -90,16 +90,20 @@ def _dataclass(hint: Any, value: dict[str, Any], where: str) -> Any:
         raise UserError(f"{where}: which kind? known: {', '.join(known)}")
     found = next((cls for name, cls in known.items() if _folded(name) == _folded(str(kind))), None)
     if found is None:
-        raise UserError(_at(where, nearest(str(kind), [kebab(name) for name in known], "kind")))
+        raise UserError(_at(where, nearest(kebab(str(kind)), map(kebab, known), "kind")))
     hints = _hints(found)
     for name in given:
         if name not in hints:
             raise UserError(_at(where, nearest(name, hints, f"field of {found.__name__}")))
     for field in fields(found):
         if field.name not in given and field.default is MISSING and field.default_factory is MISSING:
-            raise UserError(_at(where, f"{found.__name__} needs a {field.name}: --{where}.{field.name} ..."))
+            missing = f"{found.__name__} needs a {field.name}: {{kind: {found.__name__}, {field.name}: ...}}"
+            raise UserError(_at(where, missing))
     inner = {name: from_plain(hints[name], entry, f"{where}.{name}".lstrip(".")) for name, entry in given.items()}
-    return found(**inner)
+    try:
+        return found(**inner)
+    except ValueError as error:
+        raise UserError(_at(where, str(error))) from None
 
 
 def _replace(value: Any, path: list[str], text: str, whole: str) -> Any:
@@ -120,9 +124,10 @@ def _read(hint: Any, text: str) -> Any:
     options = _options(hint)
     if text.lower() in ("none", "null") and NoneType in options:
         return None
-    if any(get_origin(option) is tuple for option in options):
+    if any(get_origin(option) is tuple for option in options) and ("," in text or len(options) == 1):
         return [_scalar(part) for part in text.strip("()[] ").split(",") if part.strip()]
-    return text if str in options or classes(hint) else _scalar(text)
+    is_text = str in options or (classes(hint) and not text.startswith("{"))
+    return text if is_text else _scalar(text)
 
 
 def _scalar(text: str) -> Any:

@@ -14,16 +14,22 @@ from undiffuse.data.source import Source
 from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError, nearest
 from undiffuse.files import write_text
+from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # laws of t
+from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
 from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.score_matching import ScoreMatching
+from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
 from undiffuse.net import MLP, UNet
 from undiffuse.plain import from_plain, override, to_plain
 from undiffuse.predict import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
+from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
 from undiffuse.process import Affine, Cosine, GaussianLaw, PoissonLaw, Schedule
+from undiffuse.samplers import SAMPLERS
 from undiffuse.train.average import power
 from undiffuse.train.rate import Decay
 
 Precision = Literal["fp32", "bf16"]
-Loss = Denoising
+Loss = Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Recipe:
         _require(len(set(self.averages)) == len(self.averages) > 0, "averages", "one or more widths", self.averages)
         for width in self.averages:
             power(width)
-        for name, known in (("decay", get_args(Decay)), ("precision", get_args(Precision))):
+        for name, known in (("decay", get_args(Decay)), ("precision", get_args(Precision)), ("sampler", SAMPLERS)):
             if getattr(self, name) not in known:
                 raise UserError(nearest(getattr(self, name), known, name))
 
@@ -118,7 +124,10 @@ class Recipe:
             raise UserError(f"{where or 'recipe'}: not YAML ({' '.join(str(error).split())})") from None
         if not isinstance(plain, dict):
             raise UserError(f"{where or 'recipe'}: holds no fields; a recipe has data: and net: at least")
-        return from_plain(cls, plain | {"kind": cls.__name__}, where)
+        try:
+            return from_plain(cls, plain | {"kind": cls.__name__})
+        except UserError as error:
+            raise UserError(f"{where or 'recipe'}: {error}") from None
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -47,7 +47,7 @@ class _Plan(NamedTuple):
 
     step: Step
     times: tuple[float, ...]
-    denoise: Conditional
+    denoise: Conditional | ClassifierFree
 
 
 @dataclass(frozen=True)

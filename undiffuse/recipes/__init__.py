@@ -1,7 +1,12 @@
-"""Recipes that come along: functions of no arguments, whose docstring is a line on what they make; and `own_data`."""
+"""Recipes that come along: functions of no arguments, whose docstring is a line on what they make.
+
+`find` is what the command line asks: the name of one of these, a recipe.yaml, or data of your own.
+"""
 
 from collections.abc import Callable
+from pathlib import Path
 
+from undiffuse.errors import UserError, nearest
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.digits import digits
 from undiffuse.recipes.own import own_data
@@ -9,4 +14,23 @@ from undiffuse.recipes.toys import SUMMARIES, recipe_of
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {"digits": digits}
 
-__all__ = ["RECIPES", "own_data"]
+
+def find(what: str) -> Recipe:
+    """A recipe by its name, from a .yaml file, or for the data at a path.
+
+    Raises:
+        UserError: None of them (naming the nearest recipe), or what the reader of the file refuses.
+    """
+    if what in RECIPES:
+        return RECIPES[what]()
+    path = Path(what).expanduser()
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return Recipe.load(path)
+    if (path / "recipe.yaml").is_file():
+        raise UserError(f"{what} is a run; go on with: undiffuse resume {what}, or train {what}/recipe.yaml anew")
+    if path.exists():
+        return own_data(path)
+    raise UserError(f"{nearest(what, RECIPES, 'recipe')}, and there is no file or folder of that name")
+
+
+__all__ = ["RECIPES", "find", "own_data"]

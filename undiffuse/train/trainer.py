@@ -40,6 +40,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, data: Dataset, accelerator: "Accelerator") -> None:
         process, processes = accelerator.process_index, accelerator.num_processes
+        recipe = copy.deepcopy(recipe)  # parts that learn are this training's own
         self.recipe, self.accelerator, self.device, self.done = recipe, accelerator, accelerator.device, 0
         self._seed(recipe.seed)
         normalise, denoiser = Normalise.measure(data), recipe.denoiser(data.shape, len(data.label_names))

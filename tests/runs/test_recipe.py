@@ -1,0 +1,204 @@
+"""A recipe is written down and read back; what is wrong in it is said in a line that names the nearest."""
+
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from undiffuse.data.source import Digits, Files, Toy
+from undiffuse.errors import UserError
+from undiffuse.loss.adaptive import Importance
+from undiffuse.loss.denoising import Denoising
+from undiffuse.net import MLP, UNet
+from undiffuse.plain import _hints, classes, from_plain, kebab, leaves, to_plain
+from undiffuse.process import VP, Cosine, Flow, Given, Linear, Shifted, ZeroTerminal, ZeroTerminalTable
+from undiffuse.recipe import Recipe
+from undiffuse.recipes import RECIPES, find
+
+BASE = Recipe(Toy(), MLP())
+NEEDS = {"Files": {"path": "x"}, "Given": {"values": [0.9, 0.1]}, "Shifted": {"base": "flow"}, "ZeroTerminal": {"base": "vp"}}
+NEEDS |= {"ZeroTerminalTable": {"base": "linear"}, "Hybrid": {}}
+
+
+def every_part() -> list[tuple[str, str]]:
+    """(field, kind) for everything that may stand in a recipe, at any depth."""
+
+    def below(owner: type, path: str) -> list[tuple[str, str]]:
+        found = []
+        for name, hint in _hints(owner).items():
+            for kind, cls in classes(hint).items():
+                found.append((f"{path}{name}", kind))
+                if name not in ("base", "of"):
+                    found += below(cls, f"{path}{name}={kind}.")
+        return found
+
+    return below(Recipe, "")
+
+
+def test_every_part_is_found():
+    kinds = {kind for _, kind in every_part()}
+    assert {"VP", "Learned", "ZeroTerminalTable", "PoissonLaw", "EDMPrediction", "UNet", "Hybrid", "Adaptive"} <= kinds
+    assert {"LowDiscrepancy", "Integral", "MinSNR", "EDMCurve", "Sliced", "PseudoHuber", "LogitNormal"} <= kinds
+
+
+@pytest.mark.parametrize(("path", "kind"), sorted(set(every_part())), ids=lambda part: part)
+def test_every_part_comes_back(path, kind):
+    """Put it where it may stand, write the recipe down, read it: nothing is lost."""
+    plain = to_plain(BASE)
+    at = plain
+    *owners, last = path.split(".")
+    for owner in owners:
+        name, above = owner.split("=")
+        at[name] = {"kind": above} | NEEDS.get(above, {})
+        at = at[name]
+    at[last] = {"kind": kind} | NEEDS.get(kind, {})
+    try:
+        recipe = from_plain(Recipe, plain)
+    except UserError as error:  # parts that do not go together say so
+        assert "needs" in str(error) or "rescales" in str(error)
+        return
+    again = Recipe.from_yaml(recipe.to_yaml())
+    assert to_plain(again) == to_plain(recipe)
+    assert again.to_yaml() == recipe.to_yaml()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_comes_back(name, tmp_path):
+    recipe = RECIPES[name]()
+    recipe.save(tmp_path / "recipe.yaml")
+    assert Recipe.load(tmp_path / "recipe.yaml") == recipe == find(name) == find(str(tmp_path / "recipe.yaml"))
+    assert RECIPES[name].__doc__.count("\n") == 0
+
+
+def test_nested_parts_come_back_equal():
+    given = Given((0.9, 0.5, 1e-9))
+    for schedule in (Shifted(ZeroTerminal(VP(0.2)), 2.0), ZeroTerminalTable(Linear(count=100)), given):
+        recipe = replace(BASE, schedule=schedule, averages=(0.1,), clip=float("inf"))
+        assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+
+
+def test_missing_fields_take_their_defaults():
+    assert Recipe.from_yaml("data: {kind: Digits}\nnet: {kind: UNet, width: 16}\nlr: 1e-3") == Recipe(
+        Digits(), UNet(width=16), lr=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {kind: Toy}", "Recipe needs a net"),
+        ("data: {kind: Toi}\nnet: {kind: MLP}", r"data: unknown kind 'toi'; did you mean toy\?"),
+        ("data: {kind: Toy}\nnet: {kind: MLP, widht: 3}", r"net: unknown field of MLP 'widht'; did you mean width"),
+        ("data: {kind: Toy}\nnet: {width: 3}", "net: which kind"),
+        ("data: {kind: Toy}\nnet: {kind: MLP, width: wide}", "net.width: expected a whole number, not 'wide'"),
+        ("data: {kind: Toy}\nnet: {kind: MLP, width: 1.5}", "net.width: expected a whole number, not 1.5"),
+        ("data: {kind: Toy}\nnet: {kind: MLP}\nstep: 3", r"unknown field of Recipe 'step'; did you mean steps"),
+        ("data: {kind: Toy}\nnet: {kind: MLP}\ndecay: cosin", r"decay: unknown choice 'cosin'; did you mean cosine\?"),
+        ("data: {kind: Toy}\nnet: {kind: MLP}\nsteps: true", "steps: expected a whole number, not True"),
+        ("data: {kind: Toy}\nnet: {kind: MLP}\naverages: [0.1, x]", "averages: expected a number, not 'x'"),
+        ("data: {kind: Toy}\nnet: {kind: MLP}\naverages: []", "averages must be one or more widths"),
+        ("data: {kind: Toy}\nnet: {kind: MLP}\nbatch: 0", "batch must be at least 1, not 0"),
+        ("data: {kind: Toy}\nnet: {kind: MLP}\nschedule: {kind: ZeroTerminal, base: flow}", "variance preserving"),
+        ("[1, 2]", "holds no fields"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_mistakes_are_one_line(text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        Recipe.from_yaml(text, "my.yaml")
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("my.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "changed"),
+    [
+        ("lr", "1e-3", {"lr": 1e-3}),
+        ("lr", "2", {"lr": 2.0}),
+        ("steps", "1e4", {"steps": 10_000}),
+        ("steps", "10_000", {"steps": 10_000}),
+        ("learned-variance", "true", {"learned_variance": True}),
+        ("averages", "0.1,0.2", {"averages": (0.1, 0.2)}),
+        ("averages", "0.1", {"averages": (0.1,)}),
+        ("schedule", "flow", {"schedule": Flow()}),
+        ("schedule", "Cosine", {"schedule": Cosine()}),
+        ("schedule", "zero-terminal-table", None),
+        ("schedule", "{kind: Shifted, base: flow, shift: 2}", {"schedule": Shifted(Flow(), 2.0)}),
+        ("net", "u-net", {"net": UNet()}),
+        ("net", "unet", {"net": UNet()}),
+        ("net.width", "256", {"net": MLP(width=256)}),
+        ("data.name", "moons", {"data": Toy("moons")}),
+        ("precision", "bf16", {"precision": "bf16"}),
+        ("sampler", "heun", {"sampler": "heun"}),
+    ],
+)
+def test_overrides(path, text, changed):
+    if changed is None:
+        with pytest.raises(UserError, match="needs a base"):
+            BASE.override(path, text)
+        return
+    assert BASE.override(path, text) == replace(BASE, **changed)
+
+
+def test_overrides_reach_any_depth():
+    recipe = BASE.override("loss.time", "log-normal").override("loss.time.mean", "-1").override("loss.time.draws", "stratified")
+    assert recipe.loss.time.mean == -1.0 and type(recipe.loss.time.draws).__name__ == "Stratified"
+    assert type(BASE.override("loss.time", "importance").loss.time) is Importance
+
+
+def test_a_size_is_one_number_or_two():
+    recipe = replace(BASE, data=Files("x"))
+    assert recipe.override("data.size", "32").data.size == 32
+    assert recipe.override("data.size", "32,48").data.size == (32, 48)
+    assert recipe.override("data.size", "none").data.size is None
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("widht", "3", "unknown field of Recipe 'widht'"),
+        ("net.widht", "3", r"unknown field of MLP 'widht'; did you mean width"),
+        ("schedule", "cosin", r"schedule: unknown kind 'cosin'; did you mean cosine"),
+        ("lr.x", "3", "lr is a number, it has no x"),
+        ("lr", "fast", "lr: expected a number, not 'fast'"),
+        ("net.width", "0.5", "net.width: expected a whole number, not 0.5"),
+        ("lr", "-1", "lr must be above 0"),
+        ("sampler", "dimm", r"unknown sampler 'dimm'; did you mean ddim"),
+        ("label-dropout", "1.5", "label_dropout must be"),
+    ],
+)
+def test_overrides_that_are_wrong(path, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        BASE.override(path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_leaves_can_all_be_overridden_with_what_they_are():
+    for path, kind, value in leaves(RECIPES["digits"]()):
+        assert kind
+        if isinstance(value, int | float | str) and value is not None:
+            assert RECIPES["digits"]().override(path, str(value)) == RECIPES["digits"]()
+
+
+def test_kebab():
+    assert [kebab(n) for n in ("VP", "SubVP", "CosineTable", "UNet", "EDMPrediction")] == [
+        *("vp", "sub-vp", "cosine-table", "u-net", "edm-prediction")
+    ]
+
+
+def test_a_recipe_is_plain_yaml():
+    plain = yaml.safe_load(BASE.to_yaml())
+    assert plain["net"] == {"kind": "MLP"} | vars(MLP())
+
+
+def test_parts_that_learn_are_told_apart_by_their_fields():
+    recipe = replace(BASE, loss=Denoising(time=Importance(bins=7)))
+    assert "bins: 7" in recipe.to_yaml() and "losses" not in recipe.to_yaml()
+
+
+@pytest.mark.parametrize(
+    ("what", "message"), [("swiss-rol", r"did you mean swiss-roll"), ("nothing.yaml", "no such file"), ("qqq", "known: ")]
+)
+def test_what_cannot_be_found(what, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        find(what)

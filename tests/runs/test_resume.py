@@ -1,0 +1,201 @@
+"""A run goes on bit for bit: N steps are k steps, kill -9, N - k steps. In processes of their own, really killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from undiffuse.data.source import Digits, Toy
+from undiffuse.errors import UserError
+from undiffuse.files import read_tensors
+from undiffuse.loss.adaptive import Adaptive, Importance
+from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.variational import ContinuousBound
+from undiffuse.net import MLP, UNet
+from undiffuse.process.learned import Learned
+from undiffuse.recipe import Recipe
+from undiffuse.train.loop import resume, train
+from undiffuse.train.state import load_state
+
+TINY = MLP(width=16, depth=1, waves=8, embedding=8)
+STEPS = 130
+BASE = Recipe(
+    Toy("moons", 200), TINY, steps=STEPS, batch=32, warmup=10, save_every=40, report_every=60, sampling_steps=3, averages=(0.1, 0.05)
+)
+RECIPES = {
+    "labels dropped, an importance law": replace(BASE, loss=Denoising(time=Importance(bins=5, history=2)), label_dropout=0.5),
+    "a learned schedule": replace(BASE, schedule=Learned(learn_ends=True, units=4), loss=ContinuousBound(), lr=1e-3),
+    "pictures in bf16, an adaptive law": replace(
+        BASE,
+        data=Digits(),
+        net=UNet(width=8, multiples=(1,), attention=0, embedding=8),
+        batch=4,
+        precision="bf16",
+        loss=Denoising(time=Adaptive(bins=5)),
+        sampling_steps=1,
+        report_every=1000,
+    ),
+}
+
+# A process that trains, and says how far it is: it can be stopped after any step.
+PROGRAM = """
+import sys, torch
+torch.set_num_threads(1)
+from undiffuse.recipe import Recipe
+from undiffuse.train import loop
+from undiffuse.train.trainer import Trainer
+from pathlib import Path
+step = Trainer.step
+def told(self):
+    step(self)
+    print(self.done, flush=True)
+    if self.done == int(sys.argv[3]):
+        sys.stdin.readline()  # wait to be killed
+Trainer.step = told
+try:
+    loop.train(Recipe.load(Path(sys.argv[1])), sys.argv[2], quiet=True)
+except KeyboardInterrupt as stopped:
+    print(stopped, flush=True)
+    sys.exit(130)
+"""
+
+
+def stopped(recipe, folder, step, how):
+    """A run that is sent a signal when ``step`` steps are done; (exit code, its last words)."""
+    path = folder.parent / "written.yaml"
+    recipe.save(path)
+    words = [sys.executable, "-c", PROGRAM, str(path), str(folder), str(step)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    for line in process.stdout:
+        if int(line) == step:
+            break
+    process.send_signal(how)
+    if how != signal.SIGKILL:
+        time.sleep(0.1)
+        process.stdin.write("\n")
+        process.stdin.flush()
+    rest = process.stdout.read()
+    return process.wait(60), rest.strip()
+
+
+def whole(run):
+    """Everything that must be the same: all tensors of the state and of the model, the log, the last picture."""
+    state = load_state(run.folder / "state")
+    model, facts = read_tensors(run.folder / "model.safetensors")
+    facts.pop("seconds")
+    pictures = {path.name: path.read_bytes() for path in (run.folder / "pictures").iterdir()}
+    return state.tensors | {f"model {name}": value for name, value in model.items()}, [
+        state.step, facts, (run.folder / "log.jsonl").read_text(), pictures
+    ]
+
+
+def assert_same(one, other):
+    (tensors, facts), (others, other_facts) = whole(one), whole(other)
+    assert facts == other_facts
+    assert tensors.keys() == others.keys()
+    different = [name for name in tensors if not torch.equal(tensors[name], others[name])]
+    assert not different
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums in one order, here and in the processes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory):
+    """Runs that were never stopped, by recipe."""
+    done = {}
+
+    def run(name):
+        if name not in done:
+            torch.set_num_threads(1)
+            done[name] = train(RECIPES[name], tmp_path_factory.mktemp("through") / "run", quiet=True)
+        return done[name]
+
+    return run
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_kill_9_loses_nothing(name, through, tmp_path):
+    """Killed at step 97: the log is ahead of the state of step 80, and is cut back."""
+    folder = tmp_path / "run"
+    code, _ = stopped(RECIPES[name], folder, 97, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert load_state(folder / "state").step == 80
+    assert_same(resume(folder, quiet=True), through(name))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop(how, through, tmp_path):
+    """The step is finished and saved, and the last words say how to go on."""
+    name, folder = next(iter(RECIPES)), tmp_path / "run"
+    code, said = stopped(RECIPES[name], folder, 53, how)
+    assert code == 130
+    assert said == f"stopped, and saved after step 53; go on with: undiffuse resume {folder}"
+    assert load_state(folder / "state").step == 53
+    assert_same(resume(folder, quiet=True), through(name))
+
+
+def test_killed_before_anything_was_saved(through, tmp_path):
+    """Only the recipe is there, or the first state."""
+    name, folder = next(iter(RECIPES)), tmp_path / "run"
+    folder.mkdir()
+    RECIPES[name].save(folder / "recipe.yaml")
+    assert_same(resume(folder, quiet=True), through(name))
+
+
+def test_a_finished_run_stays_as_it_is(through):
+    run = through(next(iter(RECIPES)))
+    before = whole(run)
+    again = whole(resume(run.folder, quiet=True))
+    assert before[1] == again[1] and all(torch.equal(before[0][name], again[0][name]) for name in before[0])
+
+
+def test_training_twice_is_the_same_and_learns_nothing_into_the_recipe(through, tmp_path):
+    name = next(iter(RECIPES))
+    torch.manual_seed(5)
+    expected = torch.get_rng_state()
+    assert_same(train(RECIPES[name], tmp_path / "run", quiet=True), through(name))
+    assert torch.equal(torch.get_rng_state(), expected)  # nor anything of the caller's randomness
+    assert not RECIPES[name].loss.time.seen.any()
+
+
+def test_a_damaged_state_falls_back(through, tmp_path):
+    name, folder = next(iter(RECIPES)), tmp_path / "run"
+    stopped(RECIPES[name], folder, 97, signal.SIGKILL)
+    newest = folder / "state" / "000000080.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert_same(resume(folder, quiet=True), through(name))
+
+
+def test_another_recipe_or_other_data_is_refused(tmp_path):
+    recipe = replace(BASE, steps=5)
+    folder = tmp_path / "run"
+    train(recipe, folder, quiet=True)
+    replace(recipe, steps=9, net=replace(TINY, width=24)).save(folder / "recipe.yaml")
+    with pytest.raises(UserError, match="saved state is of another model"):
+        resume(folder, quiet=True)
+    replace(recipe, steps=9, data=Toy("moons", 201)).save(folder / "recipe.yaml")
+    with pytest.raises(UserError, match=r"data is not what this run was trained on \(rows"):
+        resume(folder, quiet=True)
+    replace(recipe, steps=9, data=Toy("moons", 200, seed=1)).save(folder / "recipe.yaml")
+    with pytest.raises(UserError, match=r"data is not what this run was trained on \(data crc32"):
+        resume(folder, quiet=True)
+
+
+def test_the_log_is_lines_of_json(through):
+    lines = [json.loads(line) for line in (through(next(iter(RECIPES))).folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [50, 100, 130]
+    assert [line["step"] for line in lines if "floor" in line] == [60, 120, 130]
+    assert all(line["step"] <= STEPS for line in lines)
