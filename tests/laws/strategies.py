@@ -1,7 +1,9 @@
 """Random valid inputs, and noise that turns expectations into sums."""
 
+import itertools
 import math
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -48,24 +50,62 @@ schedules = st.one_of(plain, st.builds(p.Shifted, plain, floats(0.3, 6)))
 inner_times = floats(2e-3, 0.998)
 
 
-class GridNoise:
-    """A ``Noise`` that is a rule of integration: draw k of every sample is the rule's k-th axis, weights aside.
+class Rule:
+    """A ``Noise`` that is a rule of integration: every draw is the same nodes, one set a sample of the batch.
 
-    One draw of n nodes, or two of n^2: a mean over the batch of the same x_0 is then an expectation.
+    A mean over a batch of one x_0, with the rule's weights, is then an expectation and not an estimate.
     """
 
-    def __init__(self, uniforms: Tensor) -> None:
-        self.uniforms = uniforms  # (batch, *shape)
+    def __init__(self, uniforms: Tensor | None = None, normals: Tensor | None = None) -> None:
+        self.uniforms, self.normals = uniforms, normals
 
     def uniform(self, like: Tensor) -> Tensor:
         return self.uniforms.view_as(like).to(like)
 
     def normal(self, like: Tensor) -> Tensor:
-        u = self.uniforms.view_as(like).double()
-        return (math.sqrt(2) * torch.erfinv(2 * u - 1)).to(like)
+        return self.normals.view_as(like).to(like)
 
 
-def midpoints(count: int, axes: int = 1) -> Tensor:
-    """Midpoints of [0, 1]^axes, (count^axes, axes)."""
-    one = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    return torch.cartesian_prod(*[one] * axes).view(-1, axes)
+def midpoints(count: int) -> Tensor:
+    """Midpoints of [0, 1] in equal parts, (count,)."""
+    return (torch.arange(count, dtype=torch.float64) + 0.5) / count
+
+
+def gauss(count: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of E f(z), z ~ N(0, 1), exact for polynomials of degree below 2 ``count``."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
+    return torch.from_numpy(nodes), torch.from_numpy(weights) / math.sqrt(2 * math.pi)
+
+
+# ------------------------------------------------------------------------ tokens, by matrices over every state
+
+categoricals = st.builds(
+    lambda schedule, kind, classes: p.Categorical(schedule, kind(classes), torch.float64),
+    st.one_of(variance_preserving, st.just(p.Fading())),
+    st.sampled_from([p.Uniform, p.Absorbing]),
+    st.integers(2, 4),
+)
+
+
+def transition(process: p.Categorical, t: float, s: float) -> Tensor:
+    """q(x_t | x_s), row x_s, column x_t, built from what the process promises, and nothing of its code."""
+    states, classes = process.replacement.states, process.replacement.classes
+    pi = torch.zeros(states, dtype=torch.float64)
+    pi[classes:] = 1.0
+    if states == classes:
+        pi[:] = 1 / classes
+    kept, kept_s = (1 / (1 + math.exp(-process.schedule.at(time).log_snr)) for time in (t, s))
+    return kept / kept_s * torch.eye(states, dtype=torch.float64) + (1 - kept / kept_s) * pi
+
+
+def every_sequence(process: p.Categorical, length: int) -> Tensor:
+    """All sequences of states, noise's own included, (states^length, length)."""
+    return torch.tensor(list(itertools.product(range(process.replacement.states), repeat=length)))
+
+
+def product_of(probs: Tensor) -> Tensor:
+    """Independent tokens, (batch, length, states) -> all sequences, (batch, states^length)."""
+    joint = torch.ones(len(probs), 1, dtype=probs.dtype)
+    for token in probs.unbind(1):
+        joint = (joint[:, :, None] * token[:, None, :]).flatten(1)
+    return joint

@@ -1,14 +1,14 @@
 """Posteriors are Bayes' rule: by conditioning a Gaussian, and by explicit matrices over every state."""
 
-import itertools
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import floats, schedules, variance_preserving
+from strategies import categoricals, every_sequence, floats, product_of, schedules, transition
 
 from undiffuse.errors import UserError
+from undiffuse.exact import Chain
+from undiffuse.noise import SeededNoise
 from undiffuse.process import (
     Absorbing,
     Affine,
@@ -32,13 +32,12 @@ def test_the_affine_posterior_conditions_a_gaussian(schedule, fraction, t):
     (a_t, sigma_t, _), (a_s, sigma_s, _) = schedule.at(t), schedule.at(s)
     a = a_t / a_s  # x_t = a x_s + noise
     added = sigma_t**2 - (a * sigma_s) ** 2
-    covariance = torch.tensor([[sigma_s**2, a * sigma_s**2], [a * sigma_s**2, a**2 * sigma_s**2 + added]]).double()
-    x_0, x_t = torch.tensor([[0.7]]).double(), torch.tensor([[-0.4]]).double()
-    gain = covariance[0, 1] / covariance[1, 1]
-    mean, variance = a_s * x_0 + gain * (x_t - a_t * x_0), covariance[0, 0] - gain * covariance[0, 1]
-    law = Affine(schedule).posterior(x_t, x_0, t, s)
-    torch.testing.assert_close(law.mean, mean, rtol=1e-6, atol=1e-7)
-    assert law.std**2 == pytest.approx(float(variance), rel=1e-5, abs=1e-9)
+    var_s, covariance, var_t = sigma_s**2, a * sigma_s**2, a**2 * sigma_s**2 + added
+    x_0, x_t = 0.7, -0.4
+    gain = covariance / var_t
+    law = Affine(schedule).posterior(torch.full((1, 1), x_t).double(), torch.full((1, 1), x_0).double(), t, s)
+    assert law.mean.item() == pytest.approx(a_s * x_0 + gain * (x_t - a_t * x_0), rel=1e-6, abs=1e-6)
+    assert law.std**2 == pytest.approx(var_s - gain * covariance, rel=1e-6, abs=1e-9)
 
 
 def test_steps_through_a_middle_time_are_one_step():
@@ -103,40 +102,20 @@ def test_other_noise_has_no_posterior():
 # ------------------------------------------------------------------------------------------- categorical
 
 
-def matrices(process: Categorical, t: float, s: float) -> torch.Tensor:
-    """q(x_t | x_s) as a matrix, row x_s, column x_t, built from what the process promises, and nothing of its code."""
-    states, classes = process.replacement.states, process.replacement.classes
-    pi = torch.zeros(states, dtype=torch.float64)
-    pi[classes:] = 1.0
-    if states == classes:
-        pi[:] = 1 / classes
-    kept = float(torch.sigmoid(torch.tensor(process.schedule.at(t).log_snr, dtype=torch.float64)))
-    kept_s = float(torch.sigmoid(torch.tensor(process.schedule.at(s).log_snr, dtype=torch.float64)))
-    return kept / kept_s * torch.eye(states, dtype=torch.float64) + (1 - kept / kept_s) * pi
-
-
-categoricals = st.builds(
-    lambda schedule, kind, classes: Categorical(schedule, kind(classes), torch.float64),
-    st.one_of(variance_preserving, st.just(Fading())),
-    st.sampled_from([Uniform, Absorbing]),
-    st.integers(2, 4),
-)
-
-
 @given(categoricals, floats(0.01, 0.99), floats(0.01, 0.999))
 def test_transitions_compose(process, fraction, t):
     """Q(0 -> s) Q(s -> t) = Q(0 -> t), and the process's marginal is it."""
     s = fraction * t
-    torch.testing.assert_close(matrices(process, s, 0.0) @ matrices(process, t, s), matrices(process, t, 0.0))
+    torch.testing.assert_close(transition(process, s, 0.0) @ transition(process, t, s), transition(process, t, 0.0))
     x_0 = torch.arange(process.replacement.classes)
-    torch.testing.assert_close(process.marginal(x_0, t).log_probs.exp(), matrices(process, t, 0.0)[x_0])
+    torch.testing.assert_close(process.marginal(x_0, t).log_probs.exp(), transition(process, t, 0.0)[x_0])
 
 
 @given(categoricals, floats(0.05, 0.95), floats(0.01, 0.999), st.integers(0, 2**31))
 def test_the_categorical_posterior_is_bayes_rule(process, fraction, t, seed):
     s = fraction * t
     classes, states = process.replacement.classes, process.replacement.states
-    to_s, step, to_t = matrices(process, s, 0.0), matrices(process, t, s), matrices(process, t, 0.0)
+    to_s, step, to_t = transition(process, s, 0.0), transition(process, t, s), transition(process, t, 0.0)
     logits = torch.randn(classes, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     for x_t in range(states):
         known = torch.stack([to_s[x_0] * step[:, x_t] / to_t[x_0, x_t] for x_0 in range(classes) if to_t[x_0, x_t] > 0])
@@ -205,9 +184,6 @@ def test_ancestral_sampling_reaches_the_joint_law(kind):
 
     Tokens are believed one by one, so a single step loses their dependence; the error falls as 1/steps.
     """
-    from undiffuse.exact import Chain
-    from undiffuse.noise import SeededNoise
-
     process = Categorical(Fading(), kind(2), torch.float64)
     chain = Chain.random(process, 3, SeededNoise(1))
     truth = (chain.table / chain.table.sum()).flatten()
@@ -217,20 +193,12 @@ def test_ancestral_sampling_reaches_the_joint_law(kind):
     assert errors[3] < 5e-3
 
 
-def carried(process: Categorical, chain, steps: int) -> torch.Tensor:
+def carried(process: Categorical, chain: Chain, steps: int) -> torch.Tensor:
     """p(x_0) of ancestral sampling from t = 1, over all sequences, without drawing anything."""
     states, length = process.replacement.states, chain.table.ndim
-    every = torch.tensor(list(itertools.product(range(states), repeat=length)))
+    every = every_sequence(process, length)
     law = product_of(process.prior(every[:1]).log_probs.exp())[0]
     for i in range(steps, 0, -1):
         t, s = i / steps, (i - 1) / steps
         law = law @ product_of(process.posterior(every, chain(every, t), t, s).log_probs.exp())
     return law.view((states,) * length)[(slice(process.replacement.classes),) * length].flatten()
-
-
-def product_of(probs: torch.Tensor) -> torch.Tensor:
-    """Independent tokens, (batch, length, states) -> all sequences, (batch, states^length)."""
-    joint = torch.ones(len(probs), 1, dtype=probs.dtype)
-    for token in probs.unbind(1):
-        joint = (joint[:, :, None] * token[:, None, :]).flatten(1)
-    return joint

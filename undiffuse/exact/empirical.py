@@ -41,7 +41,7 @@ class Empirical:
 
     def log_density(self, x_t: Tensor, t: Number) -> Tensor:
         """log q_t(x_t) in nats, (batch,). Raises `UserError` at t = 0, where points have no density."""
-        sigma = torch.as_tensor(self.process.schedule.at(t).sigma)
+        sigma = torch.as_tensor(self.process.schedule.at(t).sigma, dtype=torch.float64)
         if (sigma == 0).any():
             raise UserError("a data set has no density at t = 0, only points; ask at a later time")
         log_sums = torch.cat([weights.logsumexp(-1) for weights in self._log_weights(x_t, t)])

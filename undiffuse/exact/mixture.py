@@ -22,6 +22,8 @@ from undiffuse.linear import Number, expand
 from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine
 
+SMALLEST = 1e-12  # variance: where data has no width, t = 0 is taken as this much after it
+
 
 class Coordinates(NamedTuple):
     """x_t along the axes of each component."""
@@ -116,9 +118,8 @@ class GaussianMixture:
         alpha, sigma, _ = self.process.schedule.at(t)
         c = (x_t.flatten(1) @ self._axes).view(len(x_t), len(self.means), -1)
         alpha, sigma = expand(alpha, c), expand(sigma, c)
-        variance = alpha**2 * self._eigenvalues + sigma**2
-        gain = torch.where(self._eigenvalues > 0, alpha * self._eigenvalues / variance, 0.0)
-        return Coordinates(c - alpha * self._means_on_axes, variance, gain)
+        variance = (alpha**2 * self._eigenvalues + sigma**2).clamp(min=SMALLEST)
+        return Coordinates(c - alpha * self._means_on_axes, variance, alpha * self._eigenvalues / variance)
 
     def _log_joint(self, at: Coordinates, label: Tensor | None = None) -> Tensor:
         """log p(k, x_t), (batch, components); only the components asked for."""
