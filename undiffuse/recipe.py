@@ -22,8 +22,8 @@ from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
 from undiffuse.net import MLP, UNet
 from undiffuse.plain import from_plain, override, to_plain
 from undiffuse.predict import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
-from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
 from undiffuse.process import Affine, Cosine, GaussianLaw, PoissonLaw, Schedule
+from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
 from undiffuse.samplers import SAMPLERS
 from undiffuse.train.average import power
 from undiffuse.train.rate import Decay

@@ -10,6 +10,7 @@ log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -115,7 +116,7 @@ class Run:
         """
         plan = self._plan(steps, sampler, guidance, grid)
         labels = self.labels(count, label, first)
-        batch = _positive("batch", self._batch() if batch is None else batch)
+        batch = _at_least(1, "batch", self._batch() if batch is None else batch)
         made: list[Tensor] = []
         while (done := sum(map(len, made))) < count:
             now = min(batch, count - done)
@@ -159,7 +160,7 @@ class Run:
         Raises:
             UserError: A count below 1, an unknown label (naming the nearest), or any label of a model without.
         """
-        _positive("count", count)
+        _at_least(1, "count", count)
         if first < 0:
             raise UserError(f"samples are counted from 0, not from {first}")
         if not self.label_names:
@@ -169,6 +170,8 @@ class Run:
         wanted = [self._index(entry) for entry in _listed(range(len(self.label_names)) if label is None else label)]
         if not wanted:
             raise UserError("an empty list of labels")
+        if -1 in wanted and self.recipe.label_dropout == 0:
+            raise UserError("no label needs a model trained with --label-dropout above 0; give labels")
         return torch.tensor(wanted)[torch.arange(first, first + count) % len(wanted)]
 
     def _index(self, label: int | str) -> int:
@@ -184,7 +187,7 @@ class Run:
     def _plan(self, steps: int | None, sampler: str | None, guidance: float | None, grid: str | None) -> _Plan:
         recipe, process = self.recipe, self.denoiser.process
         chosen = _known(SAMPLERS, sampler or recipe.sampler, "sampler")
-        count = _positive("steps", recipe.sampling_steps if steps is None else steps)
+        count = _at_least(1, "steps", recipe.sampling_steps if steps is None else steps)
         times = (_known(GRIDS, grid, "grid") if grid else chosen.grid)(process.schedule, count)
         if chosen.learned_variance and not recipe.learned_variance:
             raise UserError(f"{sampler} needs a model that learned its variance; train with --learned-variance true")
@@ -194,9 +197,11 @@ class Run:
 
     def _guidance(self, given: float | None) -> float:
         """The weight to guide with, if this model can be guided."""
-        if given is None and not self.label_names:
+        if given is None and (not self.label_names or self.recipe.label_dropout == 0):
             return 1.0
         weight = self.recipe.guidance if given is None else given
+        if not math.isfinite(weight):
+            raise UserError(f"guidance must be a finite number, not {weight}")
         if weight != 1 and not self.label_names:
             raise UserError("guidance needs labels, and this model was trained without; leave --guidance out")
         if weight != 1 and self.recipe.label_dropout == 0:
@@ -206,7 +211,7 @@ class Run:
     def _states(self, plan: _Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
         denoise = plan.denoise if labels is None else partial(plan.denoise, label=labels.to(self.device))
         like = torch.empty(count, *self.shape, device=self.device)
-        noise = SeededNoise(seed, first)
+        noise = SeededNoise(_at_least(0, "seed", seed), first)
         x = self.denoiser.process.start(like, noise, plan.times[0])
         return trajectory(plan.step, denoise, x, plan.times, noise)
 
@@ -290,9 +295,9 @@ def _listed(label: Label | Iterable[int]) -> list[int | str]:
     return label.reshape(-1).tolist() if isinstance(label, Tensor) else list(label)
 
 
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise UserError(f"{name} must be at least 1, not {value}")
+def _at_least(least: int, name: str, value: int) -> int:
+    if value < least:
+        raise UserError(f"{name} must be at least {least}, not {value}")
     return value
 
 

@@ -47,6 +47,11 @@ def test_labels_stay_with_their_rows():
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=3, unique=True))
 def test_keys_depend_on_every_number_and_on_their_order(numbers):
-    keys = {key(*numbers), key(*numbers, 1), key(*[n + 1 for n in numbers]), *([key(*reversed(numbers))] * (len(numbers) > 1))}
+    keys = {
+        key(*numbers),
+        key(*numbers, 1),
+        key(*[n + 1 for n in numbers]),
+        *([key(*reversed(numbers))] * (len(numbers) > 1)),
+    }
     assert len(keys) == 3 + (len(numbers) > 1)
     assert all(0 <= k < 2**63 for k in keys)

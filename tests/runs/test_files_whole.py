@@ -16,12 +16,16 @@ def test_tensors_and_facts_come_back(tmp_path):
     write_tensors(tmp_path / "x.safetensors", TENSORS, {"who": "me"})
     tensors, facts = read_tensors(tmp_path / "x.safetensors")
     assert facts == {"who": "me"}
-    assert all(torch.equal(tensors[name], value) and tensors[name].dtype == value.dtype for name, value in TENSORS.items())
+    assert all(
+        torch.equal(tensors[name], value) and tensors[name].dtype == value.dtype for name, value in TENSORS.items()
+    )
 
 
 @pytest.mark.parametrize("when", ["write", "replace", "fsync"])
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), MemoryError()], ids=lambda e: type(e).__name__
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), MemoryError()],
+    ids=lambda e: type(e).__name__,
 )
 def test_what_was_there_survives_any_interruption(tmp_path, monkeypatch, when, error):
     path = tmp_path / "state.json"
@@ -57,7 +61,7 @@ def test_a_full_disk_is_told_by_safetensors_too(tmp_path, monkeypatch):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(UserError, match="there is no folder .*nowhere"):
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         write_text(tmp_path / "nowhere" / "x.txt", "")
 
 
@@ -69,6 +73,8 @@ def test_what_is_not_tensors_is_said_in_a_line(tmp_path, damage):
     path.write_bytes({"cut": whole[:-8], "foreign": b"PK\3\4" + whole, "empty": b"", "missing": b""}[damage])
     if damage == "missing":
         path.unlink()
-    with pytest.raises(UserError, match="no such file" if damage == "missing" else "truncated, or not a safetensors") as caught:
+    with pytest.raises(
+        UserError, match="no such file" if damage == "missing" else "truncated, or not a safetensors"
+    ) as caught:
         read_tensors(path)
     assert "\n" not in str(caught.value)

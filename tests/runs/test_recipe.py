@@ -16,7 +16,12 @@ from undiffuse.recipe import Recipe
 from undiffuse.recipes import RECIPES, find
 
 BASE = Recipe(Toy(), MLP())
-NEEDS = {"Files": {"path": "x"}, "Given": {"values": [0.9, 0.1]}, "Shifted": {"base": "flow"}, "ZeroTerminal": {"base": "vp"}}
+NEEDS = {
+    "Files": {"path": "x"},
+    "Given": {"values": [0.9, 0.1]},
+    "Shifted": {"base": "flow"},
+    "ZeroTerminal": {"base": "vp"},
+}
 NEEDS |= {"ZeroTerminalTable": {"base": "linear"}, "Hybrid": {}}
 
 
@@ -140,7 +145,11 @@ def test_overrides(path, text, changed):
 
 
 def test_overrides_reach_any_depth():
-    recipe = BASE.override("loss.time", "log-normal").override("loss.time.mean", "-1").override("loss.time.draws", "stratified")
+    recipe = (
+        BASE.override("loss.time", "log-normal")
+        .override("loss.time.mean", "-1")
+        .override("loss.time.draws", "stratified")
+    )
     assert recipe.loss.time.mean == -1.0 and type(recipe.loss.time.draws).__name__ == "Stratified"
     assert type(BASE.override("loss.time", "importance").loss.time) is Importance
 
@@ -196,7 +205,8 @@ def test_parts_that_learn_are_told_apart_by_their_fields():
 
 
 @pytest.mark.parametrize(
-    ("what", "message"), [("swiss-rol", r"did you mean swiss-roll"), ("nothing.yaml", "no such file"), ("qqq", "known: ")]
+    ("what", "message"),
+    [("swiss-rol", r"did you mean swiss-roll"), ("nothing.yaml", "no such file"), ("qqq", "known: ")],
 )
 def test_what_cannot_be_found(what, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,11 +1,10 @@
 """A run goes on bit for bit: N steps are k steps, kill -9, N - k steps. In processes of their own, really killed."""
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -22,14 +21,25 @@ from undiffuse.process.learned import Learned
 from undiffuse.recipe import Recipe
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
+from undiffuse.train.trainer import Trainer
 
 TINY = MLP(width=16, depth=1, waves=8, embedding=8)
 STEPS = 130
 BASE = Recipe(
-    Toy("moons", 200), TINY, steps=STEPS, batch=32, warmup=10, save_every=40, report_every=60, sampling_steps=3, averages=(0.1, 0.05)
+    Toy("moons", 200),
+    TINY,
+    steps=STEPS,
+    batch=32,
+    warmup=10,
+    save_every=40,
+    report_every=60,
+    sampling_steps=3,
+    averages=(0.1, 0.05),
 )
 RECIPES = {
-    "labels dropped, an importance law": replace(BASE, loss=Denoising(time=Importance(bins=5, history=2)), label_dropout=0.5),
+    "labels dropped, an importance law": replace(
+        BASE, loss=Denoising(time=Importance(bins=5, history=2)), label_dropout=0.5
+    ),
     "a learned schedule": replace(BASE, schedule=Learned(learn_ends=True, units=4), loss=ContinuousBound(), lr=1e-3),
     "pictures in bf16, an adaptive law": replace(
         BASE,
@@ -43,45 +53,43 @@ RECIPES = {
     ),
 }
 
-# A process that trains, and says how far it is: it can be stopped after any step.
-PROGRAM = """
-import sys, torch
-torch.set_num_threads(1)
-from undiffuse.recipe import Recipe
-from undiffuse.train import loop
-from undiffuse.train.trainer import Trainer
-from pathlib import Path
-step = Trainer.step
-def told(self):
-    step(self)
-    print(self.done, flush=True)
-    if self.done == int(sys.argv[3]):
-        sys.stdin.readline()  # wait to be killed
-Trainer.step = told
-try:
-    loop.train(Recipe.load(Path(sys.argv[1])), sys.argv[2], quiet=True)
-except KeyboardInterrupt as stopped:
-    print(stopped, flush=True)
-    sys.exit(130)
-"""
+SERVER = multiprocessing.get_context("forkserver")  # imports once, and forks what is killed
+SERVER.set_forkserver_preload(["undiffuse.train.loop", "accelerate", "torch.utils.tensorboard", "matplotlib.figure"])
+
+
+def _train(recipe, folder, step, here, go, said):
+    """In a process of its own: train, and wait after ``step`` steps for what comes."""
+    torch.set_num_threads(1)
+    take_a_step = Trainer.step
+
+    def told(self):
+        take_a_step(self)
+        if self.done == step:
+            here.set()
+            go.wait()
+
+    Trainer.step = told
+    try:
+        train(Recipe.from_yaml(recipe), folder, quiet=True)
+    except KeyboardInterrupt as stop:
+        said.send(str(stop))
+        sys.exit(130)
 
 
 def stopped(recipe, folder, step, how):
-    """A run that is sent a signal when ``step`` steps are done; (exit code, its last words)."""
-    path = folder.parent / "written.yaml"
-    recipe.save(path)
-    words = [sys.executable, "-c", PROGRAM, str(path), str(folder), str(step)]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    for line in process.stdout:
-        if int(line) == step:
-            break
-    process.send_signal(how)
-    if how != signal.SIGKILL:
-        time.sleep(0.1)
-        process.stdin.write("\n")
-        process.stdin.flush()
-    rest = process.stdout.read()
-    return process.wait(60), rest.strip()
+    """A run that is sent a signal when ``step`` steps are done: (exit code, its last words)."""
+    here, go, (ear, said) = SERVER.Event(), SERVER.Event(), SERVER.Pipe(duplex=False)
+    process = SERVER.Process(target=_train, args=(recipe.to_yaml(), folder, step, here, go, said))
+    process.start()
+    said.close()
+    assert here.wait(60)
+    os.kill(process.pid, how)
+    go.set()
+    process.join(60)
+    try:
+        return process.exitcode, ear.recv()
+    except EOFError:
+        return process.exitcode, ""
 
 
 def whole(run):
@@ -91,7 +99,10 @@ def whole(run):
     facts.pop("seconds")
     pictures = {path.name: path.read_bytes() for path in (run.folder / "pictures").iterdir()}
     return state.tensors | {f"model {name}": value for name, value in model.items()}, [
-        state.step, facts, (run.folder / "log.jsonl").read_text(), pictures
+        state.step,
+        facts,
+        (run.folder / "log.jsonl").read_text(),
+        pictures,
     ]
 
 

@@ -1,0 +1,232 @@
+"""Every recipe trains, on every shape it says it takes; what cannot go on stops with the reason, and loses nothing."""
+
+import errno
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from undiffuse.data.source import Digits, Toy
+from undiffuse.errors import UserError
+from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.variational import Hybrid, VariationalBound
+from undiffuse.net import MLP, UNet
+from undiffuse.predict import EDMPrediction, Eps, Velocity
+from undiffuse.process import EDM, Flow, Linear, PoissonLaw
+from undiffuse.recipe import Recipe
+from undiffuse.recipes import RECIPES, own_data
+from undiffuse.run import load
+from undiffuse.train.log import read_log
+from undiffuse.train.loop import resume, train
+from undiffuse.train.objective import hide
+from undiffuse.train.state import load_state
+from undiffuse.train.trainer import Trainer
+
+MLP_TINY, UNET_TINY = MLP(width=16, depth=1, waves=8, embedding=8), UNet(width=8, multiples=(1,), embedding=8)
+BASE = Recipe(
+    Toy("swiss-roll", 100), MLP_TINY, steps=3, batch=8, warmup=1, save_every=2, report_every=3, sampling_steps=2
+)
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """The same recipe, over before it has learnt anything."""
+    data = replace(recipe.data, count=100) if isinstance(recipe.data, Toy) else recipe.data
+    net = MLP_TINY if isinstance(recipe.net, MLP) else replace(recipe.net, width=8, embedding=8)
+    return replace(recipe, data=data, net=net, steps=3, batch=8, warmup=1, report_every=3, sampling_steps=2)
+
+
+def assert_samples(run, count=5):
+    x = run.sample(count, seed=1)
+    assert x.shape == (count, *run.shape) and x.dtype == (torch.uint8 if run.kind == "pictures" else torch.float32)
+    assert x.float().isfinite().all()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains(name, tmp_path):
+    recipe = tiny(RECIPES[name]())
+    run = train(recipe, tmp_path / "run", quiet=True)
+    assert run.step == 3 and run.recipe == recipe and load(run.folder).recipe == recipe
+    assert_samples(run)
+    data = run.dataset()
+    assert run.shape == data.shape and run.label_names == data.label_names
+    expected = {"recipe.yaml", "model.safetensors", "state", "log.jsonl", "pictures", "tensorboard"}
+    assert set(os.listdir(run.folder)) == expected
+    Image.open(run.folder / "pictures" / "000000003.png").verify()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schedule": Flow(), "prediction": Velocity()},
+        {"schedule": EDM(), "prediction": EDMPrediction(), "z": PoissonLaw(8.0)},
+        {
+            "schedule": Linear(),
+            "prediction": Eps(),
+            "learned_variance": True,
+            "loss": Hybrid(),
+            "sampler": "ddpm-learned",
+        },
+        {"loss": VariationalBound(), "prediction": Eps(), "sampler": "heun"},
+        {"precision": "bf16", "averages": (0.2,), "weight_decay": 0.1, "clip": float("inf"), "decay": "constant"},
+    ],
+    ids=", ".join,
+)
+def test_parts_go_together(change, tmp_path):
+    run = train(replace(BASE, **change), tmp_path / "run", quiet=True)
+    assert_samples(run)
+    assert all(np.isfinite(list(line.values())).all() for line in read_log(run.folder))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8), (17, 2)], ids=str)
+def test_pictures_of_any_shape(channels, size, tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (6, channels, *size), np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    recipe = tiny(own_data(tmp_path / "x.npy"))
+    run = train(recipe, tmp_path / "run", quiet=True)  # 6 pictures, less those held out, in batches of 8
+    assert run.shape == (channels, *size)
+    assert_samples(run)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 7])
+@pytest.mark.parametrize("batch", [1, 100])
+def test_points_of_any_shape(columns, batch, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(3.0, 9.0, (5, columns)))
+    run = train(replace(tiny(own_data(tmp_path / "x.npy")), batch=batch), tmp_path / "run", quiet=True)
+    assert_samples(run, 1)
+
+
+def test_labels_of_a_folder(tmp_path):
+    for name, ink in (("black", 0), ("white", 255), ("grey", 99)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for k in range(5):
+            Image.new("L", (6, 4), ink + (k if ink < 255 else 0)).save(tmp_path / "data" / name / f"{k}.png")
+    run = train(tiny(own_data(tmp_path / "data")), tmp_path / "run", quiet=True)
+    assert run.label_names == ("black", "grey", "white") and run.shape == (1, 4, 6)
+    assert_samples(run)
+
+
+def test_a_network_that_cannot_take_the_data_says_so_and_leaves_nothing(tmp_path):
+    with pytest.raises(UserError, match="use an MLP"):
+        train(replace(BASE, net=UNET_TINY), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_it_learns(tmp_path):
+    """The loss falls, and the average of the weights samples nearer to the data than noise is."""
+    recipe = replace(
+        BASE, net=MLP(width=32, depth=2), steps=250, batch=128, report_every=250, sampling_steps=10, lr=3e-3
+    )
+    run = train(replace(recipe, data=Toy("eight-gaussians", 2000), label_dropout=0.0), tmp_path / "run", quiet=True)
+    log = [line["loss"] for line in read_log(run.folder) if "loss" in line]
+    assert log[-1] < 0.7 * log[0]
+    means = torch.stack([run.sample(50, label=k).mean(0) for k in range(8)])
+    data = run.dataset()
+    truth = torch.stack([data.x[data.labels == k].mean(0) for k in range(8)])
+    assert (means - truth).norm(dim=1).mean() < 0.5 * truth.norm(dim=1).mean()
+
+
+def test_labels_are_hidden_one_by_one():
+    label = torch.arange(10).repeat(1000)
+    hidden = hide(label, 0.3) == -1
+    assert abs(hidden.float().mean() - 0.3) < 0.02
+    kept = ~hidden
+    assert torch.equal(hide(label, 0.0), label) and (hide(label, 1.0 - 1e-9) == -1).all()
+    assert 0 < kept[:10].sum() < 10 or 0 < kept[10:20].sum() < 10
+
+
+# ------------------------------------------------------------------------------------ what stops a training
+
+
+def poisoned(step: int):
+    """A loss that is NaN at one step."""
+    calls = []
+
+    class Poisoned(Denoising):
+        def __call__(self, denoiser, x_0, noise, label=None):
+            calls.append(1)
+            return super().__call__(denoiser, x_0, noise, label) * (float("nan") if len(calls) == step else 1.0)
+
+    return Poisoned()
+
+
+@pytest.mark.parametrize("step", [1, 63])
+def test_a_loss_that_is_nan_stops_with_the_reason_and_the_last_good_state(step, tmp_path, monkeypatch):
+    good = 0 if step == 1 else 60
+    monkeypatch.setattr(Recipe, "__deepcopy__", lambda self, memo: replace(self, loss=poisoned(step)), raising=False)
+    recipe = replace(BASE, steps=200, save_every=20, report_every=200)
+    with pytest.raises(UserError) as caught:
+        train(recipe, tmp_path / "run", quiet=True)
+    said = str(caught.value)
+    assert f"diverged at step {step}: loss nan, gradient norm nan, learning rate 0.00" in said
+    assert "try a smaller --lr" in said and f"the state after step {good} is in {tmp_path / 'run'}" in said
+    assert "\n" not in said
+    state = load_state(tmp_path / "run" / "state")
+    assert state.step == good and all(t.isfinite().all() for t in state.tensors.values())
+    monkeypatch.undo()
+    assert resume(tmp_path / "run", quiet=True).step == 200
+
+
+def test_a_run_that_exists_is_refused_with_what_to_type(tmp_path):
+    folder = tmp_path / "run"
+    train(BASE, folder, quiet=True)
+    with pytest.raises(UserError, match=f"undiffuse resume {folder}, or choose another --out"):
+        train(BASE, folder, quiet=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is no run; choose another --out"):
+        train(BASE, tmp_path / "other", quiet=True)
+    with pytest.raises(UserError, match="is no run"):
+        train(BASE, tmp_path / "other" / "notes.txt", quiet=True)
+    (tmp_path / "empty").mkdir()
+    assert train(BASE, tmp_path / "empty", quiet=True).step == 3
+
+
+def test_resuming_what_is_no_run(tmp_path):
+    (tmp_path / "runs" / "swiss-roll").mkdir(parents=True)
+    with pytest.raises(UserError, match="did you mean swiss-roll"):
+        resume(tmp_path / "runs" / "swiss-rol", quiet=True)
+    with pytest.raises(UserError, match=r"not a run, it holds no recipe.yaml"):
+        resume(tmp_path / "runs" / "swiss-roll", quiet=True)
+
+
+@pytest.mark.parametrize("when", range(1, 9, 2))
+def test_a_full_disk_is_said_and_loses_nothing(when, tmp_path, monkeypatch):
+    """Full at any of the files that a save writes."""
+    recipe, folder, written = replace(BASE, steps=6, report_every=6), tmp_path / "run", []
+    fsync = os.fsync
+
+    def full(handle):
+        written.append(handle)
+        if len(written) == 8 + when:  # after the first state
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        train(recipe, folder, quiet=True)
+    monkeypatch.undo()
+    assert load_state(folder / "state") is not None
+    run = resume(folder, quiet=True)
+    expected = train(recipe, tmp_path / "expected", quiet=True)
+    assert torch.equal(run.sample(4), expected.sample(4))
+    assert (folder / "log.jsonl").read_text() == (expected.folder / "log.jsonl").read_text()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only an accelerator can be waited for")
+@pytest.mark.parametrize(
+    "recipe", [BASE, replace(BASE, data=Digits(), net=UNET_TINY, precision="bf16")], ids=["points", "pictures"]
+)
+def test_a_step_waits_for_nothing(recipe):
+    from accelerate import Accelerator
+
+    trainer = Trainer(recipe, recipe.data.open(), Accelerator())
+    trainer.step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
