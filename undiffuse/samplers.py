@@ -63,17 +63,19 @@ SAMPLERS: dict[str, Sampler] = {
     "ddpm-learned": Sampler(Ancestral, trailing, "ancestral sampling with the learned variance", learned_variance=True),
     "gradient-estimation": Sampler(GradientEstimation, gradient_estimation, "DDIM with momentum 2"),
     "euler": Sampler(Euler, trailing, "the probability flow in time, order 1"),
-    "heun": Sampler(Heun, Karras(), "EDM's: order 2, deterministic", twice),
+    "heun": Sampler(Heun, log_snr_uniform, "EDM's: order 2, deterministic", twice),
     "heun-churn": Sampler(lambda process: Heun(process, churn=0.1), Karras(), "EDM's, with fresh noise", twice),
     "dpm++2s": Sampler(DPMSolverSinglestep, log_snr_uniform, "DPM-Solver++ singlestep, order 2", twice),
-    "dpm++2m": Sampler(DPMSolverMultistep, Karras(), "DPM-Solver++ multistep, order 2"),
-    "dpm++3m": Sampler(lambda process: DPMSolverMultistep(process, 3), Karras(), "DPM-Solver++ multistep, order 3"),
-    "dpm++2m-sde": Sampler(
-        lambda process: DPMSolverMultistep(process, eta=1.0), Karras(), "DPM-Solver++ multistep, with fresh noise"
+    "dpm++2m": Sampler(DPMSolverMultistep, log_snr_uniform, "DPM-Solver++ multistep, order 2"),
+    "dpm++3m": Sampler(
+        lambda process: DPMSolverMultistep(process, 3), log_snr_uniform, "DPM-Solver++ multistep, order 3"
     ),
-    "unipc": Sampler(UniPC, Karras(), "multistep predictor with a free corrector"),
-    "deis": Sampler(DEIS, Karras(), "the noise as a polynomial in time, order 3"),
-    "adams-bashforth": Sampler(AdamsBashforth, Karras(), "the noise as a polynomial in sigma/alpha, order 2"),
+    "dpm++2m-sde": Sampler(
+        lambda process: DPMSolverMultistep(process, eta=1.0), log_snr_uniform, "DPM-Solver++ multistep with fresh noise"
+    ),
+    "unipc": Sampler(UniPC, log_snr_uniform, "multistep predictor with a free corrector"),
+    "deis": Sampler(DEIS, log_snr_uniform, "the noise as a polynomial in time, order 4"),
+    "adams-bashforth": Sampler(AdamsBashforth, trailing, "the noise as a polynomial in sigma/alpha, order 2"),
     "euler-maruyama": Sampler(EulerMaruyama, trailing, "the reverse SDE in time"),
     "predictor-corrector": Sampler(PredictorCorrector, trailing, "ancestral, then a Langevin step", twice),
     "annealed-langevin": Sampler(

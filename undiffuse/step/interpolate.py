@@ -32,7 +32,7 @@ Past = tuple[Said, ...]  # the newest first
 
 
 def remember(past: Past, at: float, value: Tensor, order: int) -> Past:
-    """The last ``order`` nodes, this one first. An infinite coordinate (alpha = 0) is no node, nor is what it follows."""
+    """The last ``order`` nodes, this one first; none at an infinite coordinate (alpha = 0)."""
     return (Said(at, value), *past)[:order] if math.isfinite(at) else ()
 
 
@@ -67,8 +67,8 @@ def mean_of_x0(past: Past, start: float, stop: float, middle: float = 0.5, rate:
     (``rate`` 1; an SDE forgets faster: 1 + eta^2).
 
     With one node x_0 is that node. With two it lies on a line, and only the mean place counts, in units of the step:
-    1/(1 - e^-h) - 1/h exactly (rate 1), and 1/2 + O(h) in the papers' ``middle``, which is steadier when steps are long.
-    With more the polynomial is integrated exactly.
+    1/(1 - e^-h) - 1/h exactly (rate 1), 1/2 + O(h) in the papers' ``middle``, which is steadier when steps are long.
+    With more nodes the polynomial is integrated exactly.
     """
     h = stop - start
     if len(past) == 1 or not math.isfinite(h):  # to the data itself, or from alpha = 0: believe the newest

@@ -9,12 +9,12 @@ for it vanishes at a mode, where a step would be endless.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from undiffuse.denoiser import Denoise
 from undiffuse.errors import UserError
-from undiffuse.linear import expand
 from undiffuse.noise import Noise
 from undiffuse.predict import to_score
 from undiffuse.process.affine import Affine
@@ -38,10 +38,10 @@ class PredictorCorrector:
             )
 
     def __call__(
-        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: object, noise: Noise
-    ) -> tuple[Tensor, object]:
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Any, noise: Noise
+    ) -> tuple[Tensor, Any]:
         """Predict x_s, correct it. Memory is the predictor's."""
-        predictor = self.predictor or Ancestral(self.process)
+        predictor: Step = self.predictor or Ancestral(self.process)
         x_s, memory = predictor(denoise, x_t, t, s, memory, noise)
         for _ in range(self.corrections if self.process.schedule.at(s).sigma > 0 else 0):
             x_s = self._corrected(denoise, x_s, s, noise)
@@ -51,7 +51,6 @@ class PredictorCorrector:
         """One Langevin step at time s."""
         sigma = self.process.schedule.at(s).sigma
         score = to_score(self.process.schedule, x, denoise(x, s), s)
-        per_entry = score.flatten(1).norm(dim=1) / math.sqrt(x[0].numel())
-        size = 2 * (self.snr / per_entry.clamp_min(1 / sigma)) ** 2  # (batch,)
-        moved = score.mul_(expand(size, x)).add_(x)
-        return moved.addcmul_(noise.normal(x), expand((2 * size).sqrt(), x))
+        length = score.flatten(1).norm(dim=1).view(-1, *[1] * (x.ndim - 1))
+        size = 2 * (self.snr * math.sqrt(x[0].numel()) / length).clamp_max(self.snr * sigma) ** 2  # (batch, 1, ...)
+        return score.mul_(size).add_(x).addcmul_(noise.normal(x), (2 * size).sqrt())

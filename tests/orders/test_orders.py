@@ -1,0 +1,215 @@
+"""Orders of convergence, on the one probability flow with a closed form: a Gaussian's."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from undiffuse.exact import Gaussian
+from undiffuse.grid import Karras, LogLinear, log_snr_uniform
+from undiffuse.noise import SeededNoise
+from undiffuse.process import EDM, VP, Affine, Cosine, Flow, Linear, Shifted, SubVP, ZeroTerminal, ZeroTerminalTable
+from undiffuse.sample import last, trajectory
+from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
+from undiffuse.step.ancestral import Ancestral
+from undiffuse.step.ddim import DDIM
+from undiffuse.step.deis import DEIS
+from undiffuse.step.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep
+from undiffuse.step.euler import Euler
+from undiffuse.step.euler_maruyama import EulerMaruyama
+from undiffuse.step.gradient_estimation import GradientEstimation
+from undiffuse.step.heun import Heun
+from undiffuse.step.unipc import UniPC
+
+NOISE = SeededNoise(0)
+SCHEDULES = {"VP": VP(), "EDM": EDM(), "Flow": Flow()}
+
+# step, order, how many steps of exact start-up its memory needs
+ODE_STEPS = {
+    "ddim": (DDIM, 1, 0),
+    "gradient-estimation": (GradientEstimation, 1, 0),
+    "euler": (Euler, 1, 0),
+    "heun": (Heun, 2, 0),
+    "2S": (DPMSolverSinglestep, 2, 0),
+    "2M": (DPMSolverMultistep, 2, 0),
+    "3M": (lambda p: DPMSolverMultistep(p, 3), 3, 2),
+    "unipc-1": (lambda p: UniPC(p, 1), 2, 0),
+    "unipc-2": (lambda p: UniPC(p, 2), 3, 0),
+    "unipc-2-b1": (lambda p: UniPC(p, 2, b=1), 3, 0),
+    "unipc-3": (lambda p: UniPC(p, 3), 4, 0),
+    "adams-bashforth-1": (lambda p: AdamsBashforth(p, 1), 1, 0),
+    "adams-bashforth-2": (AdamsBashforth, 2, 0),
+    "adams-bashforth-3": (lambda p: AdamsBashforth(p, 3), 3, 2),
+    "adams-bashforth-4": (lambda p: AdamsBashforth(p, 4), 4, 3),
+    "deis-2": (lambda p: DEIS(p, 2), 2, 0),
+    "deis-3": (lambda p: DEIS(p, 3), 3, 2),
+    "deis-4": (DEIS, 4, 3),
+    "deis-log-rho-3": (lambda p: AdamsBashforth(p, 3, in_log_rho), 3, 2),
+}
+
+
+def gaussian(process: Affine, *stds: float) -> Gaussian:
+    """Mean 0.7 and these standard deviations. Two axes, because on one the error may pass through zero."""
+    covariance = torch.tensor(stds, dtype=torch.float64).diag() ** 2
+    return Gaussian(process, torch.full((len(stds),), 0.7, dtype=torch.float64), covariance)
+
+
+def start(process: Affine, t: float) -> torch.Tensor:
+    return process.start(torch.zeros(16, 2, dtype=torch.float64), SeededNoise(3), t)
+
+
+def error(step, process: Affine, times, exact_steps: int = 0) -> float:
+    """The largest error at the end, after ``exact_steps`` whose results are replaced by the truth."""
+    truth = gaussian(process, 0.6, 1.6)
+    x, memory = start(process, times[0]), None
+    for i, (t, s) in enumerate(pairwise(times)):
+        y, memory = step(truth, x, t, s, memory, NOISE)
+        x = truth.flow(x, t, s) if i < exact_steps else y
+    return (x - truth.flow(start(process, times[0]), times[0], times[-1])).abs().max().item()
+
+
+def fitted_order(errors: dict[int, float]) -> float:
+    """The slope of log error over log steps, by least squares."""
+    x, y = (torch.tensor([math.log(v) for v in values], dtype=torch.float64) for values in (errors, errors.values()))
+    return -float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize(("make", "order", "exact_steps"), ODE_STEPS.values(), ids=ODE_STEPS)
+def test_each_ode_step_has_its_order(schedule, make, order, exact_steps):
+    process = Affine(schedule)
+    interval = Karras(sigma_min=0.05, sigma_max=20.0)
+    errors = {n: error(make(process), process, interval(schedule, n + 1)[:-1], exact_steps) for n in (80, 113, 160)}
+    assert fitted_order(errors) == pytest.approx(order, abs=0.3), errors
+
+
+def test_3m_starts_by_itself():
+    """Its first steps are of lower order, but made where x_0 hardly changes: on long runs the order is still 3."""
+    process = Affine(VP())
+    first, end = (float(VP().time(torch.tensor(-2 * math.log(rho), dtype=torch.float64))) for rho in (20.0, 0.05))
+    times = {n: [first + (end - first) * i / n for i in range(n + 1)] for n in (80, 160, 320)}
+    errors = {n: error(DPMSolverMultistep(process, 3), process, times[n]) for n in times}
+    assert fitted_order(errors) == pytest.approx(3, abs=0.3), errors
+
+
+FROM_NOTHING = {
+    "Flow": Flow(),
+    "shifted Flow": Shifted(Flow()),
+    "zero-terminal VP": ZeroTerminal(VP()),
+    "zero-terminal table": ZeroTerminalTable(Linear()),
+}
+
+
+@pytest.mark.parametrize("schedule", FROM_NOTHING.values(), ids=FROM_NOTHING)
+@pytest.mark.parametrize("name", ["heun", "2S", "2M", "unipc-2", "adams-bashforth-2", "deis-2", "euler", "ddim"])
+def test_from_nothing_to_the_data(schedule, name):
+    """Alpha = 0 at the start and sigma = 0 at the end cost one first-order step each, and so no second order."""
+    make, order, _ = ODE_STEPS[name]
+    process = Affine(schedule)
+    assert schedule.at(1.0).alpha == 0
+    errors = {n: error(make(process), process, [(i / n) ** 2 for i in range(n, -1, -1)]) for n in (100, 200, 400)}
+    assert fitted_order(errors) > min(order, 2) - 0.3, errors
+
+
+@pytest.mark.parametrize("schedule", [VP(), SubVP(), Cosine(), Linear(), EDM(), Flow()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("name", ["2M", "3M", "unipc-3", "deis-4"])
+def test_twenty_steps_to_the_data(schedule, name):
+    """From noise to the data on a grid for it: nearer by far than DDIM on the same."""
+    process = Affine(schedule)
+    times = log_snr_uniform(schedule, 20)
+    assert error(ODE_STEPS[name][0](process), process, times) < 0.2 * error(DDIM(process), process, times)
+
+
+# ------------------------------------------------------------------------------------------------ stochastic
+
+SDE_STEPS = {
+    "ddpm": Ancestral,
+    "ddim-eta-half": lambda p: DDIM(p, eta=0.5),
+    "gradient-estimation-ddpm": lambda p: GradientEstimation(p, gamma=1.0, mu=0.5),
+    "2M-sde": lambda p: DPMSolverMultistep(p, eta=1.0),
+    "3M-sde": lambda p: DPMSolverMultistep(p, order=3, eta=1.0),
+    "2M-eta-half": lambda p: DPMSolverMultistep(p, eta=0.5),
+    "euler-maruyama": EulerMaruyama,
+    "heun-churn": lambda p: Heun(p, churn=0.1),
+}
+
+
+class Impulses:
+    """Noise that is 1 in the sample whose turn it is: sample i hears draw i alone, so linear steps show their gains."""
+
+    def __init__(self) -> None:
+        self.draws = 0
+
+    def normal(self, like: torch.Tensor) -> torch.Tensor:
+        z = torch.zeros_like(like)
+        z[2 + self.draws] = 1.0
+        self.draws += 1
+        return z
+
+
+def law_at_the_end(step, process: Affine, times) -> tuple[float, float]:
+    """Mean and variance at the end, exactly, for Gaussian data: every step is affine in x and in each draw of noise.
+
+    Row 0 starts at 0, row 1 at 1, and row 2 + i hears the i-th draw.
+    """
+    x = torch.zeros(2 + len(times), 1, dtype=torch.float64)
+    x[1] = 1.0
+    end = last(trajectory(step, gaussian(process, 0.6), x, times, Impulses()))[:, 0]
+    gains = end - end[0]
+    return end[0].item(), float((gains[1] / process.input_scale(times[0])) ** 2 + (gains[2:] ** 2).sum())
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("make", SDE_STEPS.values(), ids=SDE_STEPS)
+def test_sde_steps_reach_the_mean_and_variance(schedule, make):
+    """Closer as the count grows, and close: by exact propagation, not by sampling."""
+    process = Affine(schedule)
+    mean_off, variance_off = [], []
+    for n in (50, 200, 800):
+        mean, variance = law_at_the_end(make(process), process, Karras()(schedule, n))
+        mean_off.append(abs(mean - 0.7))
+        variance_off.append(abs(variance - 0.36))
+    assert variance_off[0] > variance_off[1] > variance_off[2] or max(variance_off) < 2e-3, variance_off
+    assert variance_off[2] < 0.012
+    assert mean_off[2] < 0.012, mean_off  # the start is a mean of 0 at sigma = 80: 0.7/80 of it stays
+
+
+# ---------------------------------------------------------------------------------- the gradient-estimation table
+
+
+def scale_over_exact(step, schedule, times) -> float:
+    """N(0, 1) data: where a trajectory ends, over where the exact flow ends."""
+    process = Affine(schedule)
+    zero = Gaussian(process, torch.zeros(1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
+    x = torch.ones(1, 1, dtype=torch.float64)
+    return (last(trajectory(step(process), zero, x, times, NOISE)) / zero.flow(x, times[0], times[-1])).item()
+
+
+@pytest.mark.parametrize(
+    ("count", "printed"),
+    [
+        (5, (".662", ".913", "1.061")),
+        (10, (".813", ".989", "1.094")),
+        (20, (".902", "1.006", "1.071")),
+        (50, (".959", "1.006", "1.036")),
+    ],
+)
+def test_the_closed_form_table(count, printed):
+    """Exact noise of N(0, 1), sigma log-spaced from 40 to .01: gamma = 1, 1.6, 2, to the last printed digit."""
+    times = LogLinear(0.01, 40.0)(EDM(), count + 1)[:-1]
+    for gamma, expected in zip((1.0, 1.6, 2.0), printed, strict=True):
+        scale = scale_over_exact(lambda p, gamma=gamma: GradientEstimation(p, gamma), EDM(), times)
+        assert f"{scale:.3f}".removeprefix("0") == expected
+
+
+@pytest.mark.parametrize(("count", "printed"), [(10, ".488"), (20, ".680"), (50, ".851"), (200, ".960")])
+def test_the_closed_form_variances(count, printed):
+    """The same with gamma = 1, mu = 1/2, which is DDPM: the final variance."""
+    process = Affine(EDM())
+    zero = Gaussian(process, torch.zeros(1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
+    times = LogLinear(0.01, 40.0)(EDM(), count + 1)[:-1]
+    x = torch.zeros(2 + count, 1, dtype=torch.float64)
+    x[1] = math.sqrt(1 + 40**2)
+    gains = last(trajectory(GradientEstimation(process, 1.0, 0.5), zero, x, times, Impulses()))
+    assert f"{float((gains**2).sum()):.3f}".removeprefix("0") == printed
