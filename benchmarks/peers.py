@@ -1,7 +1,8 @@
 """Peers' samplers, without what their packages import beside them.
 
-k-diffusion and smalldiffusion import torchvision (and wandb, clip, ...) at the top, for training and pictures. Their samplers
-use none of it, so empty modules stand in for what is missing. `make bench` installs the peers themselves.
+k-diffusion and smalldiffusion import torchvision (and wandb, clip, ...) at the top, for training and pictures.
+Their samplers use none of it, so empty modules stand in for what is missing. `make bench` installs the peers
+themselves.
 """
 
 import importlib.util
@@ -13,6 +14,8 @@ from unittest.mock import MagicMock
 
 def k_diffusion_sampling() -> ModuleType:
     """``k_diffusion.sampling``, loaded as a file: its package pulls in far more."""
+    if "k_diffusion.sampling" in sys.modules:
+        return sys.modules["k_diffusion.sampling"]
     package = Path(_find("k_diffusion").submodule_search_locations[0])
     shell = ModuleType("k_diffusion")
     shell.__path__ = [str(package)]

@@ -1,15 +1,16 @@
 """What a sampling step costs above the network: python -m benchmarks.step_cost
 
-The network answers at once with a stored tensor, so what is left is the library's own work. The unit is one element-wise pass,
-``x + y`` over the state of 64 x 3 x 32 x 32, timed in the same run; every figure is the fastest of many, on one thread, because
-threads make the unit itself unsteady.
+The network answers at once with a stored tensor, so what is left is the library's own work. The unit is one
+element-wise pass, ``x + y`` over the state of 64 x 3 x 32 x 32, timed in the same run; every figure is the fastest
+of many, on one thread, because threads make the unit itself unsteady.
 
 1. DDIM, with the conversion from eps, beside diffusers, azula and smalldiffusion.
-2. Every step of ours: its time over the time of its own arithmetic, that is of the tensor operations that it dispatches, each
-   run alone. Above 1 is Python and bookkeeping.
+2. Every step of ours: its time over the time of its own arithmetic, that is of the tensor operations that it
+   dispatches, each run alone. Above 1 is Python and bookkeeping.
 3. Peak memory of sampling at 10 and at 100 steps.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +24,7 @@ from undiffuse.denoiser import Denoiser
 from undiffuse.noise import SeededNoise
 from undiffuse.predict import Eps
 from undiffuse.process import Affine, Linear
-from undiffuse.sample import last, trajectory
+from undiffuse.sample import trajectory
 from undiffuse.samplers import SAMPLERS
 
 SHAPE = (64, 3, 32, 32)
@@ -124,10 +125,15 @@ def own_arithmetic(name: str) -> tuple[float, float, int]:
     """(time of the fourth step, time of its operations alone, how many) with every multistep memory full."""
     process = Affine(Linear())
     sampler = SAMPLERS[name]
-    step, denoiser, noise, x = sampler.make(process), Denoiser(Stored(), process, Eps()), StoredNoise(), torch.randn(SHAPE)
+    step, denoiser, noise, x = (
+        sampler.make(process),
+        Denoiser(Stored(), process, Eps()),
+        StoredNoise(),
+        torch.randn(SHAPE),
+    )
     denoise = denoiser.belief if name == "ddpm-learned" else denoiser
     memory, times = None, (0.8, 0.7, 0.6, 0.5, 0.4)
-    for t, s in zip(times[:3], times[1:4], strict=True):
+    for t, s in itertools.pairwise(times):
         memory = step(denoise, x, t, s, memory, noise)[1]
 
     def once() -> Any:
