@@ -175,9 +175,9 @@ class DynamicThreshold:
 
     def _clipped(self, mean: Tensor) -> Tensor:
         size = mean.flatten(1).abs()
-        s = size.kthvalue(max(1, math.ceil(self.quantile * size.shape[1])), dim=1).values.clamp(min=self.limit)
+        s = size.kthvalue(max(1, math.ceil(self.quantile * size.shape[1])), dim=1).values
         s = s.view(-1, *[1] * (mean.ndim - 1))
-        return mean.clamp(-s, s) * (self.limit / s)
+        return torch.where(s > self.limit, mean.clamp(-s, s) * (self.limit / s), mean.clamp(-self.limit, self.limit))
 
 
 @dataclass(frozen=True)
