@@ -24,7 +24,7 @@ from undiffuse.law import total
 from undiffuse.linear import Number
 from undiffuse.noise import Noise
 from undiffuse.predict import to_eps
-from undiffuse.process import Affine, Process
+from undiffuse.process import Affine, Process, Schedule
 
 
 class Bound(NamedTuple):
@@ -98,7 +98,7 @@ def continuous_bound(
     the same integral with far more variance. The denoiser is asked at times (batch,).
     """
     schedule = process.schedule
-    T, last = (float(schedule.time(torch.tensor(end, dtype=torch.float64))) for end in log_snr)
+    T, last = _times(schedule, log_snr)
     low, high = schedule.at(T).log_snr, schedule.at(last).log_snr
     costs = []
     for part in range(draws):
@@ -149,7 +149,7 @@ def log_likelihood(
 
     process.require_gaussian("a prior in closed form")
     schedule = process.schedule
-    ends = [schedule.at(float(schedule.time(torch.tensor(end, dtype=torch.float64)))) for end in reversed(log_snr)]
+    T, last = _times(schedule, log_snr)
     vectors, weight = _unit_vectors(x_0) if probes is None else _signs(x_0, noise, probes)
 
     def rate(level: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -161,12 +161,10 @@ def log_likelihood(
             trace = _trace(x_0_hat, y, vectors) * weight
         return y.detach() - x_0_hat.detach(), x_0[0].numel() - trace
 
-    levels = torch.tensor([-0.5 * end.log_snr for end in ends], dtype=x_0.dtype, device=x_0.device)
-    start = (x_0, x_0.flatten(1)[:, 0] * 0)
-    y, gained = odeint(rate, start, levels, rtol=tolerance, atol=tolerance, method="dopri5")
-    T = float(schedule.time(torch.tensor(ends[1].log_snr, dtype=torch.float64)))
+    levels = x_0.new_tensor([-0.5 * schedule.at(t).log_snr for t in (last, T)])
+    path, gained = odeint(rate, (x_0, x_0.new_zeros(len(x_0))), levels, rtol=tolerance, atol=tolerance, method="dopri5")
     alpha = schedule.at(T).alpha
-    return process.prior(x_0, T).log_prob(y[-1] * alpha) + x_0[0].numel() * math.log(alpha) + gained[-1]
+    return process.prior(x_0, T).log_prob(alpha * path[-1]) + x_0[0].numel() * math.log(alpha) + gained[-1]
 
 
 def bits_per_dim(nats: Tensor, size: int, bin_width: float = 1.0) -> Tensor:
@@ -176,6 +174,12 @@ def bits_per_dim(nats: Tensor, size: int, bin_width: float = 1.0) -> Tensor:
     picture of 256 levels scaled to [-1, 1] has 2/255. Tokens have 1.
     """
     return (nats / size - math.log(bin_width)) / math.log(2)
+
+
+def _times(schedule: Schedule, log_snr: tuple[float, float]) -> tuple[float, float]:
+    """The times of the noise's end and of the data's, within what the schedule has."""
+    T, last = schedule.time(torch.tensor(log_snr, dtype=torch.float64)).tolist()
+    return T, last
 
 
 def _some(steps: list[tuple[float, float]], terms: int, x_0: Tensor, noise: Noise) -> list[tuple[float, float]]:
