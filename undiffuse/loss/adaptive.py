@@ -85,7 +85,7 @@ class Importance(Binned):
     def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
         """By inversion; discrete times are the upper ends of their bins."""
         place = self._place(u)
-        return (self._bin(place) + 1) / self.bins if self.discrete else place
+        return (self._bin(place) + 1).double() / self.bins if self.discrete else place
 
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:
         """Bins times the probability of t's."""

@@ -87,7 +87,7 @@ def heard(
 
 def mean(x: Tensor) -> Tensor:
     """Over everything but the batch: (batch, *shape) -> (batch,)."""
-    return x.flatten(1).mean(1)
+    return x.reshape(len(x), -1).mean(1)
 
 
 def cast(number: Number, like: Tensor) -> Number:

@@ -55,7 +55,7 @@ class LowDiscrepancy(Draws):
 
     def spread(self, count: int, noise: Noise) -> Tensor:
         """A comb with a random start."""
-        return (torch.arange(count) / count + _uniform(1, noise)) % 1
+        return (torch.arange(count, dtype=torch.float64) / count + _uniform(1, noise)) % 1
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Smoothed:
 
 @dataclass(frozen=True)
 class Implicit:
-    """Tr grad s(x) + 1/2 |s(x)|^2 (Hyvarinen 2005, theorem 1). The trace is exact: a derivative for every entry of x."""
+    """Tr grad s(x) + 1/2 |s(x)|^2 (Hyvarinen 2005, theorem 1). The trace is exact: a derivative an entry of x."""
 
     def __call__(self, score: Score, x: Tensor, noise: Noise) -> Tensor:
         """(batch,). The score of one sample must not depend on the others."""
