@@ -150,10 +150,11 @@ def inversion(prediction: Prediction, schedule: Schedule, t: Number) -> tuple[Nu
     alpha, sigma, _ = schedule.at(t)
     a, b = prediction(schedule, t)
     determinant = b * alpha - a * sigma
-    blind = (determinant == 0).any() if isinstance(determinant, Tensor) else determinant == 0
-    if blind:
+    blind = determinant == 0
+    if blind.any() if isinstance(blind, Tensor) else blind:
+        where = float(t[blind].flatten()[0]) if isinstance(t, Tensor) else t
         raise UserError(
-            f"{type(prediction).__name__} says nothing about x_0 at t = {t} (alpha {alpha}, sigma {sigma}); "
-            "train v or x0, or start below it"
+            f"{type(prediction).__name__} says nothing about x_0 at t = {where}, where its determinant is 0; "
+            "train v or x0, or keep to earlier times"
         )
     return b / determinant, -sigma / determinant
