@@ -53,7 +53,7 @@ def test_plain_is_the_mean_squared_error_of_what_is_said(prediction):
 @pytest.mark.parametrize("weight", WEIGHTS, ids=name)
 @pytest.mark.parametrize("prediction", PREDICTIONS[:5], ids=name)
 def test_the_minimiser_is_the_exact_denoiser(weight, prediction):
-    """Among x_0_hat = k x_t at one t the squared loss is a parabola in k: its lowest point is the posterior mean's k."""
+    """Among x_0_hat = k x_t at one t the squared loss is a parabola in k, lowest at the posterior mean's."""
     t, x_0 = 0.4, data(40_000, 1)
     loss = Denoising(At((t,)), weight)
 
@@ -63,7 +63,7 @@ def test_the_minimiser_is_the_exact_denoiser(weight, prediction):
 
     low, middle, high = cost(0.0), cost(0.5), cost(1.0)
     curvature = 2 * (low - 2 * middle + high)
-    lowest = (3 * low - 4 * middle + high) / (-2 * curvature) * -1
+    lowest = (3 * low - 4 * middle + high) / (2 * curvature)
     alpha, sigma, _ = VP().at(t)
     assert lowest == pytest.approx(alpha * STD**2 / (alpha**2 * STD**2 + sigma**2), rel=0.03)
 

@@ -53,16 +53,16 @@ def closed_form(w):
     return float(0.5 * torch.trapezoid(w(log_snr) * eps_error(log_snr), log_snr))
 
 
-@pytest.mark.parametrize("w", CURVES, ids=name)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=name)
 @pytest.mark.parametrize("law", LAWS, ids=name)
-def test_the_integral_is_the_same_for_every_schedule_and_law(w, schedule, law):
-    weight = Integral(w, RANGE)
+def test_the_integral_is_the_same_for_every_schedule_and_law(schedule, law):
     u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
     t = law.quantile(u, schedule)
-    factor = weight(X0(), schedule, t) * weight.counts(law, schedule, t)
-    mean = (factor * x0_error(schedule.log_snr(t))).mean()
-    assert mean == pytest.approx(closed_form(w), rel=5e-3)
+    counts = Integral(log_snr_range=RANGE).counts(law, schedule, t)
+    error = x0_error(schedule.log_snr(t)) * counts
+    for w in CURVES:
+        mean = (Integral(w, RANGE)(X0(), schedule, t) * error).mean()
+        assert mean == pytest.approx(closed_form(w), rel=5e-3), w
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS[:3], ids=name)

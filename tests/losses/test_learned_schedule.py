@@ -24,7 +24,7 @@ def learned(draw):
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     with torch.no_grad():
         for parameter in (schedule.log_slope, schedule.centre, schedule.log_sharpness, schedule.log_height):
-            parameter += torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     return schedule
 
 

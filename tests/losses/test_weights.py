@@ -12,12 +12,12 @@ from undiffuse.loss.integral import ELBO, FlowMatching, Integral, SigmoidWeight
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.weight import EDMWeight, MinSNR, Plain, Simple
 from undiffuse.predict import X0, EDMPrediction, Eps, V, Velocity, target
-from undiffuse.process import EDM, VP, Cosine, Flow, Table, ZeroTerminal
+from undiffuse.process import EDM, VP, Cosine, Flow, ZeroTerminal
 
 T = numbers(1e-4, 0.003, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999)
 # What the papers write: on the squared error of eps, and of x_0, as functions of SNR.
 ON_EPS = [
-    (Simple(), lambda snr: torch.ones_like(snr)),
+    (Simple(), torch.ones_like),
     (Simple(X0()), lambda snr: 1 / snr),
     (MinSNR(5.0), lambda snr: snr.clamp(max=5) / snr),
     (MinSNR(0.7), lambda snr: snr.clamp(max=0.7) / snr),
@@ -70,18 +70,17 @@ def test_edms_weight_is_one_on_edms_prediction(schedule, std):
 
 @pytest.mark.parametrize("schedule", SCHEDULES + ZERO_TERMINAL, ids=name)
 @pytest.mark.parametrize("prediction", PREDICTIONS, ids=name)
-@pytest.mark.parametrize("weight", [weight for weight, _ in ON_EPS] + [Plain(), Simple(Velocity())], ids=name)
-def test_weights_are_finite_at_every_time(schedule, prediction, weight):
+def test_weights_are_finite_at_every_time(schedule, prediction):
     """From hardly any noise to no data at all, where only the predictions of noise alone are blind."""
     t = torch.cat([torch.logspace(-6, 0, 100, dtype=torch.float64), 1 - torch.logspace(-12, -1, 50).double()])
     blind = isinstance(prediction, Eps) or name(prediction) == "Score"
     if schedule in ZERO_TERMINAL and blind:
         t = t[t < 1]
-    factor = weight(prediction, schedule, t)
-    assert (factor.isfinite() & (factor >= 0)).all()
-    if isinstance(weight, Integral):
-        counts = weight.counts(Uniform(), schedule, t)
-        assert (counts.isfinite() & (counts >= 0)).all()
+    counts = Integral().counts(Uniform(), schedule, t)
+    assert (counts.isfinite() & (counts >= 0)).all()
+    for weight in [weight for weight, _ in ON_EPS] + [Plain(), Simple(Velocity())]:
+        factor = weight(prediction, schedule, t)
+        assert (factor.isfinite() & (factor >= 0)).all(), weight
 
 
 @pytest.mark.parametrize("weight", [Simple(), MinSNR(), EDMWeight()], ids=name)
@@ -109,6 +108,5 @@ def test_weights_are_on_sigma_over_alpha_whatever_the_family():
 
 
 def test_shapes_are_those_of_a_loss():
-    assert not any(isinstance(s, Table) and s.steps < 2 for s in SCHEDULES)
     error = torch.randn(len(T), 3, 4, dtype=torch.float64)
     assert expand(MinSNR()(V(), Cosine(), T), error).shape == (len(T), 1, 1)
