@@ -1,0 +1,285 @@
+"""Every sampler by name: right distribution, right seeds, pure, watched, counted; and the identities between them."""
+
+import weakref
+from itertools import pairwise
+
+import pytest
+import torch
+from scipy.stats import ks_2samp
+
+from undiffuse.errors import UserError
+from undiffuse.exact import GaussianMixture
+from undiffuse.grid import trailing
+from undiffuse.noise import SeededNoise
+from undiffuse.predict import Eps
+from undiffuse.process import EDM, VP, Affine, Belief, Flow, Linear, PoissonLaw, ZeroTerminal
+from undiffuse.sample import Counted, sample, trajectory
+from undiffuse.samplers import SAMPLERS
+from undiffuse.step.adams_bashforth import AdamsBashforth
+from undiffuse.step.ancestral import Ancestral
+from undiffuse.step.annealed_langevin import AnnealedLangevin
+from undiffuse.step.ddim import DDIM
+from undiffuse.step.dpm_solver import DPMSolverMultistep
+from undiffuse.step.euler import Euler
+from undiffuse.step.gradient_estimation import GradientEstimation
+from undiffuse.step.heun import Heun
+from undiffuse.step.predictor_corrector import PredictorCorrector
+from undiffuse.step.unipc import UniPC
+
+every_sampler = pytest.mark.parametrize("name", SAMPLERS)
+VP_PROCESS = Affine(VP())
+
+
+def three_modes(process: Affine) -> GaussianMixture:
+    """A 2-D mixture of unequal weights and shapes, mean about 0, variance about 1."""
+    means = torch.tensor([[-1.0, 0.2], [1.1, 0.9], [0.9, -1.7]], dtype=torch.float64)
+    shapes = [[[0.09, 0.03], [0.03, 0.04]], [[0.02, 0.0], [0.0, 0.15]], [[0.05, -0.03], [-0.03, 0.06]]]
+    weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    return GaussianMixture(process, weights, means, torch.tensor(shapes, dtype=torch.float64))
+
+
+def believed(name: str, truth):
+    """What the sampler wants of a denoiser: `ddpm-learned` a belief, here with the smaller variance."""
+    return (lambda x, t: Belief(truth(x, t), 0.0)) if SAMPLERS[name].learned_variance else truth
+
+
+def draw(name: str, process: Affine, count: int, steps: int, seed: int = 0, first: int = 0) -> torch.Tensor:
+    sampler, truth = SAMPLERS[name], believed(name, three_modes(process))
+    like = torch.empty(count, 2, dtype=torch.float64)
+    return sample(process, sampler.make(process), truth, like, sampler.grid(process.schedule, steps), seed, first)
+
+
+def least_p(x: torch.Tensor, y: torch.Tensor) -> float:
+    """The smallest Kolmogorov-Smirnov p-value over eight directions, times eight."""
+    angles = torch.arange(8, dtype=torch.float64) * torch.pi / 8
+    directions = torch.stack([angles.cos(), angles.sin()])
+    return 8 * min(ks_2samp(a, b).pvalue for a, b in zip((x @ directions).T, (y @ directions).T, strict=True))
+
+
+@every_sampler
+@pytest.mark.parametrize("schedule", [VP(), EDM(), Flow(), Linear()], ids=lambda s: type(s).__name__)
+def test_same_distribution(name, schedule):
+    """2,000 samples of 150 steps against 2,000 exact ones."""
+    process = Affine(schedule)
+    truth = three_modes(process).sample(2000, SeededNoise(100))
+    assert least_p(draw(name, process, 2000, 150), truth) > 0.01
+
+
+def test_the_distribution_test_can_fail():
+    truth = three_modes(VP_PROCESS).sample(2000, SeededNoise(100))
+    again = three_modes(VP_PROCESS).sample(2000, SeededNoise(101))
+    assert least_p(again, truth) > 0.01
+    assert least_p(draw("ddim", VP_PROCESS, 2000, 4), truth) < 1e-4  # too few steps
+    assert least_p(draw("ddpm", VP_PROCESS, 2000, 5), truth) < 1e-4
+    assert least_p(again * 1.1, truth) < 1e-2
+
+
+# ----------------------------------------------------------------------------------------------------- seeds
+
+
+@every_sampler
+def test_the_same_seed_gives_the_same_samples_whatever_the_batch(name):
+    whole = draw(name, VP_PROCESS, 64, 10)
+    for batch in (1, 7):
+        for first in (0, 21, 63 - batch):
+            part = draw(name, VP_PROCESS, batch, 10, first=first)
+            assert torch.allclose(part, whole[first : first + batch], rtol=1e-8, atol=1e-8)
+    assert torch.equal(draw(name, VP_PROCESS, 64, 10), whole)
+    assert not torch.allclose(draw(name, VP_PROCESS, 64, 10, seed=1), whole, atol=0.1)
+
+
+@every_sampler
+def test_two_halves_are_the_whole(name):
+    halves = [draw(name, VP_PROCESS, 32, 10, first=first) for first in (0, 32)]
+    assert torch.allclose(torch.cat(halves), draw(name, VP_PROCESS, 64, 10), rtol=1e-8, atol=1e-8)
+
+
+# ------------------------------------------------------------------------------------------------ identities
+
+
+def end(step, steps: int = 12, process: Affine = VP_PROCESS, denoise=None) -> torch.Tensor:
+    truth = denoise or three_modes(process)
+    return sample(process, step, truth, torch.empty(16, 2, dtype=torch.float64), trailing(process.schedule, steps))
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "schedule", [VP(), EDM(), Flow(), Linear(), ZeroTerminal(VP())], ids=lambda s: type(s).__name__
+)
+def test_one_line_many_names(schedule):
+    process = Affine(schedule)
+    ddim, ddpm = end(DDIM(process), process=process), end(Ancestral(process), process=process)
+    assert same(end(DDIM(process, eta=1.0), process=process), ddpm)
+    assert same(end(GradientEstimation(process, 1.0, 0.0), process=process), ddim)
+    assert same(end(GradientEstimation(process, 1.0, 0.5), process=process), ddpm)
+    assert same(end(DPMSolverMultistep(process, 1), process=process), ddim)
+    assert same(end(DPMSolverMultistep(process, 1, eta=1.0), process=process), ddpm)
+    assert same(end(AdamsBashforth(process, 1), process=process), ddim)
+    assert same(end(PredictorCorrector(process, corrections=0), process=process), ddpm)
+    assert not same(ddim, ddpm)
+    if isinstance(schedule, Flow):
+        assert same(end(Euler(process), process=process), ddim)
+
+
+def test_large_variance_is_beta():
+    truth = three_modes(VP_PROCESS)
+    by_belief = end(Ancestral(VP_PROCESS), denoise=lambda x, t: Belief(truth(x, t), 1.0))
+    assert same(end(SAMPLERS["ddpm-large"].make(VP_PROCESS)), by_belief)
+    assert not same(end(Ancestral(VP_PROCESS)), by_belief)
+
+
+def test_momentum_changes_direction_only_after_the_first_step():
+    truth, x = three_modes(VP_PROCESS), torch.randn(4, 2, dtype=torch.float64)
+    with_momentum, z = GradientEstimation(VP_PROCESS)(truth, x, 0.9, 0.8, None, SeededNoise(0))
+    assert same(with_momentum, DDIM(VP_PROCESS)(truth, x, 0.9, 0.8, None, SeededNoise(0))[0])
+    again, _ = GradientEstimation(VP_PROCESS)(truth, x, 0.9, 0.8, z, SeededNoise(0))
+    assert same(again, with_momentum)  # the z before is this one: nothing to extrapolate
+    other, _ = GradientEstimation(VP_PROCESS)(truth, x, 0.9, 0.8, z + 1, SeededNoise(0))
+    assert not same(other, with_momentum)
+
+
+def test_any_step_may_be_corrected():
+    for predictor in (DDIM(VP_PROCESS), DPMSolverMultistep(VP_PROCESS), Heun(VP_PROCESS)):
+        assert end(PredictorCorrector(VP_PROCESS, predictor)).isfinite().all()
+
+
+# ------------------------------------------------------------------------------------------- pure and counted
+
+
+@every_sampler
+@pytest.mark.parametrize("schedule", [VP(), EDM(), Flow(), Linear()], ids=lambda s: type(s).__name__)
+def test_steps_are_pure(name, schedule):
+    """Nothing given is written to: not x_t, not what the denoiser returned, not memory; and twice is the same."""
+    process, sampler = Affine(schedule), SAMPLERS[name]
+    step, truth, kept = sampler.make(process), believed(name, three_modes(process)), []
+
+    def remembering(x_t, t):
+        answer = truth(x_t, t)
+        mean = answer.mean if isinstance(answer, Belief) else answer
+        kept.append((x_t, x_t.clone(), mean, mean.clone()))
+        return answer
+
+    times = sampler.grid(schedule, 6)
+    x, memory = process.start(torch.empty(3, 2, dtype=torch.float64), SeededNoise(0), times[0]), None
+    for i, (t, s) in enumerate(pairwise(times)):
+        before = x.clone()
+        once = step(remembering, x, t, s, memory, SeededNoise(i))
+        twice = step(remembering, x, t, s, memory, SeededNoise(i))
+        assert torch.equal(once[0], twice[0])
+        assert torch.equal(x, before)
+        assert once[0].isfinite().all()
+        x, memory = once
+    for x_t, was, mean, was_mean in kept:
+        assert torch.equal(x_t, was)
+        assert torch.equal(mean, was_mean)
+
+
+@every_sampler
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+def test_evaluations_are_as_declared(name, steps):
+    sampler = SAMPLERS[name]
+    counted = Counted(believed(name, three_modes(VP_PROCESS)))
+    sample(
+        VP_PROCESS, sampler.make(VP_PROCESS), counted, torch.empty(2, 2, dtype=torch.float64), sampler.grid(VP(), steps)
+    )
+    assert counted.count == sampler.evaluations(steps)
+
+
+@every_sampler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_pictures_keep_their_shape_and_type(name, dtype):
+    """An x_0 of constants is reached exactly by every sampler, whatever the shape; coefficients never promote."""
+    sampler = SAMPLERS[name]
+    picture = torch.linspace(-1, 1, 3 * 5 * 4, dtype=dtype).view(3, 5, 4)
+
+    def knowing(x_t, t):
+        assert x_t.dtype == dtype
+        return picture.expand_as(x_t)
+
+    x = sample(
+        VP_PROCESS,
+        sampler.make(VP_PROCESS),
+        believed(name, knowing),
+        torch.empty(2, 3, 5, 4, dtype=dtype),
+        sampler.grid(VP(), 8),
+    )
+    assert x.dtype == dtype
+    assert x.shape == (2, 3, 5, 4)
+    assert (x - picture).abs().max() < {torch.float32: 1e-3, torch.bfloat16: 0.3, torch.float64: 1e-9}[dtype]
+
+
+@every_sampler
+def test_every_state_can_be_watched(name):
+    sampler = SAMPLERS[name]
+    times = sampler.grid(VP(), 9)
+    noise = SeededNoise(0)
+    x = VP_PROCESS.start(torch.empty(4, 2, dtype=torch.float64), noise, times[0])
+    states = list(trajectory(sampler.make(VP_PROCESS), believed(name, three_modes(VP_PROCESS)), x, times, noise))
+    assert tuple(state.t for state in states) == times
+    assert all(state.x.shape == (4, 2) for state in states)
+    assert same(states[-1].x, draw(name, VP_PROCESS, 4, 9))
+
+
+@every_sampler
+def test_memory_does_not_grow_with_the_steps(name):
+    """Of all states and answers so far, as many are alive at the 40th step as at the 10th: memory and no more."""
+    truth, sampler, seen, alive = believed(name, three_modes(VP_PROCESS)), SAMPLERS[name], [], []
+
+    def watching(x_t, t):
+        answer = truth(x_t, t)
+        seen.extend(weakref.ref(x) for x in (x_t, answer.mean if isinstance(answer, Belief) else answer))
+        alive.append(sum(ref() is not None for ref in seen))
+        return answer
+
+    like = torch.empty(11, 2, dtype=torch.float64)
+    sample(VP_PROCESS, sampler.make(VP_PROCESS), watching, like, sampler.grid(VP(), 40))
+    assert max(alive[len(alive) // 4 :]) == max(alive[: len(alive) // 4]) <= 12
+
+
+@pytest.mark.parametrize("name", [n for n, s in SAMPLERS.items() if n not in ("ddpm", "ddpm-large", "ddpm-learned")])
+def test_one_step_is_sampling_too(name):
+    assert draw(name, VP_PROCESS, 4, 1).isfinite().all()
+
+
+def test_poisson_flow_takes_ode_steps():
+    """The ODE is the same whatever the law of z (PFGM++): a constant x_0 is reached."""
+    process = Affine(EDM(), PoissonLaw(4.0))
+    for name in ("ddim", "heun", "dpm++2m", "unipc", "deis"):
+        sampler = SAMPLERS[name]
+        x = sample(
+            process, sampler.make(process), lambda x, t: torch.ones_like(x), torch.empty(3, 2), sampler.grid(EDM(), 5)
+        )
+        assert torch.allclose(x, torch.ones(3, 2), atol=1e-5)
+
+
+def test_eps_is_blind_where_nothing_is_left():
+    """Zero-terminal SNR with an eps network fails loudly, at the denoiser; see `predict.inversion`."""
+    from undiffuse.predict import to_x0
+
+    with pytest.raises(UserError, match="says nothing about x_0"):
+        to_x0(Eps(), Flow(), torch.zeros(1, 2), torch.zeros(1, 2), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DDIM(VP_PROCESS, eta=1.5), "eta must lie"),
+        (lambda: DPMSolverMultistep(VP_PROCESS, order=4), "order must be a whole number from 1 to 3"),
+        (lambda: DPMSolverMultistep(VP_PROCESS, eta=-1), "eta must lie"),
+        (lambda: UniPC(VP_PROCESS, order=0), "order must be"),
+        (lambda: UniPC(VP_PROCESS, b=3), "b must be 1 or 2"),
+        (lambda: AdamsBashforth(VP_PROCESS, order=True), "order must be"),
+        (lambda: GradientEstimation(VP_PROCESS, mu=1.0), "mu must lie"),
+        (lambda: GradientEstimation(VP_PROCESS, gamma=float("nan")), "gamma must be a number"),
+        (lambda: Heun(VP_PROCESS, churn=-0.1), "churn"),
+        (lambda: PredictorCorrector(VP_PROCESS, snr=0.0), "snr > 0"),
+        (lambda: AnnealedLangevin(VP_PROCESS, size=2.5), "diverges"),
+    ],
+)
+def test_mistakes_are_one_line(make, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
