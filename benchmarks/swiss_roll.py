@@ -25,7 +25,7 @@ from benchmarks import peers
 from undiffuse.data.toys import toy
 from undiffuse.measure import sliced_wasserstein
 from undiffuse.recipes import RECIPES
-from undiffuse.train import train
+from undiffuse.train.loop import train
 
 COUNT = 10_000
 LEARN_ALONE = (1.0, 0.5, 0.25, 0.125, 0.0625)  # shares of the recipe's steps, each a training of its own

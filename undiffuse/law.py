@@ -74,9 +74,10 @@ class Discrete:
     def sample(self, noise: Noise) -> Tensor:
         """By inversion: the first state whose cumulative probability exceeds a uniform number.
 
-        In float64, because float32 uniforms have gaps of 2^-24 that starve rare states.
+        In float64 where the device has it, because float32 uniforms have gaps of 2^-24 that starve rare states.
         """
-        cumulative = self.log_probs.double().exp().cumsum(-1)
+        precise = torch.float32 if self.log_probs.device.type == "mps" else torch.float64
+        cumulative = self.log_probs.to(precise).exp().cumsum(-1)
         u = noise.uniform(cumulative[..., 0]) * cumulative[..., -1]
         return torch.searchsorted(cumulative, u[..., None], right=True)[..., 0].clamp_max(self.log_probs.shape[-1] - 1)
 

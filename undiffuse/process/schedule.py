@@ -31,6 +31,7 @@ from torch import Tensor
 from undiffuse.linear import Number
 
 N = TypeVar("N", float, Tensor)
+V = TypeVar("V")
 
 
 class Point(NamedTuple, Generic[N]):
@@ -72,7 +73,8 @@ class Schedule(ABC):
         known = self._points.get(t)
         if known is None:
             time = self.at(torch.tensor(t, dtype=torch.float64))
-            known = self._points[t] = Point(float(time.alpha), float(time.sigma), float(time.log_snr))
+            known = Point(float(time.alpha), float(time.sigma), float(time.log_snr))
+            _remember(self._points, t, known)
         return known
 
     @overload
@@ -88,7 +90,8 @@ class Schedule(ABC):
         known = self._rates.get(t)
         if known is None:
             d_alpha, d_sigma = self.rate(torch.tensor(t, dtype=torch.float64))
-            known = self._rates[t] = (float(d_alpha), float(d_sigma))
+            known = (float(d_alpha), float(d_sigma))
+            _remember(self._rates, t, known)
         return known
 
     @cached_property
@@ -103,6 +106,13 @@ class Schedule(ABC):
     def steps(self) -> int | None:
         """How many discrete times the schedule was defined on; None if it is a function of continuous time."""
         return None
+
+
+def _remember(known: dict[float, V], t: float, value: V) -> None:
+    """Keep a value; an adaptive solver asks for ever new times, so forget the old ones now and then."""
+    if len(known) >= 4096:
+        known.clear()
+    known[t] = value
 
 
 # ---------------------------------------------------------------------------------------------- families
