@@ -75,7 +75,7 @@ def write_film(frames: "Iterable[Image]", path: str | Path, count: int) -> None:
         raise UserError("a film needs at least one frame")
 
     def write(temporary: Path) -> None:
-        few = (page.quantize(SHADES, dither=Image.Dither.NONE) for page in frames)
+        few = (page.quantize(SHADES, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE) for page in frames)
         first = next(few)
         durations = [TICK] * (count - 1) + [TICK * HELD]
         first.save(temporary, "GIF", save_all=True, append_images=few, duration=durations, loop=0, optimize=False)

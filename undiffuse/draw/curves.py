@@ -1,6 +1,7 @@
 """Curves: quality against cost, with error bars and the floor; and how a training went."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,7 +40,7 @@ def quality(
         axes.errorbar(
             evaluations, means, bars, color=ink, marker="o", markersize=4, elinewidth=1, capsize=2.5, capthick=1
         )
-    ticks = sorted({point.evaluations for curve in drawn.values() for point in curve})
+    ticks = [point.evaluations for curve in drawn.values() for point in curve]
     _log_axes(axes, ticks, [point.mean for curve in drawn.values() for point in curve], floor)
     band = 0.0 if math.isnan(spread) else spread
     axes.axhspan(max(floor - band, 1e-12), floor + band, color=FAINT, linewidth=0, zorder=0)
@@ -48,7 +49,7 @@ def quality(
     axes.set_title(title or measure)
     figure.draw_without_rendering()
     ends = [(curve[-1].evaluations, curve[-1].mean) for curve in drawn.values()]
-    name_ends(axes, [*drawn, "real data"], [*ends, (ticks[-1], floor)], [*inks, QUIET])
+    name_ends(axes, [*drawn, "real data"], [*ends, (max(ticks), floor)], [*inks, QUIET])
     return figure
 
 
@@ -101,9 +102,9 @@ def _log_axes(axes: "Axes", ticks: Sequence[int], values: Sequence[float], floor
 
 
 def _apart(ticks: Sequence[int]) -> list[int]:
-    """Those ticks that are at least a sixth larger than the last one kept: they would touch on a log axis."""
-    apart: list[int] = []
-    for tick in ticks:
-        if not apart or tick >= 7 / 6 * apart[-1]:
-            apart.append(tick)
-    return apart
+    """Of ticks that would touch on a log axis, a factor of less than 7/6 apart, the most frequent, once."""
+    kept: list[int] = []
+    for tick, _ in Counter(sorted(ticks, reverse=True)).most_common():
+        if all(max(tick, other) >= 7 / 6 * min(tick, other) for other in kept):
+            kept.append(tick)
+    return sorted(kept)

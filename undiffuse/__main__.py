@@ -1,0 +1,8 @@
+"""``python -m undiffuse``: the command line."""
+
+import sys
+
+from undiffuse.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

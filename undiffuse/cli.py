@@ -1,0 +1,256 @@
+"""The command line: from words to a call of `undiffuse.commands`, and from what goes wrong to one line.
+
+Exit codes: 0 done; 2 the words make no sense; 1 they do, and it could not be done; 130 interrupted. Results go to
+stdout, progress and errors to stderr. Nothing heavy is imported until a command runs: ``--help`` answers at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from itertools import islice
+from typing import Any, NoReturn
+
+from undiffuse import commands
+from undiffuse.errors import UserError, nearest
+
+DEBUG = "UNDIFFUSE_DEBUG"
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Usage(Exception):
+    """Words that make no sense, and what would."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _run(words)
+        sys.stdout.flush()
+    except SystemExit as done:  # argparse, after --help
+        return int(done.code or DONE)
+    except BaseException as error:
+        if os.environ.get(DEBUG):
+            raise
+        code, message = _explained(error)
+        if message:
+            print(f"undiffuse: {' '.join(message.split())}", file=sys.stderr)
+        return code
+    return DONE
+
+
+def _run(words: list[str]) -> None:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return
+    if words[0] == "--version":
+        print(version("undiffuse"))
+        return
+    name, *words = words
+    if name not in COMMANDS:
+        raise Usage(nearest(name, COMMANDS, "command" if not name.startswith("-") else "command or option"))
+    parser = command_parser(name)
+    words, fields = _split_fields(words) if name == "train" else (words, [])
+    options = parser.parse_args(words)
+    if name == "train" and (options.help or options.target is None):
+        _help_train(parser, options)
+        return
+    COMMANDS[name][0](options, *([fields] if name == "train" else []))
+
+
+def _explained(error: BaseException) -> tuple[int, str]:
+    """An exit code, and one line for a person."""
+    match error:
+        case Usage():
+            return USAGE, str(error)
+        case UserError():
+            return FAILED, str(error)
+        case KeyboardInterrupt():
+            return INTERRUPTED, str(error) or "interrupted"
+        case BrokenPipeError():  # the reader has seen enough, as in `undiffuse recipes | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED, ""
+        case OSError():
+            return FAILED, (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
+        case _:
+            return FAILED, f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)"
+
+
+# ---------------------------------------------------------------------------------------------- the words
+
+
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def _arg(*words: str, **options: Any) -> Argument:
+    return words, options
+
+
+def _list(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}") from None
+
+
+def _wholes(text: str) -> list[int]:
+    return [_whole(word) for word in _list(text)]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, not {text!r}") from None
+
+
+_RUN = _arg("folder", metavar="RUN", help="the folder of a training")
+_COUNT = _arg("-n", "--count", type=_whole, metavar="N", help="how many")
+_SEED = _arg("--seed", type=_whole, default=0, metavar="N", help="the same seed gives the same result (0)")
+_QUIET = _arg("--quiet", action="store_true", help="no progress")
+_FORCE = _arg("--force", action="store_true", help="overwrite what is there")
+_GUIDANCE = _arg("--guidance", type=_number, metavar="W", help="weight of the label, 1 is off (the recipe's)")
+_SAMPLING = (
+    _arg("--sampler", metavar="NAME", help="how to step from noise to data (the recipe's)"),
+    _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
+    _arg("--grid", metavar="NAME", help="which times to visit (the sampler's)"),
+    _GUIDANCE,
+    _arg("--label", type=_list, metavar="K", help="a label by name or number; several, with commas, take turns"),
+)
+
+COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
+    "recipes": (commands.recipes, ()),
+    "data": (
+        commands.data,
+        (
+            _arg("target", metavar="RECIPE|RUN|DATA"),
+            _COUNT,
+            _arg("--split", default="train", choices=("train", "test", "all"), help="which part (train)"),
+            _SEED,
+            _arg("--out", metavar="FILE", help=f"draw or save some: {', '.join(commands.SAVED)}"),
+            _FORCE,
+        ),
+    ),
+    "train": (
+        commands.train,
+        (
+            _arg("target", nargs="?", metavar="RECIPE|FILE|FOLDER", help="a recipe's name or file, or your own data"),
+            _arg("--out", metavar="RUN", help="the folder of this training (runs/NAME)"),
+            _QUIET,
+            _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --net.width 256"),
+            _arg("-h", "--help", action="store_true", help="this, and the recipe's fields with their values"),
+        ),
+    ),
+    "resume": (commands.resume, (_RUN, _QUIET)),
+    "sample": (
+        commands.sample,
+        (
+            _RUN,
+            _COUNT,
+            *_SAMPLING,
+            _SEED,
+            _arg("--out", metavar="FILE", help=f"{', '.join(commands.SAVED)} or .gif (samples.png)"),
+            _FORCE,
+        ),
+    ),
+    "evaluate": (
+        commands.evaluate,
+        (_RUN, _COUNT, _SEED, _arg("--json", action="store_true", help="one JSON object on stdout, nothing else")),
+    ),
+    "compare": (
+        commands.compare,
+        (
+            _RUN,
+            _arg("--samplers", type=_list, default=["ddim", "gradient-estimation", "dpm++2m"], metavar="A,B,C"),
+            _arg("--steps", type=_wholes, default=[5, 10, 20, 50], metavar="5,10", help="network evaluations to spend"),
+            _arg("--seeds", type=_whole, default=3, metavar="N", help="repetitions, for error bars (3)"),
+            _COUNT,
+            _GUIDANCE,
+            _arg("--out", metavar="DIR", help="a folder for a picture and the numbers"),
+            _FORCE,
+        ),
+    ),
+    "animate": (
+        commands.animate,
+        (_RUN, _COUNT, *_SAMPLING, _SEED, _arg("--out", metavar="FILE.gif", help="(undiffuse.gif)"), _FORCE),
+    ),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse that answers an unknown option with the nearest ones, and leaves exiting to `main`."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, unless something is left over."""
+        options, (*left,) = self.parse_known_args(args, namespace)
+        if not left:
+            return options
+        if not left[0].startswith("-"):
+            self.error(f"unexpected {left[0]!r}")
+        known = [word for word in self._option_string_actions if word.startswith("--")]
+        raise Usage(f"{self.prog.split()[-1]}: {nearest(left[0].split('=')[0], known, 'option')}")
+
+    def error(self, message: str) -> NoReturn:
+        """One line, which says where to read on."""
+        raise Usage(f"{message}; see: {self.prog} --help")
+
+
+def command_parser(name: str) -> Parser:
+    """The parser of one command."""
+    run, arguments = COMMANDS[name]
+    own_help = any("--help" in words for words, _ in arguments)
+    parser = Parser(prog=f"undiffuse {name}", description=run.__doc__, allow_abbrev=False, add_help=not own_help)
+    for words, options in arguments:
+        parser.add_argument(*words, **options)
+    return parser
+
+
+def _overview() -> str:
+    """All commands, a line each."""
+    lines = [f"  {name:9} {_summary(run)}" for name, (run, _) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "undiffuse: train diffusion models, sample, measure and understand them",
+            "",
+            "usage: undiffuse COMMAND ...    (undiffuse COMMAND --help says more)",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _summary(run: Callable[..., None]) -> str:
+    return (run.__doc__ or "").splitlines()[0].removesuffix(".")
+
+
+def _split_fields(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The words of ``train`` without the recipe's fields, and those: ``--name value`` or ``--name=value``."""
+    own = {word for words_, _ in COMMANDS["train"][1] for word in words_} - {"--FIELD"}
+    rest: list[str] = []
+    fields: list[tuple[str, str]] = []
+    left = iter(words)
+    for word in left:
+        name, equals, value = word.partition("=")
+        if name in own or not word.startswith("--"):
+            rest += [word, *islice(left, word == "--out")]
+            continue
+        given = value if equals else next(left, None)
+        if given is None:
+            raise Usage(f"train: {name} needs a value: {name} VALUE")
+        fields.append((name.removeprefix("--"), given))
+    return rest, fields
+
+
+def _help_train(parser: Parser, options: argparse.Namespace) -> None:
+    """The help of ``train``, and the fields of the recipe asked about."""
+    if not options.help:
+        parser.error("nothing to train: give a RECIPE, a FILE or a FOLDER")
+    parser.print_help()
+    print()
+    commands.fields(options.target)

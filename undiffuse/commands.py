@@ -1,0 +1,274 @@
+"""What the commands do. Each is a few calls that Python can make as briefly, and a line on what came of them.
+
+A command is given the words that `undiffuse.cli` has read. Whatever it needs, it imports when it runs.
+"""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from undiffuse.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from undiffuse.data.dataset import Dataset
+    from undiffuse.draw.animation import State
+    from undiffuse.draw.save import Rows
+    from undiffuse.recipe import Recipe
+    from undiffuse.run import Run
+
+SAVED = (".png", ".npy", ".npz", ".csv")  # endings of samples and data
+SHOWN = {"points": 2000, "pictures": 64}  # samples, unless -n says how many
+FILMED = {"points": 1500, "pictures": 36}
+FILM_STEPS = 40  # at least, unless --steps says how many: fewer are over before they are seen
+DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
+
+
+def recipes(options: Namespace) -> None:
+    """What can be trained out of the box."""
+    from undiffuse.recipes import RECIPES
+
+    width = max(map(len, RECIPES))
+    for name, make in RECIPES.items():
+        print(f"{name:{width}}  {(make.__doc__ or '').splitlines()[0]}")
+
+
+def data(options: Namespace) -> None:
+    """What a recipe or a run trains on, or data of your own: described, and drawn or saved."""
+    from undiffuse.data.describe import describe
+    from undiffuse.draw.save import save_rows
+
+    out = _out(options, SAVED)
+    dataset = _recipe(options.target).data.open(options.split)
+    print(describe(dataset))
+    if out:
+        rows = _some_rows(dataset, _at_least_1("-n", options.count, SHOWN[dataset.kind]), options.seed)
+        save_rows(rows, out)
+        print(f"wrote {out}: {len(rows.x):,} of {len(dataset):,} {dataset.kind}")
+
+
+def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
+    """Train a recipe, a saved recipe.yaml, or a model of your own data."""
+    from undiffuse.train.loop import train
+
+    recipe = _recipe(options.target)
+    for name, value in fields:
+        recipe = recipe.override(name, value)
+    run = train(recipe, options.out or Path("runs") / _name(options.target), quiet=_quiet(options))
+    _say_trained(run)
+
+
+def resume(options: Namespace) -> None:
+    """Go on with a training where it stopped."""
+    from undiffuse.train.loop import resume
+
+    _say_trained(resume(options.folder, quiet=_quiet(options)))
+
+
+def sample(options: Namespace) -> None:
+    """Draw from a trained model: a picture, an array, a table or a film, by the ending of --out."""
+    from undiffuse.draw.save import save_rows
+    from undiffuse.run import load
+
+    out = _out(options, (*SAVED, ".gif"), otherwise="samples.png")
+    if out.suffix.lower() == ".gif":
+        return animate(options)
+    run = load(options.folder)
+    count = _at_least_1("-n", options.count, SHOWN[run.kind])
+    samples = run.sample(count, **_how(options))
+    save_rows(_made_rows(run, samples, options.label), out)
+    print(f"wrote {out}: {count:,} {run.kind}, {_cost(run, options)}")
+
+
+def evaluate(options: Namespace) -> None:
+    """How good the samples of a run are: every number beside the one that real data gets."""
+    from undiffuse.evaluate import evaluate
+    from undiffuse.run import load
+
+    report = evaluate(load(options.folder), options.count, options.seed)
+    if options.json:
+        print(json.dumps(report.to_json()))
+    else:
+        _print(report.table())
+
+
+def compare(options: Namespace) -> None:
+    """Quality against network evaluations, sampler by sampler: a table, a picture, and the answer in words."""
+    from undiffuse.compare import FILES, compare
+    from undiffuse.run import load
+
+    folder = Path(options.out).expanduser() if options.out else None
+    if folder and folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; --out of compare is a folder")
+    if folder and not options.force and any((folder / name).exists() for name in FILES):
+        raise UserError(f"{folder}: holds a comparison already; add --force to overwrite it")
+    run, watch = load(options.folder), lambda plans: _tracked(plans, "comparing", len(plans))
+    found = compare(run, options.samplers, options.steps, options.seeds, options.count, options.guidance, watch)
+    _print(found.table())
+    print(*found.answers(), *found.notes, sep="\n")
+    if folder:
+        print(f"wrote {', '.join(map(str, found.write(folder)))}")
+
+
+def animate(options: Namespace) -> None:
+    """A film of noise that becomes data."""
+    from undiffuse.draw.animation import film_of_pictures, film_of_points, kept, write_film
+    from undiffuse.draw.points import Cloud
+    from undiffuse.run import load
+
+    out = _out(options, (".gif",), otherwise="undiffuse.gif")
+    run = load(options.folder)
+    count = _at_least_1("-n", options.count, FILMED[run.kind])
+    options.steps = _at_least_1("--steps", options.steps, max(FILM_STEPS, run.recipe.sampling_steps))
+    frames = kept(options.steps + 1)
+    states = _tracked(_states(run, count, set(frames), options), "filming", len(frames))
+    if run.kind == "pictures":
+        pages = film_of_pictures(states)
+    else:
+        beside = _some_rows(run.dataset(), 2 * count, seed=0)
+        pages = film_of_points(states, Cloud("data", beside.x), run.labels(count, options.label), run.label_names)
+    write_film(pages, out, len(frames))
+    print(f"wrote {out}: {len(frames)} frames of {count:,} {run.kind}, {_cost(run, options)}")
+
+
+def fields(target: str | None) -> None:
+    """The fields of a recipe, their values, and what they may be."""
+    from undiffuse.plain import kebab, leaves
+
+    def typed(value: object) -> str:
+        if is_dataclass(value):
+            return kebab(type(value).__name__)
+        if isinstance(value, tuple):
+            return ",".join(map(str, value))
+        return str(value).lower() if isinstance(value, bool | None) else str(value)
+
+    target = target or DEFAULT_RECIPE
+    rows = [(f"--{name.replace('_', '-')}", typed(value), kind) for name, kind, value in leaves(_recipe(target))]
+    width = max(len(name) for name, _, _ in rows)
+    print(f"the fields of {target}:")
+    for name, value, kind in rows:
+        print(f"  {name:{width}}  {value:14}  ({kind})")
+
+
+# ----------------------------------------------------------------------------------------- what they share
+
+
+def _recipe(target: str) -> "Recipe":
+    """A recipe that comes along, by its name; the one in a .yaml file or in a run; or one for data of your own."""
+    from undiffuse.recipe import Recipe
+    from undiffuse.recipes import RECIPES, own_data
+    from undiffuse.run import RECIPE
+
+    path = Path(target).expanduser()
+    if target in RECIPES:
+        return RECIPES[target]()
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return Recipe.load(path)
+    if (path / RECIPE).is_file():
+        return Recipe.load(path / RECIPE)
+    if not path.exists() and path.name == target and not path.suffix:  # a name, not a path
+        raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target})")
+    return own_data(path)
+
+
+def _name(target: str) -> str:
+    """What a training is called: as its recipe, its data, or the folder of its recipe.yaml."""
+    path = Path(target).expanduser().resolve()
+    return path.parent.name if path.name == "recipe.yaml" else path.stem
+
+
+def _out(options: Namespace, endings: tuple[str, ...], otherwise: str | None = None) -> Any:
+    """Where to write, checked before the work is done; None if nothing is asked for and there is no ``otherwise``."""
+    from undiffuse.draw.save import check_writable
+
+    path = options.out or otherwise
+    return check_writable(path, endings, options.force) if path else None
+
+
+def _at_least_1(option: str, given: int | None, otherwise: int) -> int:
+    if given is not None and given < 1:
+        raise UserError(f"{option} must be at least 1, not {given}")
+    return given or otherwise
+
+
+def _how(options: Namespace) -> dict[str, Any]:
+    """The options of sampling, as `Run.sample` and `Run.trajectory` take them."""
+    return {name: getattr(options, name) for name in ("label", "steps", "sampler", "guidance", "seed", "grid")}
+
+
+def _cost(run: "Run", options: Namespace) -> str:
+    """What sampling cost, in words."""
+    from undiffuse.samplers import SAMPLERS
+
+    name, steps = options.sampler or run.recipe.sampler, options.steps or run.recipe.sampling_steps
+    return f"{name} with {steps} steps, {SAMPLERS[name].evaluations(steps)} network evaluations each"
+
+
+def _some_rows(dataset: "Dataset", count: int, seed: int) -> "Rows":
+    """At most ``count`` rows of the data, drawn by ``seed``."""
+    import torch
+
+    from undiffuse.draw.save import Rows
+
+    chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count]
+    labels = None if dataset.labels is None else dataset.labels[chosen]
+    return Rows(dataset.x[chosen], labels, dataset.label_names, dataset.columns, dataset.name)
+
+
+def _made_rows(run: "Run", samples: "Tensor", label: list[str] | None) -> "Rows":
+    """Samples with their labels; points with what they are drawn beside."""
+    from undiffuse.data.densities import DENSITIES
+    from undiffuse.data.source import Toy
+    from undiffuse.draw.points import Cloud
+    from undiffuse.draw.save import Rows
+
+    labels, source = run.labels(len(samples), label), run.recipe.data
+    density = DENSITIES.get(source.name) if isinstance(source, Toy) else None
+    beside = None
+    if run.kind == "points":
+        with suppress(UserError):  # the data may be gone: to sample, the model is enough
+            shown = _some_rows(run.dataset(), max(1000, len(samples)), seed=0)
+            beside = Cloud("data", shown.x, shown.labels)
+    log_density = density.log_density if density else None
+    return Rows(samples, labels, run.label_names, run.columns, beside=beside, log_density=log_density)
+
+
+def _states(run: "Run", count: int, shown: set[int], options: Namespace) -> "Iterator[State]":
+    """Those states of a trajectory that a film shows, and what is written above them."""
+    from undiffuse.draw.animation import State
+
+    for k, (x, t) in enumerate(run.trajectory(count, **_how(options))):
+        if k in shown:
+            alpha, sigma, _ = run.denoiser.process.schedule.at(t)
+            yield State(x, f"step {k} of {options.steps}", f"noise {sigma / (alpha + sigma):.0%}")
+
+
+def _say_trained(run: "Run") -> None:
+    print(f"{run.folder}: trained {run.step:,} steps in {run.seconds:,.0f} s")
+    print(f"next: undiffuse sample {run.folder}    or: undiffuse evaluate {run.folder}")
+
+
+def _quiet(options: Namespace) -> bool:
+    return options.quiet or not sys.stderr.isatty()
+
+
+def _tracked(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+    """The same items, with a progress bar on stderr if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _print(table: Any) -> None:
+    """A table on stdout: as wide as the terminal, or as it likes."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
