@@ -280,7 +280,7 @@ def _some(rows: Tensor, count: int) -> Tensor:
 def _ruler(run: Run, train: Dataset, test: Dataset) -> _Ruler:
     """Frechet distance where a classifier can be had to look at pictures, else sliced Wasserstein."""
     if run.kind == "points" or train.labels is None or test.labels is None or len(train.labels.unique()) < 2:
-    return _Ruler("sliced Wasserstein", sliced_wasserstein, "the data itself", lambda x: x)
+        return _Ruler("sliced Wasserstein", sliced_wasserstein, "the data itself", lambda x: x)
     judge = Judge.train(train.x, train.labels, test.x, test.labels)
     return _Ruler("Frechet distance", frechet_distance, f"of a classifier {judge.accuracy:.1%} right", judge.features)
 
