@@ -2,7 +2,7 @@
 
 `affine`      x_t = alpha(t) x_0 + sigma(t) z: Gaussian diffusion, flows, Poisson flow
 `categorical` tokens that are kept, or lost
-`schedule`    how fast: closed forms in continuous time; `table` over discrete steps; `learned` from data
+`schedule`    how fast: `curves` in closed form, `table` over discrete steps, `rescale`, `learned` from data
 `radial`      the law of z
 
 Both processes speak the same small language, so that ancestral sampling (`step.ancestral`) and the variational bound
@@ -25,21 +25,11 @@ from undiffuse.linear import Number
 from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine, Belief
 from undiffuse.process.categorical import Absorbing, Categorical, Uniform
+from undiffuse.process.curves import EDM, VP, Cosine, Fading, Flow, LogLinear, Sigmoid, SubVP
+from undiffuse.process.learned import Learned
 from undiffuse.process.radial import GaussianLaw, PoissonLaw
-from undiffuse.process.schedule import (
-    EDM,
-    VP,
-    Cosine,
-    Fading,
-    Flow,
-    LogLinear,
-    Point,
-    Schedule,
-    Shifted,
-    Sigmoid,
-    SubVP,
-    ZeroTerminal,
-)
+from undiffuse.process.rescale import Shifted, ZeroTerminal
+from undiffuse.process.schedule import Point, Schedule
 from undiffuse.process.table import (
     CosineTable,
     Given,
@@ -97,6 +87,7 @@ __all__ = [
     "Flow",
     "GaussianLaw",
     "Given",
+    "Learned",
     "Linear",
     "LogLinear",
     "Point",

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from undiffuse.errors import UserError
 from undiffuse.linear import Number
-from undiffuse.process.schedule import Point, VariancePreserving, ramp, unramp
+from undiffuse.process.curves import ramp, unramp
+from undiffuse.process.schedule import Point, VariancePreserving
 from undiffuse.stateful import HostModule
 
 
