@@ -1,0 +1,21 @@
+"""Every measurement that the README quotes, one after the other: make bench (about half an hour on 2 cores)."""
+
+import subprocess
+import sys
+
+MEASUREMENTS = ("start_up", "momentum", "step_cost", "swiss_roll", "digits", "mixture")
+
+
+def main() -> int:
+    failed = []
+    for name in MEASUREMENTS:
+        print(f"\n=== python -m benchmarks.{name}\n", flush=True)
+        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
