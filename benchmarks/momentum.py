@@ -1,9 +1,9 @@
 """Gradient estimation against DDIM where both are exactly known: python -m benchmarks.momentum
 
-1. Data N(0, 1), exact denoiser, sigma log-spaced from 40 to .01: the standard deviation of the samples over the truth, for
-   momentum gamma = 1 (DDIM), 1.6 and 2, in closed form (the update multiplies x by a number).
-2. A mixture of 10 Gaussians in 64 dimensions, exact denoiser: the median error at the end, against the exact flow, of DDIM
-   and of gradient estimation (gamma = 2), both on the grid of the paper (Permenter and Yuan 2024).
+1. Data N(0, 1), exact denoiser, sigma log-spaced from 40 to .01: the standard deviation of the samples over the
+   truth, for momentum gamma = 1 (DDIM), 1.6 and 2, in closed form (the update multiplies x by a number).
+2. A mixture of 10 Gaussians in 64 dimensions, exact denoiser: the median error at the end, against the exact flow, of
+   DDIM and of gradient estimation (gamma = 2), both on the grid of the paper (Permenter and Yuan 2024).
 """
 
 import torch
@@ -48,7 +48,7 @@ def mixture() -> None:
     fine = LogLinear(sigma_min=1e-4)(process.schedule, 1000)
     truth = last(trajectory(SAMPLERS["dpm++3m"].make(process), exact, x, fine, SeededNoise(0)))
     print(
-        "\nmedian RMSE at the end of the exact flow, 10 Gaussians in 64 dimensions\n    N        DDIM  gradient est.  ratio"
+        "\nmedian RMSE at the end of the exact flow, a mixture in 64 dimensions\n    N        DDIM  gradient est.  ratio"
     )
     for count in COUNTS:
         times = gradient_estimation(process.schedule, count)
