@@ -50,7 +50,7 @@ class UniPC:
         now, stop = 0.5 * schedule.at(t).log_snr, 0.5 * schedule.at(s).log_snr
         x_0 = denoise(x_t, t)
         past: Past = ()
-        if memory is not None and memory.past:
+        if memory is not None and memory.past and math.isfinite(stop):  # at the data x_t itself does not count
             past = memory.past
             start = past[0].at
             seen = mean_of_x0(remember(past, now, x_0, self.order + 1), start, now, self._middle(now - start))
