@@ -47,9 +47,7 @@ def mixture() -> None:
     x = process.start(torch.empty(256, 64, dtype=torch.float64), SeededNoise(0))
     fine = LogLinear(sigma_min=1e-4)(process.schedule, 1000)
     truth = last(trajectory(SAMPLERS["dpm++3m"].make(process), exact, x, fine, SeededNoise(0)))
-    print(
-        "\nmedian RMSE at the end of the exact flow, a mixture in 64 dimensions\n    N        DDIM  gradient est.  ratio"
-    )
+    print("\nmedian RMSE at the end of the exact flow, 64 dimensions\n    N        DDIM  gradient est.  ratio")
     for count in COUNTS:
         times = gradient_estimation(process.schedule, count)
         ddim, momentum = (
