@@ -2,8 +2,9 @@
 
     features(v) = [sin f_1 v ... sin f_n v, cos f_1 v ... cos f_n v]
 
-*Discrete*: v is the step's index, and periods run from 2 pi to nearly 20000 pi, as in transformers and DDPM. *Continuous*:
-v is the log-SNR, so that schedule and grid may change after training; periods from 80 nats down to 1, or random ones.
+*Discrete*: v is the step's index, and periods run from 2 pi to nearly 20000 pi, as in transformers and DDPM.
+*Continuous*: v is the log-SNR, so that schedule and grid may change after training; periods from 80 nats down to 1, or
+random ones.
 
 Above, a row for every level and a column for every feature. Below, the cosine of the angle between the features of any
 two levels. A bright diagonal that fades means that near levels look alike and far ones do not: a network can build on

@@ -2,8 +2,9 @@
 
     x_t = alpha x_0 + sigma z,        log-SNR(t) = log alpha^2/sigma^2
 
-Two schedules with one curve of log-SNR differ by a scaling of x_t alone, which their *family* fixes: variance preserving
-(alpha^2 + sigma^2 = 1), variance exploding (alpha = 1), straight (alpha + sigma = 1) or sub-VP (sigma = 1 - alpha^2).
+Two schedules with one curve of log-SNR differ by a scaling of x_t alone, which their *family* fixes: variance
+preserving (alpha^2 + sigma^2 = 1), variance exploding (alpha = 1), straight (alpha + sigma = 1), or sub-VP
+(sigma = 1 - alpha^2).
 So look at the black curve first: it says how much time is spent at each level of noise, and where time ends. A curve
 that stops high, like latent diffusion's, leaves data in what sampling takes for noise; the printed table says how much.
 """
