@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from undiffuse.denoiser import Denoise, with_variance
-from undiffuse.grid import Grid, Karras, LogLinear, gradient_estimation, log_snr_uniform, trailing
+from undiffuse.grid import Grid, Karras, gradient_estimation, log_snr_uniform, trailing
 from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine
 from undiffuse.step import Step
@@ -79,6 +79,6 @@ SAMPLERS: dict[str, Sampler] = {
     "euler-maruyama": Sampler(EulerMaruyama, trailing, "the reverse SDE in time"),
     "predictor-corrector": Sampler(PredictorCorrector, trailing, "ancestral, then a Langevin step", twice),
     "annealed-langevin": Sampler(
-        AnnealedLangevin, LogLinear(), "Langevin dynamics at falling noise levels", lambda steps: 5 * steps + 1
+        AnnealedLangevin, trailing, "Langevin dynamics at falling noise levels", lambda steps: 20 * steps + 1
     ),
 }

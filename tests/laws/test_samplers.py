@@ -56,22 +56,32 @@ def least_p(x: torch.Tensor, y: torch.Tensor) -> float:
     return 8 * min(ks_2samp(a, b).pvalue for a, b in zip((x @ directions).T, (y @ directions).T, strict=True))
 
 
+COUNT = 8000  # at 2,000, shares of .47, .31, .23 for .5, .3, .2 passed with three seeds of four
+TRUTH = three_modes(VP_PROCESS).sample(COUNT, SeededNoise(100))
+
+
 @every_sampler
-@pytest.mark.parametrize("schedule", [VP(), EDM(), Flow(), Linear()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("schedule", [VP(), Flow()], ids=lambda s: type(s).__name__)
 def test_same_distribution(name, schedule):
-    """2,000 samples of 150 steps against 2,000 exact ones."""
-    process = Affine(schedule)
-    truth = three_modes(process).sample(2000, SeededNoise(100))
-    assert least_p(draw(name, process, 2000, 150), truth) > 0.01
+    """8,000 samples of 150 steps against 8,000 exact ones, on a schedule that begins with data and on one without."""
+    assert least_p(draw(name, Affine(schedule), COUNT, 150), TRUTH) > 1e-3
+
+
+def test_euler_in_edm_time_needs_more_steps():
+    """First order, in a time that rushes past the high levels: 150 steps show, 1,000 do not."""
+    assert least_p(draw("euler", Affine(EDM()), COUNT, 150), TRUTH) < 1e-3
+    assert least_p(draw("euler", Affine(EDM()), COUNT, 1000), TRUTH) > 1e-3
 
 
 def test_the_distribution_test_can_fail():
-    truth = three_modes(VP_PROCESS).sample(2000, SeededNoise(100))
-    again = three_modes(VP_PROCESS).sample(2000, SeededNoise(101))
-    assert least_p(again, truth) > 0.01
-    assert least_p(draw("ddim", VP_PROCESS, 2000, 4), truth) < 1e-4  # too few steps
-    assert least_p(draw("ddpm", VP_PROCESS, 2000, 5), truth) < 1e-4
-    assert least_p(again * 1.1, truth) < 1e-2
+    again = three_modes(VP_PROCESS).sample(COUNT, SeededNoise(101))
+    assert least_p(again, TRUTH) > 1e-3
+    assert least_p(draw("ddim", VP_PROCESS, COUNT, 6), TRUTH) < 1e-3  # too few steps
+    assert least_p(draw("ddpm", VP_PROCESS, COUNT, 20), TRUTH) < 1e-3
+    assert least_p(again * 1.04, TRUTH) < 1e-3  # a spread that is 4% too large
+    impatient = AnnealedLangevin(VP_PROCESS, repeats=5)
+    x = sample(VP_PROCESS, impatient, three_modes(VP_PROCESS), torch.empty_like(again), trailing(VP(), 150))
+    assert least_p(x, TRUTH) < 1e-3  # the modes' shares
 
 
 # ----------------------------------------------------------------------------------------------------- seeds
