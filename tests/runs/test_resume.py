@@ -57,39 +57,39 @@ SERVER = multiprocessing.get_context("forkserver")  # imports once, and forks wh
 SERVER.set_forkserver_preload(["undiffuse.train.loop", "accelerate", "torch.utils.tensorboard", "matplotlib.figure"])
 
 
-def _train(recipe, folder, step, here, go, said):
-    """In a process of its own: train, and wait after ``step`` steps for what comes."""
+def _train(recipe, folder, step, parent):
+    """In a process of its own: train, say when ``step`` steps are done, and go on when told to."""
     torch.set_num_threads(1)
     take_a_step = Trainer.step
 
     def told(self):
         take_a_step(self)
         if self.done == step:
-            here.set()
-            go.wait()
+            parent.send(step)
+            parent.recv()
 
     Trainer.step = told
     try:
         train(Recipe.from_yaml(recipe), folder, quiet=True)
     except KeyboardInterrupt as stop:
-        said.send(str(stop))
+        parent.send(str(stop))
         sys.exit(130)
 
 
 def stopped(recipe, folder, step, how):
-    """A run that is sent a signal when ``step`` steps are done: (exit code, its last words)."""
-    here, go, (ear, said) = SERVER.Event(), SERVER.Event(), SERVER.Pipe(duplex=False)
-    process = SERVER.Process(target=_train, args=(recipe.to_yaml(), folder, step, here, go, said))
+    """A run that is sent a signal when ``step`` steps are done: (exit code, its last words).
+
+    A pipe, not an event: setting an event waits for whoever slept on it, and that process may be dead.
+    """
+    child, theirs = SERVER.Pipe()
+    process = SERVER.Process(target=_train, args=(recipe.to_yaml(), folder, step, theirs))
     process.start()
-    said.close()
-    assert here.wait(60)
+    assert child.poll(120) and child.recv() == step
     os.kill(process.pid, how)
-    go.set()
-    process.join(60)
-    try:
-        return process.exitcode, ear.recv()
-    except EOFError:
-        return process.exitcode, ""
+    if how != signal.SIGKILL:
+        child.send("go on")
+    process.join(120)
+    return process.exitcode, child.recv() if child.poll(0) and process.exitcode == 130 else ""
 
 
 def whole(run):

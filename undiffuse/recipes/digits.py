@@ -10,10 +10,9 @@ def digits() -> Recipe:
     return Recipe(
         data=Digits(),
         net=UNet(),
-        steps=3_000,
+        steps=1_500,
         batch=64,
         lr=2e-3,
         save_every=500,
-        report_every=1_000,
-        guidance=1.5,
+        report_every=500,
     )

@@ -28,11 +28,11 @@ def toy(name: str) -> Recipe:
     return Recipe(
         data=Toy(name),
         net=MLP(),
-        steps=8_000,
+        steps=4_000,
         batch=1024,
         lr=3e-3,
-        save_every=2_000,
-        report_every=2_000,
+        save_every=1_000,
+        report_every=1_000,
     )
 
 
