@@ -19,6 +19,7 @@ from undiffuse.loss.variational import ContinuousBound
 from undiffuse.net import MLP, UNet
 from undiffuse.process.learned import Learned
 from undiffuse.recipe import Recipe
+from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer
@@ -139,11 +140,12 @@ def through(tmp_path_factory):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_kill_9_loses_nothing(name, through, tmp_path):
-    """Killed at step 97: the log is ahead of the state of step 80, and is cut back."""
+    """Killed at step 107: the log (line 100) is ahead of the state of step 80, and is cut back."""
     folder = tmp_path / "run"
-    code, _ = stopped(RECIPES[name], folder, 97, signal.SIGKILL)
+    code, _ = stopped(RECIPES[name], folder, 107, signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert load_state(folder / "state").step == 80
+    assert read_log(folder)[-1]["step"] == 100
     assert_same(resume(folder, quiet=True), through(name))
 
 
@@ -184,7 +186,7 @@ def test_training_twice_is_the_same_and_learns_nothing_into_the_recipe(through, 
 
 def test_a_damaged_state_falls_back(through, tmp_path):
     name, folder = next(iter(RECIPES)), tmp_path / "run"
-    stopped(RECIPES[name], folder, 97, signal.SIGKILL)
+    stopped(RECIPES[name], folder, 107, signal.SIGKILL)
     newest = folder / "state" / "000000080.safetensors"
     newest.write_bytes(newest.read_bytes()[:-100])
     assert_same(resume(folder, quiet=True), through(name))
