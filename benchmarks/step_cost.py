@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import peers
 from undiffuse.denoiser import Denoiser
+from undiffuse.linear import combine
 from undiffuse.noise import SeededNoise
 from undiffuse.predict import Eps
 from undiffuse.process import Affine, Linear
@@ -169,7 +170,13 @@ def main() -> None:
     with torch.no_grad():
         x, y = torch.randn(SHAPE), torch.randn(SHAPE)
         unit = fastest(lambda: x + y, 2.0)
-        print(f"one element-wise pass: {unit * 1e6:.1f} us\n\nDDIM step above the network, in passes")
+        print(f"one element-wise pass: {unit * 1e6:.1f} us")
+        fused, plain = (
+            fastest(lambda: combine(0.3, x, 0.7, y), 2.0),
+            fastest(lambda: x.mul(0.3).add_(y, alpha=0.7), 2.0),
+        )
+        print(f"a x + b y, in passes: combine {fused / unit:.2f}, x.mul(a).add_(y, alpha=b) {plain / unit:.2f}")
+        print("\nDDIM step above the network, in passes")
         for name, make in {
             "undiffuse": ddim_ours,
             "diffusers": ddim_diffusers,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.draw.curves import Quality, quality
 from undiffuse.draw.style import save
 from undiffuse.errors import UserError, nearest
@@ -199,7 +199,8 @@ def compare(
     """Every sampler at every number of network evaluations, ``seeds`` times ``count`` samples each.
 
     Points are measured by sliced Wasserstein distance, labelled pictures by Frechet distance on the features of a
-    classifier trained on the data, other pictures by sliced Wasserstein; all against held-out data, labels as there.
+    classifier trained on the data, other pictures by sliced Wasserstein; all against held-out data. Labels asked for
+    are those of random training rows, as the floor's rows have random labels too.
     ``watch`` is handed the plans and gives them back one by one: a progress bar.
 
     Raises:
@@ -259,7 +260,7 @@ class _Protocol:
         self.count = min(count, len(test), (len(test) + len(train)) // 2)
         real = _some(torch.cat([test.x, train.x]), FLOOR * self.count)
         held_out = test.take(_some(torch.arange(len(test)), self.count))
-        self.labels = held_out.labels if run.label_names else None
+        self.labels = random_labels(train, self.count) if run.label_names else None
         self.ruler = _ruler(run, train, test)
         self._held_out, self._real = self.ruler.features(held_out.x), self.ruler.features(real)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.errors import UserError
 from undiffuse.measure.judge import Judge
 from undiffuse.measure.report import Report, report
@@ -15,13 +15,10 @@ COUNT = {"points": 5000, "pictures": 1000}  # samples, unless told otherwise
 
 
 def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
-    """``count`` samples by the recipe's sampler, with the labels of held-out rows, drawn by ``seed``.
+    """``count`` samples by the recipe's sampler, with the labels of random training rows, drawn by ``seed``.
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
     was asked for, beside how often it is right on held-out data, and its features serve the measures that need some.
-
-    Samples have the labels of held-out rows, the floor's draws of real data have random ones: with labels, a floor is
-    too high (on digits, Frechet distance, about fourfold) and a ratio below 1 does not mean better than real data.
 
     Raises UserError for a count below 2, or where the data is gone.
     """
@@ -30,7 +27,7 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
         raise UserError(f"count must be at least 2, not {count}")
     train, test = run.dataset("train"), run.dataset("test")
     test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
-    labels = run.labels(count, test.labels if run.label_names else None)
+    labels = random_labels(train, count, seed) if run.label_names else None
     samples = run.sample(count, label=labels, seed=seed)
     found = report(
         samples.float(),
@@ -48,7 +45,7 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
         "network evaluations": SAMPLERS[recipe.sampler].evaluations(recipe.sampling_steps),
         "guidance": recipe.guidance if run.label_names else None,
         "trained steps": run.step,
-        "labels": "as held out; the floor's are random, which makes it too high" if labels is not None else None,
+        "labels": "of random training rows" if labels is not None else None,
     }
     return replace(found, protocol=sampled | found.protocol)
 

@@ -1,8 +1,9 @@
 """a x + b y, in one pass over memory.
 
-Diffusion's own arithmetic is linear combinations of states, and at the size of pictures each costs a read and a write of
-everything. PyTorch has no a x + b y; `torch.addr` (beta M + alpha u v^T), with M and u the flattened states as columns and
-v = [1], is exactly that, fused: half the time of ``x.mul(a).add_(y, alpha=b)`` (`benchmarks/step_cost.py`).
+Diffusion's own arithmetic is linear combinations of states, and at the size of pictures each costs a read and a
+write of everything. PyTorch has no a x + b y; `torch.addr` (beta M + alpha u v^T), with M and u the flattened states as
+columns and v = [1], is exactly that in one pass, where ``x.mul(a).add_(y, alpha=b)`` makes two
+(`benchmarks/step_cost.py` prints both).
 """
 
 from functools import lru_cache

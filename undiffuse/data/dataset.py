@@ -127,6 +127,17 @@ class Dataset:
             raise UserError(f"{self.name}: labels run from {low} to {high}; {count} names allow 0 to {count - 1}")
 
 
+def random_labels(dataset: Dataset, count: int, seed: int = 0) -> Tensor | None:
+    """Labels of ``count`` rows drawn at random, (count,); None for data without.
+
+    What a sampler is asked for when its samples are measured: as often as in the data, but not the labels of the very
+    rows that they are held against. Two draws of real data, the floor, differ in their labels too.
+    """
+    if dataset.labels is None:
+        return None
+    return dataset.labels[torch.randint(len(dataset), (count,), generator=torch.Generator().manual_seed(seed))]
+
+
 def check_split(split: str) -> None:
     """Raise a UserError unless ``split`` is ``"train"``, ``"test"`` or ``"all"``."""
     known = ("train", "test", "all")

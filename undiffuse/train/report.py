@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.files import write_atomically
 from undiffuse.measure.floor import floor
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
@@ -28,11 +28,12 @@ class Reporter:
         order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
         self.real = held_out.take(order[: 2 * self.count])
         self.data = held_out.take(order[: self.count]) if self.count > 1 else self.real
+        self.labels = random_labels(held_out, len(self.data), seed)
         self.floor = floor(sliced_wasserstein, self.real.x, self.count, seed=seed).median
 
     def __call__(self, run: Run, log: Log) -> str:
         """Sample, draw into ``pictures/STEP.png``, measure, log; returns a line for a person."""
-        x = run.sample(len(self.data), label=self.data.labels, seed=self.seed)
+        x = run.sample(len(self.data), label=self.labels, seed=self.seed)
         image = self._draw(run, x)
         folder = run.folder / "pictures"
         folder.mkdir(exist_ok=True)
@@ -49,5 +50,5 @@ class Reporter:
         if run.kind == "pictures":
             return pictures.pictures(run.sample(SHOWN, seed=self.seed))
         data = points.Cloud("data", self.data.x, self.data.labels)
-        made = points.Cloud(f"after {run.step:,} steps", x, self.data.labels)
+        made = points.Cloud(f"after {run.step:,} steps", x, self.labels)
         return style.picture(points.points([data, made], run.label_names, run.columns))
