@@ -3,6 +3,9 @@
 from collections.abc import Callable
 
 from undiffuse.data.source import Toy
+from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.draws import Stratified
+from undiffuse.loss.time import Uniform
 from undiffuse.net import MLP
 from undiffuse.recipe import Recipe
 
@@ -12,7 +15,7 @@ SUMMARIES = {
     "claw": "a wide Gaussian with five narrow ones on it, on the line",
     "uniform": "the uniform density on the line, with its hard edges",
     "boxes": "two intervals on the line, and nothing between them",
-    "swiss-roll": "a swiss roll in the plane, in half a minute",
+    "swiss-roll": "a swiss roll in the plane, in a quarter of a minute",
     "spiral": "a thin spiral in the plane, as in the paper on denoising as projection",
     "moons": "two interleaved half circles, labelled",
     "rings": "three concentric circles, labelled",
@@ -28,11 +31,13 @@ def toy(name: str) -> Recipe:
     return Recipe(
         data=Toy(name),
         net=MLP(),
-        steps=4_000,
+        loss=Denoising(Uniform(draws=Stratified())),
+        steps=2_000,
         batch=1024,
         lr=3e-3,
         save_every=1_000,
         report_every=1_000,
+        sampler="dpm++2m",
     )
 
 
