@@ -29,7 +29,7 @@ from undiffuse.sample import Counted, last, trajectory
 from undiffuse.samplers import SAMPLERS
 
 EVALUATIONS = (5, 10, 20, 50)
-OURS = ("gradient-estimation", "dpm++2m", "dpm++3m", "unipc", "deis")
+OURS = ("gradient-estimation", "dpm++3m", "unipc", "adams-bashforth", "deis", "deis-corrected")
 TOP = 1e6  # grids begin at the end of the schedule
 
 Result = dict[str, Tensor]  # sampler and grid -> end points (samples, 784)

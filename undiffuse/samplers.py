@@ -11,7 +11,7 @@ from undiffuse.grid import Grid, Karras, gradient_estimation, log_snr_uniform, t
 from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine
 from undiffuse.step import Step
-from undiffuse.step.adams_bashforth import AdamsBashforth
+from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
 from undiffuse.step.annealed_langevin import AnnealedLangevin
 from undiffuse.step.ddim import DDIM
@@ -75,7 +75,14 @@ SAMPLERS: dict[str, Sampler] = {
     ),
     "unipc": Sampler(UniPC, log_snr_uniform, "multistep predictor with a free corrector"),
     "deis": Sampler(DEIS, log_snr_uniform, "the noise as a polynomial in time, order 4"),
-    "adams-bashforth": Sampler(AdamsBashforth, trailing, "the noise as a polynomial in sigma/alpha, order 2"),
+    "deis-corrected": Sampler(
+        lambda process: DEIS(process, corrected=True), log_snr_uniform, "DEIS with a free corrector, order 4"
+    ),
+    "adams-bashforth": Sampler(
+        lambda process: AdamsBashforth(process, 3, in_log_rho),
+        Karras(sigma_min=0.005),
+        "the noise as a polynomial in log sigma/alpha, order 3",
+    ),
     "euler-maruyama": Sampler(EulerMaruyama, trailing, "the reverse SDE in time"),
     "predictor-corrector": Sampler(PredictorCorrector, trailing, "ancestral, then a Langevin step", twice),
     "annealed-langevin": Sampler(

@@ -46,6 +46,8 @@ ODE_STEPS = {
     "deis-3": (lambda p: DEIS(p, 3), 3, 2),
     "deis-4": (DEIS, 4, 3),
     "deis-log-rho-3": (lambda p: AdamsBashforth(p, 3, in_log_rho), 3, 2),
+    "adams-moulton-1": (lambda p: AdamsBashforth(p, 1, in_log_rho, corrected=True), 2, 0),
+    "adams-moulton-2": (lambda p: AdamsBashforth(p, 2, in_log_rho, corrected=True), 3, 2),
 }
 
 

@@ -9,6 +9,6 @@ from undiffuse.process.affine import Affine
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_time
 
 
-def DEIS(process: Affine, order: int = 4) -> AdamsBashforth:
-    """Order ``order``, one evaluation a step. The paper names the degree: its tAB3 is order 4."""
-    return AdamsBashforth(process, order, in_time)
+def DEIS(process: Affine, order: int = 4, corrected: bool = False) -> AdamsBashforth:
+    """Order ``order``, one evaluation a step; one order more if ``corrected``. The paper's tAB3 is order 4."""
+    return AdamsBashforth(process, order, in_time, corrected)
