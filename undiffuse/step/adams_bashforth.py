@@ -56,7 +56,8 @@ class AdamsBashforth:
 
     With ``corrected`` it is Adams-Bashforth-Moulton: the z that is seen at the end of a step also says how the step
     should have gone, through one node more, and the next step leaves from there. It costs no evaluation, and gains an
-    order (the idea of UniPC's corrector, Zhao et al. 2023, for z instead of x_0).
+    order (the idea of UniPC's corrector, Zhao et al. 2023, for z instead of x_0). Keep the state in float32: what half
+    precision rounds off x_t is in z too, and cancels there, but no longer once x_t is corrected.
     """
 
     process: Affine
