@@ -65,7 +65,7 @@ FAILED = [
     ("compare RUN --steps ,", "at least 1"),
     ("compare RUN --seeds 0", "at least 1"),
     ("compare RUN -n 1", "at least 2"),
-    ("compare RUN --samplers annealed-langevin --steps 2", "needs at least 6 evaluations"),
+    ("compare RUN --samplers annealed-langevin --steps 2", "needs at least 21 evaluations"),
     ("compare RUN --out there.png", "is a file"),
 ]
 
