@@ -25,7 +25,7 @@ demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests  # one thread each: two workers fill two cores
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
