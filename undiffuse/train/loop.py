@@ -7,13 +7,15 @@ A run that is stopped, killed or cut off by a full disk goes on bit for bit: N s
 """
 
 import zlib
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.files import disk_errors_told
 from undiffuse.recipe import Recipe
@@ -49,6 +51,17 @@ def resume(folder: str | Path, quiet: bool = False) -> Run:
     return _run(read_recipe(folder), folder, quiet)
 
 
+@contextmanager
+def _threads_for(data: Dataset) -> Iterator[None]:
+    """One thread for points: their networks are too small to share, and on a busy machine threads await each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if data.kind == "points" else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
     from accelerate import Accelerator
 
@@ -59,6 +72,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
     with (
         torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type),
         disk_errors_told(folder),
+        _threads_for(data),
     ):
         trainer = Trainer(recipe, data, accelerator)
         accelerator.wait_for_everyone()
