@@ -1,8 +1,8 @@
 """Does it draw the digit that was asked for? python -m benchmarks.digits
 
 Trains the recipe `digits` (8 x 8 pictures, class-conditional), then evaluates it: a classifier trained on the real
-training digits, with its share right on held-out real digits, reads as many samples as there are held-out digits; and how near samples come to
-training digits, beside how near held-out digits come.
+training digits, with its share right on held-out real digits, reads as many samples as there are held-out digits;
+and how near samples come to training digits, beside how near held-out digits come.
 """
 
 import tempfile

@@ -15,7 +15,7 @@ SUMMARIES = {
     "claw": "a wide Gaussian with five narrow ones on it, on the line",
     "uniform": "the uniform density on the line, with its hard edges",
     "boxes": "two intervals on the line, and nothing between them",
-    "swiss-roll": "a swiss roll in the plane, in a quarter of a minute",
+    "swiss-roll": "a swiss roll in the plane, in ten seconds",
     "spiral": "a thin spiral in the plane, as in the paper on denoising as projection",
     "moons": "two interleaved half circles, labelled",
     "rings": "three concentric circles, labelled",
