@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.digits import digits
 from undiffuse.data.open import open_data
+from undiffuse.data.piano import piano
 from undiffuse.data.toys import toy
 
 
@@ -35,6 +36,23 @@ class Digits:
 
 
 @dataclass(frozen=True)
+class Piano:
+    """``count`` pictures of keyboards, ``size`` (height, width), drawn by ``seed``, ``keys`` white keys across.
+
+    A label is the first whole white key. The test split is as many fresh ones.
+    """
+
+    count: int = 50_000
+    seed: int = 0
+    size: tuple[int, int] = (24, 64)
+    keys: float = 10
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pictures. Raises UserError for pictures that are too few or too small."""
+        return piano(self.count, self.seed, self.size, self.keys, split)
+
+
+@dataclass(frozen=True)
 class Files:
     """A file or folder of your own, as `open_data` reads it; ``size`` is for folders of pictures."""
 
@@ -47,4 +65,4 @@ class Files:
         return open_data(self.path, self.size, split, self.skip_unreadable)
 
 
-Source = Toy | Digits | Files
+Source = Toy | Digits | Piano | Files
