@@ -1,11 +1,27 @@
 """Errors that speak to the user: what was wrong, what was expected, what to type instead."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A mistake of the user's, in one line. The command line prints it without a traceback."""
+    """A mistake of the user's, in one line. The command line prints it without a traceback.
+
+    ``usage`` tells words that make no sense, an unknown sampler, from work that could not be done.
+    """
+
+    usage = False
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Whatever is wrong in here is wrong usage; also a decorator."""
+    try:
+        yield
+    except UserError as error:
+        error.usage = True
+        raise
 
 
 def nearest(name: str, names: Iterable[str], what: str = "name") -> str:

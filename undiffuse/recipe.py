@@ -14,6 +14,7 @@ from undiffuse.data.source import Source
 from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError, nearest
 from undiffuse.files import write_text
+from undiffuse.label import Classes
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # laws of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
 from undiffuse.loss.denoising import Denoising
@@ -41,6 +42,8 @@ class Recipe:
         net, schedule, z, prediction, learned_variance: The denoiser: see `undiffuse.net`, `.process`, `.predict`.
         loss: What is minimised.
         label_dropout: The share of labels hidden in training, which guidance needs; no matter without labels.
+        attribute_dropout: Of data with several attributes, the share of each hidden besides, on its own; needed to ask
+            for some attributes and leave others open.
         steps, batch: How long, and how many samples a step.
         lr, warmup, decay, beta2, weight_decay, clip: AdamW; ``warmup`` in steps, ``clip`` is of the gradient's norm.
         averages: Widths of the averages of the weights, as shares of the training; the first is what samples.
@@ -58,6 +61,7 @@ class Recipe:
     learned_variance: bool = False
     loss: Loss = field(default_factory=Denoising)
     label_dropout: float = 0.1
+    attribute_dropout: float = 0.0
     steps: int = 10_000
     batch: int = 128
     lr: float = 1e-3
@@ -82,7 +86,7 @@ class Recipe:
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         for name in ("warmup", "weight_decay", "seed"):
             _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        for name in ("label_dropout", "beta2"):
+        for name in ("label_dropout", "attribute_dropout", "beta2"):
             _require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
         _require(len(set(self.averages)) == len(self.averages) > 0, "averages", "one or more widths", self.averages)
         for width in self.averages:
@@ -91,7 +95,7 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise UserError(nearest(getattr(self, name), known, name))
 
-    def denoiser(self, shape: tuple[int, ...], classes: int) -> Denoiser:
+    def denoiser(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
         """The denoiser, untrained, for data of ``shape`` with ``classes`` labels (0: none); drawn from torch's seed.
 
         Raises UserError where the network cannot take such data.

@@ -34,7 +34,7 @@ BAD = {
     "column names": (dict(x=points, columns=("a",)), "1 column names for 2 columns"),
     "too few labels": (dict(x=points, labels=torch.zeros(5, dtype=torch.int64)), "one a row"),
     "float labels": (dict(x=points, labels=torch.zeros(6)), "int64"),
-    "label below": (dict(x=points, labels=torch.arange(6) - 1), "labels run from -1 to 4"),
+    "label below": (dict(x=points, labels=torch.arange(6) - 2), "labels run from -2 to 3"),
     "label above": (dict(x=points, labels=torch.arange(6), label_names=("a", "b")), "2 names allow 0 to 1"),
 }
 

@@ -1,6 +1,7 @@
 """Arrays, bare or in .npy and .npz files: what is points, what is pictures, and labels of any type."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
+from undiffuse.label import Names
 
 DATA = ("x", "data", "points", "images", "samples", "arr_0")  # what an array of an .npz may be called
 LABELS = ("y", "label", "labels", "class", "target", "arr_1")
@@ -16,15 +18,17 @@ LABELS = ("y", "label", "labels", "class", "target", "arr_1")
 def from_array(
     array: np.ndarray,
     labels: np.ndarray | None = None,
-    label_names: tuple[str, ...] = (),
+    label_names: Names = (),
     name: str = "the array",
     notes: tuple[str, ...] = (),
+    attributes: Sequence[str] = (),
 ) -> Dataset:
     """Points from ``(count,)`` or ``(count, columns)`` numbers, pictures from three or four dimensions of bytes.
 
     Pictures are whole numbers from 0 to 255, ``(count, height, width)``, ``(count, channels, height, width)`` or
     ``(count, height, width, channels)``. The channels are the second dimension, unless only the last is
-    4 or less. ``labels`` of any type are indexed by :func:`index_labels`, unless ``label_names`` names them.
+    4 or less. ``labels`` of any type, ``(count,)`` or ``(count, attributes)``, are indexed by :func:`index_labels`,
+    unless ``label_names`` names them; ``attributes`` are called "1", "2", ... unless they have names.
 
     Raises:
         UserError: Text, objects or complex numbers; pictures that are not bytes; whatever Dataset refuses.
@@ -32,7 +36,7 @@ def from_array(
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name}: {array.dtype} values; points and pictures are plain numbers")
     if labels is not None and not label_names:
-        labels, label_names = index_labels(labels)
+        labels, label_names = index_attributes(labels, attributes)
     label_tensor = None if labels is None else torch.from_numpy(labels.astype(np.int64))
     if array.ndim <= 2:
         columns = array if array.ndim == 2 else array.reshape(-1, 1)
@@ -46,7 +50,8 @@ def from_array(
 def numpy_file(path: Path) -> Dataset:
     """A ``.npy`` file, or a ``.npz`` file of one array, or of one called x and its labels called y.
 
-    Also understood are data, points, images, samples for x and label, labels, class, target for y.
+    Also understood are data, points, images, samples for x and label, labels, class, target for y. A y with a column
+    for each of several attributes may have their names beside it, in an array called attributes.
 
     Raises:
         UserError: Not a NumPy file, truncated, or of Python objects (they are never unpickled); several arrays of
@@ -61,19 +66,36 @@ def numpy_file(path: Path) -> Dataset:
     if data is None:
         raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}; call the data x, and its labels y")
     labels = next((arrays[key] for key in LABELS if key in arrays and key != data), None)
-    return from_array(arrays[data], labels, name=path.name)
+    attributes = [str(attribute) for attribute in arrays.get("attributes", [])]
+    return from_array(arrays[data], labels, name=path.name, attributes=attributes)
 
 
 def index_labels(values: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels of any type as indices into their sorted distinct values, and the names of those; "2" precedes "10".
 
-    ``known`` holds every value that can occur, where ``values`` alone may miss some (a test split).
+    NaN and empty text are not known: -1. ``known`` holds every value that can occur, where ``values`` alone may miss
+    some (a test split).
     """
-    distinct = sorted(set((values if known is None else known).tolist()))
+    distinct = sorted({value for value in (values if known is None else known).tolist() if _is_known(value)})
     if all(str(value).isdigit() for value in distinct):
         distinct.sort(key=int)
     index = {value: k for k, value in enumerate(distinct)}
-    return np.array([index[value] for value in values.tolist()], np.int64), tuple(str(value) for value in distinct)
+    return np.array([index.get(value, -1) for value in values.tolist()], np.int64), tuple(map(str, distinct))
+
+
+def _is_known(value: object) -> bool:
+    return value == value and value != ""  # NaN is not itself
+
+
+def index_attributes(values: np.ndarray, attributes: Sequence[str] = ()) -> tuple[np.ndarray, Names]:
+    """`index_labels` of one kind of label, ``(count,)``, or of each column of several, ``(count, attributes)``."""
+    if values.ndim != 2:
+        return index_labels(values)
+    attributes = attributes or [str(k + 1) for k in range(values.shape[1])]
+    if len(attributes) != values.shape[1]:
+        raise UserError(f"{len(attributes)} names of attributes for {values.shape[1]} columns of labels")
+    indices, names = zip(*map(index_labels, values.T), strict=True)
+    return np.stack(indices, 1), dict(zip(attributes, names, strict=True))
 
 
 def _pictures(array: np.ndarray, name: str) -> np.ndarray:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.errors import UserError, nearest
+from undiffuse.label import Names, combined, known
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,10 @@ class Dataset:
     Attributes:
         x: ``(count, *shape)``. Points are float32, in the data's own units; pictures are uint8,
             ``(count, channels, height, width)``, 0 to 255.
-        labels: ``(count,)`` int64, an index into ``label_names``; None where the data has none.
-        label_names: What each label is called; ``"0", "1", ...`` where nothing better is known.
+        labels: ``(count,)`` int64, an index into ``label_names``, or ``(count, attributes)`` where there are several;
+            -1 where it is not known; None where the data has none.
+        label_names: What each label is called, ``"0", "1", ...`` where nothing better is known; of several attributes
+            ``{"digit": ("0", "1", ...), "colour": ("red", ...)}``.
         kind: ``"points"`` or ``"pictures"``.
         columns: Names of the columns of points, where they are known.
         notes: What the reader decided on the way ("3 files that are not pictures were ignored"), a line each.
@@ -24,12 +27,12 @@ class Dataset:
 
     Raises:
         UserError: Fewer than 2 rows, NaN or infinite values, rows that are all the same, a wrong type,
-            labels that are not one a row or out of range. A column that is constant among others is fine.
+            labels that are not one a row and attribute or out of range. A column that is constant among others is fine.
     """
 
     x: Tensor
     labels: Tensor | None = None
-    label_names: tuple[str, ...] = ()
+    label_names: Names = ()
     kind: str = "points"
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -40,8 +43,7 @@ class Dataset:
         self._check_values()
         if self.labels is not None:
             if not self.label_names:
-                names = tuple(str(k) for k in range(int(self.labels.max()) + 1))
-                object.__setattr__(self, "label_names", names)
+                object.__setattr__(self, "label_names", _counted(self.labels))
             self._check_labels(self.labels)
 
     def __len__(self) -> int:
@@ -83,7 +85,8 @@ class Dataset:
             )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         if self.labels is not None:
-            order = order[self.labels[order].argsort(stable=True)]
+            labels, _ = combined(self.labels, self.label_names)
+            order = order[labels[order].argsort(stable=True)]
         evenly_spaced = (2 * torch.arange(held) + 1) * len(self) // (2 * held)
         is_test = torch.zeros(len(self), dtype=torch.bool)
         is_test[order[evenly_spaced]] = True
@@ -118,24 +121,45 @@ class Dataset:
             raise UserError(f"{self.name}: all {len(self)} rows are the same; there is nothing to learn")
 
     def _check_labels(self, labels: Tensor) -> None:
-        if labels.shape != (len(self),) or labels.dtype != torch.int64:
+        several = isinstance(self.label_names, dict)
+        form = (len(self), len(self.label_names)) if several else (len(self),)
+        if labels.shape != form or labels.dtype != torch.int64:
+            each = "attribute of a row" if several else "row"
             raise UserError(
-                f"{self.name}: labels are ({len(self)},) int64, one a row, not {tuple(labels.shape)} {labels.dtype}"
+                f"{self.name}: labels are {form} int64, one a {each}, not {tuple(labels.shape)} {labels.dtype}"
             )
-        low, high, count = int(labels.min()), int(labels.max()), len(self.label_names)
-        if low < 0 or high >= count:
-            raise UserError(f"{self.name}: labels run from {low} to {high}; {count} names allow 0 to {count - 1}")
+        every = self.label_names.values() if isinstance(self.label_names, dict) else [self.label_names]
+        for column, names in zip(labels.reshape(len(self), -1).unbind(1), every, strict=True):
+            low, high, count = int(column.min()), int(column.max()), len(names)
+            if low < -1 or high >= count:
+                allowed = f"{count} names allow 0 to {count - 1}, and -1 is not known"
+                raise UserError(f"{self.name}: labels run from {low} to {high}; {allowed}")
+
+
+def _counted(labels: Tensor) -> Names:
+    """Names of labels that have none: "0", "1", ...; of the attributes "1", "2", ... of several."""
+    if labels.ndim == 2 and len(labels):
+        return {str(k + 1): _numbers(column) for k, column in enumerate(labels.unbind(1))}
+    return _numbers(labels)
+
+
+def _numbers(labels: Tensor) -> tuple[str, ...]:
+    return tuple(str(k) for k in range(int(labels.max()) + 1))
 
 
 def random_labels(dataset: Dataset, count: int, seed: int = 0) -> Tensor | None:
-    """Labels of ``count`` rows drawn at random, (count,); None for data without.
+    """Labels of ``count`` rows drawn at random, (count,) or (count, attributes); None for data without.
 
     What a sampler is asked for when its samples are measured: as often as in the data, but not the labels of the very
-    rows that they are held against. Two draws of real data, the floor, differ in their labels too.
+    rows that they are held against. Two draws of real data, the floor, differ in their labels too. Rows of which a
+    label is not known are passed over.
     """
     if dataset.labels is None:
         return None
-    return dataset.labels[torch.randint(len(dataset), (count,), generator=torch.Generator().manual_seed(seed))]
+    labels = dataset.labels[known(dataset.labels)]
+    if not len(labels):
+        return None
+    return labels[torch.randint(len(labels), (count,), generator=torch.Generator().manual_seed(seed))]
 
 
 def check_split(split: str) -> None:

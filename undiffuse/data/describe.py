@@ -1,6 +1,7 @@
 """What a data set holds, in words: for a person, before an hour of training."""
 
 import torch
+from torch import Tensor
 
 from undiffuse.data.dataset import Dataset
 
@@ -13,11 +14,20 @@ def describe(data: Dataset) -> str:
     lines = [f"{data.name}: {len(data):,} {data.kind}, each {row}"]
     lines += _pixels(data) if data.kind == "pictures" else _columns(data)
     if data.labels is not None:
-        counts = data.labels.bincount(minlength=len(data.label_names)).tolist()
-        listed = [f"{name} ({count:,})" for name, count in zip(data.label_names, counts, strict=True)]
-        more = [f"and {len(listed) - LISTED} more"] if len(listed) > LISTED else []
-        lines.append(f"  {len(listed)} labels: {', '.join(listed[:LISTED] + more)}")
+        several = isinstance(data.label_names, dict)
+        every = data.label_names.items() if isinstance(data.label_names, dict) else [("", data.label_names)]
+        for column, (name, names) in zip(data.labels.reshape(len(data), -1).unbind(1), every, strict=True):
+            lines.append(f"  {name}: {_counts(column, names)}" if several else f"  {_counts(column, names)}")
     return "\n".join(lines + [f"  note: {note}" for note in data.notes])
+
+
+def _counts(labels: Tensor, names: tuple[str, ...]) -> str:
+    """How many labels there are, and how often each; -1 is counted last."""
+    unknown, *counts = (labels + 1).bincount(minlength=len(names) + 1).tolist()
+    listed = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
+    more = [f"and {len(listed) - LISTED} more"] if len(listed) > LISTED else []
+    more += [f"not known ({unknown:,})"] if unknown else []
+    return f"{len(listed)} labels: {', '.join(listed[:LISTED] + more)}"
 
 
 def _pixels(data: Dataset) -> list[str]:

@@ -10,12 +10,14 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from undiffuse.data.array import index_labels
+from undiffuse.data.array import index_attributes, index_labels
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
+from undiffuse.label import Names
 
 LABELS = ("label", "labels", "class", "target")
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-")
+ATTRIBUTE = "label."  # what the name of an attribute's column begins with
 DELIMITERS = "\t;|,"
 
 
@@ -24,7 +26,8 @@ def csv_points(path: Path) -> Dataset:
 
     - The delimiter is the first of tab, semicolon, bar and comma that the first line has, else blanks.
     - The first line is a header if none of its fields is a number, one is a label's name, or it counts 0, 1, 2, ...
-    - A column called label, class or target, of text or whole numbers, is the labels.
+    - A column called label, class or target, of text or whole numbers, is the labels. Several attributes are columns
+      called label.NAME each.
     - An unnamed column that counts the rows, as pandas writes it, is left out. Empty lines and lines that start
       with # are skipped.
 
@@ -32,13 +35,14 @@ def csv_points(path: Path) -> Dataset:
         UserError: Rows of unequal length, missing values, or text that is not labels, with the line's number.
     """
     columns = _columns(path)
-    label = next((column for column in columns if column.is_label()), None)
-    numbers = [column for column in columns if column is not label and not column.counts_rows()]
+    attributes = [column for column in columns if column.name.lower().startswith(ATTRIBUTE)]
+    told = attributes or [column for column in columns if column.is_label()][:1]
+    numbers = [column for column in columns if column not in told and not column.counts_rows()]
     if not numbers:
         raise UserError(f"{path}: no columns of numbers")
     x = torch.from_numpy(np.stack([column.numbers() for column in numbers], axis=1)).float()
     notes = ("the unnamed column that counts the rows was left out",) if any(c.counts_rows() for c in columns) else ()
-    labels, label_names = index_labels(label.labels()) if label else (None, ())
+    labels, label_names = _labels(told)
     return Dataset(
         x,
         None if labels is None else torch.from_numpy(labels),
@@ -47,6 +51,16 @@ def csv_points(path: Path) -> Dataset:
         notes=notes,
         name=path.name,
     )
+
+
+def _labels(told: "list[Column]") -> tuple[np.ndarray | None, Names]:
+    """Labels (count,), or (count, attributes) of columns called label.NAME; None of no columns."""
+    if not told:
+        return None, ()
+    if not told[0].name.lower().startswith(ATTRIBUTE):
+        return index_labels(told[0].labels())
+    values = np.stack([column.labels().astype(str) for column in told], 1)
+    return index_attributes(values, [column.name[len(ATTRIBUTE) :] for column in told])
 
 
 @dataclass(frozen=True)
@@ -146,7 +160,8 @@ def _open_text(path: Path) -> TextIO:
 
 def _is_header(fields: list[str]) -> bool:
     no_numbers = all(_number(field) is None for field in fields)
-    names_a_label = any(field.strip().lower() in LABELS for field in fields)
+    names = [field.strip().lower() for field in fields]
+    names_a_label = any(name in LABELS or name.startswith(ATTRIBUTE) for name in names)
     counts_columns = len(fields) > 1 and fields == [str(k) for k in range(len(fields))]
     return no_numbers or names_a_label or counts_columns
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undiffuse.errors import UserError
+from undiffuse.label import Classes
 
 
 class Sinusoidal(nn.Module):
@@ -72,42 +73,58 @@ def sinusoidal_table(steps: int, width: int, base: float = 10000.0) -> Tensor:
 
 
 class LabelEmbedding(nn.Module):
-    """A learned vector for each label 0 ... classes - 1, and one for -1, "no label"."""
+    """A learned vector for each label 0 ... classes - 1, and one for -1, "no label".
 
-    def __init__(self, classes: int, width: int) -> None:
+    Of several attributes, ``classes`` (attributes,), the vectors are added, each attribute with a -1 of its own.
+    """
+
+    starts: Tensor  # (attributes,), where each attribute's rows begin in the table: at its "no label"
+
+    def __init__(self, classes: Classes, width: int) -> None:
         super().__init__()
         self.classes = classes
-        self.table = nn.Embedding(classes + 1, width)
+        sizes = [count + 1 for count in ((classes,) if isinstance(classes, int) else classes)]
+        self.table = nn.Embedding(sum(sizes), width)
+        starts = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+        self.register_buffer("starts", starts, persistent=False)
 
     def forward(self, label: Tensor | None) -> Tensor:
-        """(batch,) int64 -> (batch, width); None -> (1, width), which broadcasts.
+        """(batch,), or (batch, attributes), int64 -> (batch, width); None -> (1, width), which broadcasts.
 
         Raises UserError for a label outside [-1, classes), where looking is free: on the CPU.
         """
         if label is None:
-            return self.table.weight[:1]
+            return self.table(self.starts).sum(0, keepdim=True)
         if label.device.type == "cpu" and not torch.compiler.is_compiling():
             self._check(label)
-        return self.table(label + 1)
+        if isinstance(self.classes, int):
+            return self.table(label + 1)
+        return self.table(label + 1 + self.starts).sum(1)
 
     def _check(self, label: Tensor) -> None:
-        wrong = label[(label < -1) | (label >= self.classes)]
-        if len(wrong):
+        several = not isinstance(self.classes, int)
+        if several and (label.ndim != 2 or label.shape[1] != len(self.starts)):
             raise UserError(
-                f"label {int(wrong[0])} is not known; labels go from 0 to {self.classes - 1}, and -1 is no label"
+                f"labels of {len(self.starts)} attributes are (batch, {len(self.starts)}), not {tuple(label.shape)}"
             )
+        counts = torch.tensor(self.classes)
+        wrong = ((label < -1) | (label >= counts)).nonzero()
+        if len(wrong):
+            entry = tuple(wrong[0].tolist())
+            most = int(counts[entry[1]] if several else counts) - 1
+            raise UserError(f"label {int(label[entry])} is not known; labels go from 0 to {most}, and -1 is no label")
 
 
 class Condition(nn.Module):
-    """The noise level and the label as one vector: SiLU(W features(log_snr) + label vector)."""
+    """The noise level and the label as one vector: SiLU(W features(log_snr) + the sum of the attributes' vectors)."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: Classes) -> None:
         super().__init__()
         self.level = nn.Sequential(Sinusoidal(width), nn.Linear(width, width))
         self.label = LabelEmbedding(classes, width) if classes else None
 
     def forward(self, log_snr: Tensor, label: Tensor | None) -> Tensor:
-        """(batch,) or 0-d, and None or (batch,) -> (batch, width), or (1, width) where the whole batch shares both.
+        """(batch,) or 0-d, and labels -> (batch, width), or (1, width) where the whole batch shares both.
 
         Raises UserError when a network without labels is given one.
         """

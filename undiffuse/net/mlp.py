@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undiffuse.errors import UserError
+from undiffuse.label import Classes
 from undiffuse.net.embed import Condition
 
 
@@ -34,7 +35,7 @@ class MLP:
         if min(self.width, self.depth) < 1 or self.waves < 0 or self.waves % 2:
             raise UserError(f"an MLP needs a width and depth of at least 1 and an even count of waves, not {self}")
 
-    def build(self, shape: tuple[int, ...], classes: int = 0, out_multiple: int = 1) -> "ResidualMLP":
+    def build(self, shape: tuple[int, ...], classes: Classes = 0, out_multiple: int = 1) -> "ResidualMLP":
         """The module, for points of ``shape`` with ``classes`` labels (0: none)."""
         return ResidualMLP(self, shape, classes, out_multiple)
 
@@ -44,7 +45,7 @@ class ResidualMLP(nn.Module):
 
     frequencies: Tensor  # B, (waves / 2, size of the point)
 
-    def __init__(self, design: MLP, shape: tuple[int, ...], classes: int = 0, out_multiple: int = 1) -> None:
+    def __init__(self, design: MLP, shape: tuple[int, ...], classes: Classes = 0, out_multiple: int = 1) -> None:
         super().__init__()
         self.shape = tuple(shape)
         self.out_shape = (out_multiple * self.shape[0], *self.shape[1:])

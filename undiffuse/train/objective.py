@@ -21,28 +21,47 @@ class Objective(nn.Module):
         denoiser: What learns.
         loss: loss(denoiser, x_0, noise, label) -> (batch,).
         normalise: Brings data to zero mean and unit deviation.
-        label_dropout: The share of samples, drawn one by one, whose label is hidden (-1), so that the same network
-            also learns to do without: what guidance steers away from.
+        label_dropout: The share of samples, drawn one by one, whose label is hidden (-1), all attributes at once, so
+            that the same network also learns to do without: what guidance steers away from.
+        attribute_dropout: The share of single attributes that are hidden besides, each on its own, so that it can be
+            asked for some and not for others.
         bf16: Whether the network computes in bfloat16.
     """
 
     def __init__(
-        self, denoiser: Denoiser, loss: Loss, normalise: Normalise, label_dropout: float = 0.0, bf16: bool = False
+        self,
+        denoiser: Denoiser,
+        loss: Loss,
+        normalise: Normalise,
+        label_dropout: float = 0.0,
+        bf16: bool = False,
+        attribute_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.denoiser, self.loss, self.normalise = denoiser, loss, normalise
         self.parts = nn.ModuleList([*modules(denoiser.process), *modules(loss)])
-        self.label_dropout, self.bf16 = label_dropout, bf16
+        self.label_dropout, self.attribute_dropout, self.bf16 = label_dropout, attribute_dropout, bf16
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (batch, *shape) as it is stored, label (batch,) int64 or None. Random numbers: torch's global generator."""
+        """x (batch, *shape) as it is stored, label (batch,) or (batch, attributes) int64, or None.
+
+        Random numbers: torch's global generator.
+        """
         x_0 = self.normalise.encode(x)
-        if label is not None and self.label_dropout > 0:
-            label = hide(label, self.label_dropout)
+        if label is not None:
+            label = hide(label, self.label_dropout, self.attribute_dropout)
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
             return self.loss(self.denoiser, x_0, Stream(), label).mean()
 
 
-def hide(label: Tensor, share: float) -> Tensor:
-    """Labels (batch,) with each, on its own, replaced by -1 with probability ``share``."""
-    return label.masked_fill(torch.rand(label.shape, device=label.device) < share, -1)
+def hide(label: Tensor, share: float, share_of_attributes: float = 0.0) -> Tensor:
+    """Labels (batch,) or (batch, attributes) of which each row, on its own, is -1 with probability ``share``.
+
+    Besides, each single entry is -1 with probability ``share_of_attributes``.
+    """
+    if share > 0:
+        hidden = torch.rand(len(label), device=label.device) < share
+        label = label.masked_fill(hidden.view(-1, *[1] * (label.ndim - 1)), -1)
+    if share_of_attributes > 0:
+        label = label.masked_fill(torch.rand(label.shape, device=label.device) < share_of_attributes, -1)
+    return label

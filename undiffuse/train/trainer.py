@@ -16,6 +16,7 @@ from undiffuse.codec.normalise import Normalise
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError
+from undiffuse.label import classes
 from undiffuse.recipe import Recipe
 from undiffuse.train.average import Average
 from undiffuse.train.batches import Batches, key
@@ -43,8 +44,10 @@ class Trainer:
         recipe = copy.deepcopy(recipe)  # parts that learn are this training's own
         self.recipe, self.accelerator, self.device, self.done = recipe, accelerator, accelerator.device, 0
         self._seed(recipe.seed)
-        normalise, denoiser = Normalise.measure(data), recipe.denoiser(data.shape, len(data.label_names))
-        objective = Objective(denoiser, recipe.loss, normalise, recipe.label_dropout, recipe.precision == "bf16")
+        normalise, denoiser = Normalise.measure(data), recipe.denoiser(data.shape, classes(data.label_names))
+        objective = Objective(
+            denoiser, recipe.loss, normalise, recipe.label_dropout, recipe.precision == "bf16", recipe.attribute_dropout
+        )
         self.objective = objective.to(self.device)
         self._shared = accelerator.prepare_model(self.objective) if processes > 1 else self.objective
         self.learned = [weight for weight in self.objective.parameters() if weight.requires_grad]
