@@ -21,9 +21,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from undiffuse.linear import Number
+from undiffuse.linear import Number, expand
 from undiffuse.process import Schedule
 from undiffuse.process.affine import Belief
+
+# what to steer away from: a label, -1 for none; or of each attribute one, None to keep what is asked for
+Negative = int | tuple[int | None, ...]
 
 
 class Conditional(Protocol):
@@ -32,6 +35,14 @@ class Conditional(Protocol):
     def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
         """E[x_0 | x_t, condition], as a tensor, a `Belief`, or logits."""
         ...
+
+
+def opposite(label: Tensor, negative: Negative) -> Tensor:
+    """The ``negative`` of labels (batch,) or (batch, attributes)."""
+    if isinstance(negative, int):
+        return torch.full_like(label, negative)
+    pairs = zip(label.unbind(1), negative, strict=True)
+    return torch.stack([kept if other is None else torch.full_like(kept, other) for kept, other in pairs], 1)
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class ClassifierFree:
 
     denoise: Conditional
     weight: float
-    negative: int = -1  # a label, or -1 for none
+    negative: Negative = -1
     rescale: float = 0.0
 
     def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Any:
@@ -54,7 +65,7 @@ class ClassifierFree:
         if self.weight == 1.0:
             return self.denoise(x_t, t, label=label)
         twice = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
-        labels = torch.cat([label, torch.full_like(label, self.negative)])
+        labels = torch.cat([label, opposite(label, self.negative)])
         answer = self.denoise(torch.cat([x_t, x_t]), twice, label=labels)
         strong, weak = (_half(answer, half) for half in (0, 1))
         return _on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
@@ -92,7 +103,7 @@ class Classifier:
     """
 
     denoise: Conditional
-    log_prob: Callable[[Tensor, Number], Tensor]  # (x_t, t) -> log p_t(y | x_t), (batch,), differentiable in x_t
+    log_prob: Callable[..., Tensor]  # (x_t, t, **condition) -> log p_t(y | x_t), (batch,), differentiable in x_t
     schedule: Schedule
     weight: float
 
@@ -102,12 +113,12 @@ class Classifier:
         if self.weight == 1.0:
             return answer
         alpha, sigma, _ = self.schedule.at(t)
-        step = (self.weight - 1) * sigma**2 / alpha
-        if isinstance(step, Tensor):
-            step = step.to(x_t).view(-1, *[1] * (x_t.ndim - 1))
+        if isinstance(alpha, float) and alpha == 0:  # nothing of the data is left to classify
+            return answer
+        step = expand((self.weight - 1) * sigma**2 / alpha, x_t)
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.log_prob(x, t).sum(), x)
+            (gradient,) = torch.autograd.grad(self.log_prob(x, t, **condition).sum(), x)
         return _on_mean(answer, lambda mean: mean + step * gradient)
 
 
@@ -143,41 +154,55 @@ class Interval:
         return (self.guide if inside else self.guide.denoise)(x_t, t, **condition)
 
 
+Limit = float | Tensor  # broadcasts to (batch, *shape)
+
+
 @dataclass(frozen=True)
 class StaticThreshold:
-    """The mean clipped to [-limit, limit], where data is known to lie; infinity is off."""
+    """The mean clipped to [low, high], where data is known to lie; infinite limits change nothing."""
 
     denoise: Conditional
-    limit: float = 1.0
+    low: Limit = -1.0
+    high: Limit = 1.0
 
     def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
         """Clip(x_0)."""
         answer = self.denoise(x_t, t, **condition)
-        if math.isinf(self.limit):
-            return answer
-        return _on_mean(answer, lambda mean: mean.clamp(-self.limit, self.limit))
+        return _on_mean(answer, lambda mean: _clipped(mean, self.low, self.high))
 
 
 @dataclass(frozen=True)
 class DynamicThreshold:
-    """Imagen's: the mean clipped at its own ``quantile`` of |x_0|, and scaled back to ``limit`` (Saharia et al. 2022).
+    """Imagen's: the mean clipped at its own ``quantile`` of |x_0|, and scaled back into [low, high].
 
-    Sample by sample, and only where that quantile is beyond the limit.
+    |x_0| is the distance from the middle in units of which ``low`` and ``high`` are 1 away. Sample by sample, and only
+    where that quantile is beyond 1 (Saharia et al. 2022, section 2.3).
     """
 
     denoise: Conditional
     quantile: float = 0.995
-    limit: float = 1.0
+    low: Limit = -1.0
+    high: Limit = 1.0
 
     def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
-        """Clip(x_0, -s, s) limit/s, s = max(limit, quantile)."""
-        return _on_mean(self.denoise(x_t, t, **condition), self._clipped)
+        """Clip(x_0, -s, s)/s, s = max(1, quantile), in those units."""
+        return _on_mean(self.denoise(x_t, t, **condition), self._scaled)
 
-    def _clipped(self, mean: Tensor) -> Tensor:
-        size = mean.flatten(1).abs()
+    def _scaled(self, mean: Tensor) -> Tensor:
+        middle, reach = (_like(mean, limit) for limit in ((self.low + self.high) / 2, (self.high - self.low) / 2))
+        u = (mean - middle) / reach
+        size = u.flatten(1).abs()
         s = size.kthvalue(max(1, math.ceil(self.quantile * size.shape[1])), dim=1).values
         s = s.view(-1, *[1] * (mean.ndim - 1))
-        return torch.where(s > self.limit, mean.clamp(-s, s) * (self.limit / s), mean.clamp(-self.limit, self.limit))
+        return torch.where(s > 1, middle + u.clamp(-s, s) * (reach / s), _clipped(mean, self.low, self.high))
+
+
+def _clipped(mean: Tensor, low: Limit, high: Limit) -> Tensor:
+    return mean.clamp(_like(mean, low), _like(mean, high))
+
+
+def _like(mean: Tensor, limit: Limit) -> Tensor:
+    return limit.to(mean) if isinstance(limit, Tensor) else mean.new_full((), limit)
 
 
 @dataclass(frozen=True)

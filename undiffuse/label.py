@@ -57,6 +57,25 @@ def index(names: tuple[str, ...], label: One, what: str = "label") -> int:
     raise UserError(f"{nearest(str(label), names, what)} (or a number from 0 to {len(names) - 1}, or none)")
 
 
+def negative_of(names: Names, label: Label | None) -> int | tuple[int | None, ...]:
+    """What to steer away from: one label; or of each attribute one, None for what is left out. None is no label, -1.
+
+    Raises UserError for an unknown label, or several.
+    """
+    if label is None or (isinstance(label, int | str) and label in NONE):
+        return -1
+    entries = [label] if isinstance(label, int | str | Mapping) else list(label)
+    if len(entries) != 1:
+        raise UserError(f"one negative label, not {len(entries)}")
+    if isinstance(names, dict):
+        next(_rows(names, entries[0]), None)  # whether it is one
+        asked = {name: _indices(names[name], one, name) for name, one in entries[0].items()}
+        if any(len(indices) != 1 for indices in asked.values()):
+            raise UserError("one negative label of each attribute")
+        return tuple(asked[name][0] if name in asked else None for name in names)
+    return index(names, entries[0])
+
+
 def combined(labels: Tensor, names: Names) -> tuple[Tensor, tuple[str, ...]]:
     """Several attributes as one kind of label, whose names are the combinations ("3 red"): (count,), and the names.
 

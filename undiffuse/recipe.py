@@ -17,6 +17,7 @@ from undiffuse.files import write_text
 from undiffuse.label import Classes
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # laws of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
+from undiffuse.loss.cross_entropy import Classifier, CrossEntropy
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
@@ -30,7 +31,7 @@ from undiffuse.train.average import power
 from undiffuse.train.rate import Decay
 
 Precision = Literal["fp32", "bf16"]
-Loss = Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching
+Loss = Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching | CrossEntropy
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,20 @@ class Recipe:
             if getattr(self, name) not in known:
                 raise UserError(nearest(getattr(self, name), known, name))
 
+    @property
+    def is_classifier(self) -> bool:
+        """Whether this trains a classifier of noisy data, and not what makes some."""
+        return isinstance(self.loss, CrossEntropy)
+
     def denoiser(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
         """The denoiser, untrained, for data of ``shape`` with ``classes`` labels (0: none); drawn from torch's seed.
 
+        With the loss cross-entropy it is a classifier of noisy data: see `undiffuse.loss.cross_entropy`.
+
         Raises UserError where the network cannot take such data.
         """
+        if self.is_classifier:
+            return Denoiser(Classifier(self.net, shape, classes), Affine(self.schedule, self.z), self.prediction)
         net = self.net.build(shape, classes, 2 if self.learned_variance else 1)
         return Denoiser(net, Affine(self.schedule, self.z), self.prediction, self.learned_variance)
 

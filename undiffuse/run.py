@@ -10,8 +10,7 @@ log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 """
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,12 @@ from torch import Tensor
 from undiffuse.codec.normalise import Normalise
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError, nearest
+from undiffuse.errors import UserError, nearest, usage
 from undiffuse.files import read_tensors, write_tensors
 from undiffuse.grid import GRIDS
-from undiffuse.guide import ClassifierFree, Conditional
+from undiffuse.guidance import Guidance
+from undiffuse.guide import Conditional
+from undiffuse.label import Label, Names, classes, read_labels
 from undiffuse.linear import scale
 from undiffuse.noise import SeededNoise
 from undiffuse.recipe import Recipe
@@ -40,7 +41,6 @@ RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
 VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
 
 T = TypeVar("T")
-Label = int | str | Sequence[int | str] | Tensor
 
 
 class _Plan(NamedTuple):
@@ -48,7 +48,7 @@ class _Plan(NamedTuple):
 
     step: Step
     times: tuple[float, ...]
-    denoise: Conditional | ClassifierFree
+    denoise: Conditional
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Run:
         recipe: How it was trained.
         denoiser: With averaged weights, in eval mode.
         normalise: The codec.
-        label_names: Empty for a model without labels.
+        label_names: Empty for a model without labels; see `undiffuse.label`.
         columns: Names of the columns of points, where they are known.
         step: How many steps it was trained.
         seconds: How long that took.
@@ -70,7 +70,7 @@ class Run:
     recipe: Recipe
     denoiser: Denoiser
     normalise: Normalise
-    label_names: tuple[str, ...] = ()
+    label_names: Names = ()
     columns: tuple[str, ...] = ()
     step: int = 0
     seconds: float = 0.0
@@ -84,6 +84,11 @@ class Run:
     def kind(self) -> str:
         """``"points"`` or ``"pictures"``."""
         return self.normalise.kind
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it tells labels of noisy data, and samples nothing."""
+        return self.recipe.is_classifier
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +105,7 @@ class Run:
         label: Label | None = None,
         steps: int | None = None,
         sampler: str | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         seed: int = 0,
         batch: int | None = None,
         grid: str | None = None,
@@ -109,13 +114,15 @@ class Run:
         """Samples number ``first``, ``first`` + 1, ...: (count, *shape), uint8 pictures or float32 points, on the CPU.
 
         Sample i is a function of ``seed`` and i (to rounding): not of ``count``, nor of the ``batch`` that is
-        computed at once. What is None is as the recipe says; ``label`` is as `labels` says.
+        computed at once. What is None is as the recipe says; ``label`` is as `labels` says, ``guidance`` a weight or
+        a `Guidance`.
 
         Raises:
             UserError: Counts below 1, an unknown sampler, grid or label, labels or guidance of a model without.
         """
-        plan = self._plan(steps, sampler, guidance, grid)
-        labels = self.labels(count, label, first)
+        guided = _guidance(guidance)
+        plan = self._plan(steps, sampler, guided, grid)
+        labels = self.labels(count, label, first, guided)
         batch = _at_least(1, "batch", self._batch() if batch is None else batch)
         made: list[Tensor] = []
         while (done := sum(map(len, made))) < count:
@@ -135,7 +142,7 @@ class Run:
         label: Label | None = None,
         steps: int | None = None,
         sampler: str | None = None,
-        guidance: float | None = None,
+        guidance: float | Guidance | None = None,
         seed: int = 0,
         grid: str | None = None,
         first: int = 0,
@@ -145,17 +152,22 @@ class Run:
         States are brought to the spread of the data before they are decoded, so that noise looks like noise under
         every schedule. Raises UserError as ``sample`` does.
         """
-        plan = self._plan(steps, sampler, guidance, grid)
-        states = self._states(plan, count, self.labels(count, label, first), seed, first)
+        guided = _guidance(guidance)
+        plan = self._plan(steps, sampler, guided, grid)
+        states = self._states(plan, count, self.labels(count, label, first, guided), seed, first)
         for x, t in states:
             spread = self.denoiser.process.input_scale(t) if t > 0 else 1.0
             yield self.normalise.decode(scale(spread, x)).cpu(), t
 
-    def labels(self, count: int, label: Label | None = None, first: int = 0) -> Tensor | None:
-        """The labels (count,) of samples ``first``, ``first`` + 1, ...; None for a model without labels.
+    @usage()
+    def labels(
+        self, count: int, label: Label | None = None, first: int = 0, guidance: float | Guidance | None = None
+    ) -> Tensor | None:
+        """The labels of samples ``first``, ``first`` + 1, ...: (count,), or (count, attributes) of several attributes.
 
-        ``label`` is an index, a name, or a list of them that sample i reads at i modulo its length; -1 or "none" is
-        no label; None is every label in turn.
+        ``label`` is as `undiffuse.label.read_labels` says: an index, a name, a mapping for several attributes, or a
+        list of them that sample i reads at i modulo its length; -1 or "none" is no label; None is every label in turn.
+        The result is None for a model without labels, unless it is guided by a classifier, whose labels are meant.
 
         Raises:
             UserError: A count below 1, an unknown label (naming the nearest), or any label of a model without.
@@ -163,50 +175,38 @@ class Run:
         _at_least(1, "count", count)
         if first < 0:
             raise UserError(f"samples are counted from 0, not from {first}")
-        if not self.label_names:
+        names = _guidance(guidance).names(self)
+        if not names:
             if label is not None:
                 raise UserError("this model was trained without labels; leave the label out, or train on labelled data")
             return None
-        wanted = [self._index(entry) for entry in _listed(range(len(self.label_names)) if label is None else label)]
-        if not wanted:
-            raise UserError("an empty list of labels")
-        if -1 in wanted and self.recipe.label_dropout == 0:
+        wanted = read_labels(names, label)
+        if self.label_names:
+            self._check_hidden(wanted)
+        return wanted[torch.arange(first, first + count) % len(wanted)]
+
+    def _check_hidden(self, wanted: Tensor) -> None:
+        """Whether the model was trained without the labels that are none."""
+        none = (wanted < 0).reshape(len(wanted), -1)
+        if none.all(1).any() and self.recipe.label_dropout == 0:
             raise UserError("no label needs a model trained with --label-dropout above 0; give labels")
-        return torch.tensor(wanted)[torch.arange(first, first + count) % len(wanted)]
+        if (none.any(1) & ~none.all(1)).any() and self.recipe.attribute_dropout == 0:
+            raise UserError("none for some attributes needs a model trained with --attribute-dropout above 0; give all")
 
-    def _index(self, label: int | str) -> int:
-        names = self.label_names
-        if label in names:
-            return names.index(str(label))
-        if label in (-1, "-1", "none"):
-            return -1
-        if str(label).isdecimal() and int(label) < len(names):
-            return int(label)
-        raise UserError(f"{nearest(str(label), names, 'label')} (or a number from 0 to {len(names) - 1}, or none)")
-
-    def _plan(self, steps: int | None, sampler: str | None, guidance: float | None, grid: str | None) -> _Plan:
+    @usage()
+    def _plan(self, steps: int | None, sampler: str | None, guidance: Guidance, grid: str | None) -> _Plan:
         recipe, process = self.recipe, self.denoiser.process
+        if recipe.is_classifier:
+            raise UserError(
+                "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
+            )
         chosen = _known(SAMPLERS, sampler or recipe.sampler, "sampler")
         count = _at_least(1, "steps", recipe.sampling_steps if steps is None else steps)
         times = (_known(GRIDS, grid, "grid") if grid else chosen.grid)(process.schedule, count)
         if chosen.learned_variance and not recipe.learned_variance:
             raise UserError(f"{sampler} needs a model that learned its variance; train with --learned-variance true")
         denoise: Conditional = self.denoiser.belief if chosen.learned_variance else self.denoiser
-        weight = self._guidance(guidance)
-        return _Plan(chosen.make(process), times, denoise if weight == 1 else ClassifierFree(denoise, weight))
-
-    def _guidance(self, given: float | None) -> float:
-        """The weight to guide with, if this model can be guided."""
-        if given is None and (not self.label_names or self.recipe.label_dropout == 0):
-            return 1.0
-        weight = self.recipe.guidance if given is None else given
-        if not math.isfinite(weight):
-            raise UserError(f"guidance must be a finite number, not {weight}")
-        if weight != 1 and not self.label_names:
-            raise UserError("guidance needs labels, and this model was trained without; leave --guidance out")
-        if weight != 1 and self.recipe.label_dropout == 0:
-            raise UserError("guidance needs a model trained with --label-dropout above 0; leave --guidance out")
-        return weight
+        return _Plan(chosen.make(process), times, guidance.around(denoise, self))
 
     def _states(self, plan: _Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
         denoise = plan.denoise if labels is None else partial(plan.denoise, label=labels.to(self.device))
@@ -233,9 +233,9 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise UserError(f"{path}: not a model of undiffuse ({facts.get('format', 'no format given')})")
-    shape, label_names = tuple(json.loads(facts["shape"])), tuple(json.loads(facts["label_names"]))
+    shape, label_names = tuple(json.loads(facts["shape"])), _names(json.loads(facts["label_names"]))
     with torch.random.fork_rng(devices=[]):
-        denoiser = recipe.denoiser(shape, len(label_names))
+        denoiser = recipe.denoiser(shape, classes(label_names))
     run = Run(
         folder,
         recipe,
@@ -289,10 +289,13 @@ def _best_device() -> torch.device:
     return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
-def _listed(label: Label | Iterable[int]) -> list[int | str]:
-    if isinstance(label, int | str):
-        return [label]
-    return label.reshape(-1).tolist() if isinstance(label, Tensor) else list(label)
+def _names(plain: list[str] | dict[str, list[str]]) -> Names:
+    """Names of labels, as JSON has them."""
+    return {name: tuple(values) for name, values in plain.items()} if isinstance(plain, dict) else tuple(plain)
+
+
+def _guidance(given: float | Guidance | None) -> Guidance:
+    return given if isinstance(given, Guidance) else Guidance(given)
 
 
 def _at_least(least: int, name: str, value: int) -> int:

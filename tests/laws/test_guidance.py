@@ -60,9 +60,8 @@ def states(count: int = 4) -> Tensor:
         lambda d, s: AutoGuidance(d, lambda x_t, t, **c: 1 / 0, 1.0),
         lambda d, s: Classifier(d, lambda x_t, t: 1 / 0, s, 1.0),
         lambda d, s: Interval(ClassifierFree(d, 5.0), s, low=50.0),
-        lambda d, s: StaticThreshold(d, math.inf),
     ],
-    ids=["classifier-free", "autoguidance", "classifier", "interval", "threshold"],
+    ids=["classifier-free", "autoguidance", "classifier", "interval"],
 )
 def test_off_is_the_denoiser_itself(off):
     """The same evaluation of the same state, and its very answer: nothing was added that cancels."""
@@ -185,7 +184,7 @@ def test_guided_only_inside():
 @given(floats(0.5, 1.0), floats(0.5, 3.0), floats(0.1, 20))
 def test_dynamic_threshold(quantile, limit, size):
     x_0 = size * torch.randn(6, 2, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found = DynamicThreshold(lambda x_t, t: x_0, quantile, limit)(x_0, 0.5)
+    found = DynamicThreshold(lambda x_t, t: x_0, quantile, -limit, limit)(x_0, 0.5)
     assert (found.abs() <= limit * (1 + 1e-12)).all()
     for before, after in zip(x_0.flatten(1), found.flatten(1), strict=True):
         if before.abs().max() <= limit:
