@@ -79,28 +79,74 @@ def gauss(count: int) -> tuple[Tensor, Tensor]:
 
 # ------------------------------------------------------------------------ tokens, by matrices over every state
 
-categoricals = st.builds(
-    lambda schedule, kind, classes: p.Categorical(schedule, kind(classes), torch.float64),
-    st.one_of(variance_preserving, st.just(p.Fading())),
-    st.sampled_from([p.Uniform, p.Absorbing]),
-    st.integers(2, 4),
+kernels = st.sampled_from(
+    [
+        p.UNIFORM,
+        p.ABSORBING,
+        p.Replace(0.6),
+        p.Ordinal(1),
+        p.Ordinal(2),
+        p.Neighbours(torch.tensor([[1], [0], [1], [1]])),
+    ]
 )
+
+
+def _sized(schedule: p.Schedule, kernel: p.Kernel, classes: int) -> p.Categorical:
+    return p.Categorical(schedule, kernel, 4 if isinstance(kernel, p.Neighbours) else classes, torch.float64)
+
+
+categoricals = st.builds(_sized, st.one_of(variance_preserving, st.just(p.Fading())), kernels, st.integers(2, 4))
 
 
 def transition(process: p.Categorical, t: float, s: float) -> Tensor:
     """q(x_t | x_s), row x_s, column x_t, built from what the process promises, and nothing of its code."""
-    states, classes = process.replacement.states, process.replacement.classes
-    pi = torch.zeros(states, dtype=torch.float64)
-    pi[classes:] = 1.0
-    if states == classes:
-        pi[:] = 1 / classes
     kept, kept_s = (1 / (1 + math.exp(-process.schedule.at(time).log_snr)) for time in (t, s))
-    return kept / kept_s * torch.eye(states, dtype=torch.float64) + (1 - kept / kept_s) * pi
+    match process.kernel:
+        case p.Replace(mask=mask):
+            return torch.linalg.solve(_replaced(process, mask, kept_s), _replaced(process, mask, kept))
+        case p.Ordinal(reach=reach):
+            walk = _reflected(process.classes, reach)
+            slowest = torch.linalg.eigvalsh(walk)[-2]
+            return torch.matrix_exp(walk * math.log(kept / kept_s) / slowest)
+        case p.Neighbours(edges=edges, walk=walk):
+            return _wandered(edges, walk, kept / kept_s)
+    raise AssertionError(process.kernel)
+
+
+def _replaced(process: p.Categorical, mask: float, kept: float) -> Tensor:
+    """All at once from the data: kept, masked or any class; a mask stays."""
+    rows = torch.full((process.states, process.states), (1 - kept) * (1 - mask) / process.classes, dtype=torch.float64)
+    rows[:, process.classes :] = (1 - kept) * mask
+    rows += kept * torch.eye(process.states, dtype=torch.float64)
+    rows[process.classes :] = torch.eye(process.states, dtype=torch.float64)[process.classes :]
+    return rows
+
+
+def _reflected(classes: int, reach: int) -> Tensor:
+    """The generator of jumps of -reach ... reach, where positions beyond an end are mirrored back inside."""
+    generator = -torch.eye(classes, dtype=torch.float64)
+    for start in range(classes):
+        for jump in (*range(-reach, 0), *range(1, reach + 1)):
+            there = (start + jump) % (2 * classes)
+            generator[start, min(there, 2 * classes - 1 - there)] += 1 / (2 * reach)
+    return generator
+
+
+def _wandered(edges: Tensor, walk: float, ratio: float) -> Tensor:
+    """A walk on the symmetric graph, until any class is drawn."""
+    adjacency = torch.zeros(len(edges), len(edges), dtype=torch.float64)
+    for start, others in enumerate(edges.tolist()):
+        for there in others:
+            adjacency[start, there] += 1
+            adjacency[there, start] += 1
+    laplacian = (adjacency - adjacency.sum(1).diag()) / adjacency.sum(1).max()
+    walked = torch.matrix_exp(-walk * math.log(ratio) * laplacian)
+    return ratio * walked + (1 - ratio) / len(edges)
 
 
 def every_sequence(process: p.Categorical, length: int) -> Tensor:
     """All sequences of states, noise's own included, (states^length, length)."""
-    return torch.tensor(list(itertools.product(range(process.replacement.states), repeat=length)))
+    return torch.tensor(list(itertools.product(range(process.states), repeat=length)))
 
 
 def product_of(probs: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from undiffuse.likelihood import (
     step_cost,
 )
 from undiffuse.noise import SeededNoise
-from undiffuse.process import EDM, Absorbing, Affine, Belief, Categorical, Cosine, Fading, Flow, PoissonLaw, Uniform
+from undiffuse.process import ABSORBING, EDM, UNIFORM, Affine, Belief, Categorical, Cosine, Fading, Flow, PoissonLaw
 
 NODES, WEIGHTS = gauss(60)
 
@@ -189,7 +189,7 @@ class Everywhere(Categorical):
 def exact_bound(chain: Chain, denoise, times: list[float]) -> Tensor:
     """E bound for every x_0, (sequences,), by the code under test at every x_t, weighted with q(x_t | x_0)."""
     real = chain.process
-    process = Everywhere(real.schedule, real.replacement, real.dtype)
+    process = Everywhere(real.schedule, real.kernel, real.classes, real.dtype)
     data, every = chain.sequences, every_sequence(real, chain.table.ndim)
     x_0, x_t = data.repeat_interleave(len(every), 0), every.repeat(len(data), 1)
 
@@ -229,28 +229,26 @@ def plogp(p: Tensor, ratio: Tensor) -> Tensor:
     return torch.where(p > 0, p * ratio.log(), 0.0)
 
 
-@pytest.mark.parametrize(("kind", "schedule"), [(Uniform, Fading()), (Uniform, Cosine()), (Absorbing, Fading())])
+@pytest.mark.parametrize(("kind", "schedule"), [(UNIFORM, Fading()), (UNIFORM, Cosine()), (ABSORBING, Fading())])
 def test_the_tokens_bound_is_that_over_every_path(kind, schedule):
-    process = Categorical(schedule, kind(2), torch.float64)
+    process = Categorical(schedule, kind, 2, torch.float64)
     chain = Chain.random(process, 2, SeededNoise(3))
     times = [1.0, 0.7, 0.4, 0.15, 0.0]
-    weird = torch.randn(
-        process.replacement.states**2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    )
-    for denoise in (chain, lambda x_t, t: weird[(x_t * torch.tensor([process.replacement.states, 1])).sum(1)]):
+    weird = torch.randn(process.states**2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for denoise in (chain, lambda x_t, t: weird[(x_t * torch.tensor([process.states, 1])).sum(1)]):
         torch.testing.assert_close(exact_bound(chain, denoise, times), by_paths(chain, denoise, times))
 
 
 def test_a_prior_that_rules_out_what_is_left_bounds_nothing():
     """Cosine() leaves 2e-9 of the tokens unmasked at t = 1, which the mask alone cannot be."""
-    process = Categorical(Cosine(), Absorbing(2), torch.float64)
+    process = Categorical(Cosine(), ABSORBING, 2, torch.float64)
     chain = Chain.random(process, 2, SeededNoise(3))
     assert (bound(process, chain, chain.sequences, [1.0, 0.5, 0.0], SeededNoise(0)).total == math.inf).all()
 
 
-@pytest.mark.parametrize("kind", [Uniform, Absorbing])
+@pytest.mark.parametrize("kind", [UNIFORM, ABSORBING])
 def test_the_tokens_bound_meets_the_probability(kind):
-    process = Categorical(Fading(), kind(3), torch.float64)
+    process = Categorical(Fading(), kind, 3, torch.float64)
     chain = Chain.random(process, 2, SeededNoise(3))
     truth = -chain.log_density(chain.sequences)
     gaps = [exact_bound(chain, chain, [i / n for i in range(n, -1, -1)]) - truth for n in (2, 16, 64, 256)]
@@ -261,9 +259,9 @@ def test_the_tokens_bound_meets_the_probability(kind):
     assert gaps[3].abs().max() < 0.05  # and not only on average, but for every sequence
 
 
-@pytest.mark.parametrize("kind", [Uniform, Absorbing])
+@pytest.mark.parametrize("kind", [UNIFORM, ABSORBING])
 def test_any_belief_about_tokens_is_bounded(kind):
-    process = Categorical(Fading(), kind(2), torch.float64)
+    process = Categorical(Fading(), kind, 2, torch.float64)
     chain = Chain.random(process, 2, SeededNoise(3))
     times = [i / 8 for i in range(8, -1, -1)]
     law = chain.log_density(chain.sequences).exp()
@@ -276,10 +274,10 @@ def test_any_belief_about_tokens_is_bounded(kind):
         assert law @ exact_bound(chain, denoise, times) > best > entropy
 
 
-@pytest.mark.parametrize("kind", [Uniform, Absorbing])
+@pytest.mark.parametrize("kind", [UNIFORM, ABSORBING])
 def test_one_token_is_bounded_tightly_at_any_count(kind):
     """Without dependence nothing is lost by believing tokens alone: masked, the bound is H(p) at every count."""
-    process = Categorical(Fading(), kind(4), torch.float64)
+    process = Categorical(Fading(), kind, 4, torch.float64)
     chain = Chain.random(process, 1, SeededNoise(0))
     truth = -chain.log_density(chain.sequences)
     law = (-truth).exp()
@@ -287,9 +285,9 @@ def test_one_token_is_bounded_tightly_at_any_count(kind):
     assert gap == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize("kind", [Uniform, Absorbing])
+@pytest.mark.parametrize("kind", [UNIFORM, ABSORBING])
 def test_the_drawn_bound_of_tokens_has_that_mean(kind):
-    process = Categorical(Fading(), kind(2), torch.float64)
+    process = Categorical(Fading(), kind, 2, torch.float64)
     chain = Chain.random(process, 3, SeededNoise(3))
     times = [1.0, 0.75, 0.5, 0.25, 0.0]
     x_0 = chain.sequences.repeat_interleave(2000, 0)

@@ -17,7 +17,7 @@ from undiffuse import predict
 from undiffuse.errors import UserError
 from undiffuse.exact import Chain, Empirical, Gaussian, GaussianMixture, empirical
 from undiffuse.noise import SeededNoise
-from undiffuse.process import EDM, Absorbing, Affine, Categorical, Cosine, Fading, Flow, PoissonLaw
+from undiffuse.process import ABSORBING, EDM, Affine, Categorical, Cosine, Fading, Flow, PoissonLaw
 
 FLOW = Affine(Flow())
 TIMES = torch.tensor([0.0, 0.2, 0.6, 1.0], dtype=torch.float64)
@@ -292,13 +292,13 @@ def test_a_chain_by_bayes_over_every_sequence(process, t, length, seed):
     torch.testing.assert_close(chain.log_density(every, t).exp(), joint.sum(0), rtol=1e-7, atol=1e-12)
     posterior = (joint / joint.sum(0)).T
     for i in range(length):
-        for k in range(process.replacement.classes):
+        for k in range(process.classes):
             probs = posterior[:, data[:, i] == k].sum(1)
             torch.testing.assert_close(chain(every, t)[:, i].softmax(-1)[:, k], probs, rtol=1e-7, atol=1e-9)
 
 
 def test_a_chain_draws_its_law():
-    process, count = Categorical(Fading(), Absorbing(2), torch.float64), 20_000
+    process, count = Categorical(Fading(), ABSORBING, 2, torch.float64), 20_000
     chain = Chain(process, torch.tensor([[3.0, 0.0], [1.0, 4.0]]))
     drawn = chain.sample(count, SeededNoise(0))
     counts = torch.bincount(drawn[:, 0] * 2 + drawn[:, 1], minlength=4) / count
@@ -310,7 +310,7 @@ def test_a_chain_draws_its_law():
 
 
 def test_a_chain_at_a_time_a_sample():
-    process = Categorical(Fading(), Absorbing(3), torch.float64)
+    process = Categorical(Fading(), ABSORBING, 3, torch.float64)
     chain = Chain.random(process, 2, SeededNoise(0))
     x_t, t = torch.tensor([[3, 1], [0, 3], [3, 3]]), torch.tensor([0.2, 0.5, 0.9]).double()
     alone = torch.cat([chain(x_t[i : i + 1], float(t[i])) for i in range(3)])
@@ -318,13 +318,13 @@ def test_a_chain_at_a_time_a_sample():
 
 
 def test_of_what_cannot_be_nothing_is_known():
-    process = Categorical(Fading(), Absorbing(2), torch.float64)
+    process = Categorical(Fading(), ABSORBING, 2, torch.float64)
     chain = Chain(process, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     assert (chain(torch.tensor([[0, 1]]), 0.5) == 0).all()
 
 
 def test_tables_that_are_not_of_these_tokens():
-    process = Categorical(Fading(), Absorbing(2), torch.float64)
+    process = Categorical(Fading(), ABSORBING, 2, torch.float64)
     for table in (torch.ones(3, 3), torch.ones(2, 3), torch.tensor(1.0), -torch.ones(2)):
         with pytest.raises(UserError, match="joint law"):
             Chain(process, table)

@@ -31,7 +31,7 @@ class Chain:
     table: Tensor
 
     def __post_init__(self) -> None:
-        classes = self.process.replacement.classes
+        classes = self.process.classes
         if self.table.ndim == 0 or set(self.table.shape) != {classes} or not (self.table >= 0).all():
             raise UserError(
                 f"a joint law of tokens with {classes} classes is a table ({classes}, {classes}, ...) of "
@@ -41,7 +41,7 @@ class Chain:
     @classmethod
     def random(cls, process: Categorical, length: int, noise: Noise) -> Self:
         """Any joint law: uniform on the simplex of all K^L probabilities."""
-        like = torch.empty((process.replacement.classes,) * length, dtype=process.dtype)
+        like = torch.empty((process.classes,) * length, dtype=process.dtype)
         return cls(process, -torch.log1p(-noise.uniform(like.flatten()).view_as(like)))
 
     def __call__(self, x_t: Tensor, t: Number) -> Tensor:

@@ -1,7 +1,7 @@
 """How data is destroyed: from t = 0, the data, to t = 1, noise.
 
 `affine`      x_t = alpha(t) x_0 + sigma(t) z: Gaussian diffusion, flows, Poisson flow
-`categorical` tokens that are kept, or lost
+`categorical` tokens that are kept, or lost, in the way of a `kernel`
 `schedule`    how fast: `curves` in closed form, `table` over discrete steps, `rescale`, `learned` from data
 `radial`      the law of z
 
@@ -24,8 +24,9 @@ from undiffuse.law import Law
 from undiffuse.linear import Number
 from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine, Belief
-from undiffuse.process.categorical import Absorbing, Categorical, Uniform
+from undiffuse.process.categorical import Categorical
 from undiffuse.process.curves import EDM, VP, Cosine, Fading, Flow, LogLinear, Sigmoid, SubVP
+from undiffuse.process.kernel import ABSORBING, UNIFORM, Kept, Kernel, Neighbours, Ordinal, Replace
 from undiffuse.process.learned import Learned
 from undiffuse.process.radial import GaussianLaw, PoissonLaw
 from undiffuse.process.rescale import Shifted, ZeroTerminal
@@ -75,9 +76,10 @@ class Process(Protocol):
 
 
 __all__ = [
+    "ABSORBING",
     "EDM",
+    "UNIFORM",
     "VP",
-    "Absorbing",
     "Affine",
     "Belief",
     "Categorical",
@@ -87,12 +89,17 @@ __all__ = [
     "Flow",
     "GaussianLaw",
     "Given",
+    "Kept",
+    "Kernel",
     "Learned",
     "Linear",
     "LogLinear",
+    "Neighbours",
+    "Ordinal",
     "Point",
     "PoissonLaw",
     "Process",
+    "Replace",
     "ScaledLinear",
     "Schedule",
     "Shifted",
@@ -100,7 +107,6 @@ __all__ = [
     "SigmoidBetas",
     "SubVP",
     "Table",
-    "Uniform",
     "ZeroTerminal",
     "ZeroTerminalTable",
 ]

@@ -1,16 +1,13 @@
-"""The categorical process: a token is kept with probability a(t), or replaced by a draw from a fixed law.
+"""The categorical process: a token is untouched with probability a(t), else lost, in the way that its kernel says.
 
-    q(x_t | x_0) = a(t) [x_t = x_0] + (1 - a(t)) pi(x_t),          a(t) = sigmoid(log_snr(t))
+    q(x_t | x_s) = Q(s -> t)[x_s, x_t],          a(t) = sigmoid(log_snr(t))
 
-with pi uniform (multinomial diffusion, Hoogeboom et al. 2021; with K = 2 the binomial diffusion of Sohl-Dickstein et
-al. 2015) or all on one extra state, the mask (D3PM absorbing, Austin et al. 2021). a is alpha^2 of any variance
-preserving schedule. Transitions are rank-one plus diagonal: nothing of size K x K is ever made, cost is linear in K.
+a is alpha^2 of any variance preserving schedule. Every law here is made of a kernel's two products with a vector
+(`undiffuse.process.kernel`): nothing of size K x K is ever made.
 """
 
 import math
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,54 +16,8 @@ from torch import Tensor
 from undiffuse.law import Discrete
 from undiffuse.linear import Number
 from undiffuse.noise import Noise
+from undiffuse.process.kernel import ALL, NOTHING, Kept, Kernel
 from undiffuse.process.schedule import Schedule
-
-
-class Replacement(Protocol):
-    """What a lost token becomes: a law pi over ``states`` >= ``classes`` states."""
-
-    classes: int  # K, the states that data takes
-
-    @property
-    def states(self) -> int:
-        """All states, those that only noise takes included."""
-        ...
-
-    def probs(self, like: Tensor) -> Tensor:
-        """Pi, (states,), in the dtype and device of ``like``."""
-        ...
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Any class, equally likely."""
-
-    classes: int
-
-    @property
-    def states(self) -> int:
-        """K."""
-        return self.classes
-
-    def probs(self, like: Tensor) -> Tensor:
-        """1/K each."""
-        return like.new_full((self.classes,), 1 / self.classes)
-
-
-@dataclass(frozen=True)
-class Absorbing:
-    """The mask, state K: once there, a token stays."""
-
-    classes: int
-
-    @property
-    def states(self) -> int:
-        """K and the mask."""
-        return self.classes + 1
-
-    def probs(self, like: Tensor) -> Tensor:
-        """All on the mask."""
-        return F.one_hot(torch.tensor(self.classes), self.states).to(like)
 
 
 @dataclass(frozen=True)
@@ -74,16 +25,19 @@ class Categorical:
     """q(x_t | x_0) over tokens (batch, *shape) int64. Beliefs about x_0 are logits (batch, *shape, classes)."""
 
     schedule: Schedule
-    replacement: Replacement
+    kernel: Kernel
+    classes: int  # K, the states that data takes
     dtype: torch.dtype = torch.float32  # of probabilities
 
-    def keep(self, t: Number) -> Number:
-        """a(t), the probability that a token is still itself."""
-        return _sigmoid(self.schedule.at(t).log_snr)
+    @property
+    def states(self) -> int:
+        """All states, those that only noise takes included: the mask is state K."""
+        return self.classes + self.kernel.extra
 
-    def lose(self, t: Number) -> Number:
-        """1 - a(t), without cancellation where nearly everything is kept."""
-        return _sigmoid(-self.schedule.at(t).log_snr)
+    def kept(self, t: Number) -> Kept:
+        """a(t), the probability that a token is untouched, and 1 - a(t), without cancellation."""
+        log_snr = self.schedule.at(t).log_snr
+        return Kept(_sigmoid(log_snr), _sigmoid(-log_snr))
 
     def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:
         """A draw of q(x_t | x_0), (batch, *shape)."""
@@ -95,54 +49,55 @@ class Categorical:
 
     def marginal(self, x_0: Tensor, t: Number) -> Discrete:
         """q(x_t | x_0) over all states, (batch, *shape, states)."""
-        keep, lose = self._column(self.keep(t), x_0), self._column(self.lose(t), x_0)
-        return Discrete((keep * self._one_hot(x_0) + lose * self._pi(x_0)).log())
+        return Discrete(self.kernel.forward(self._one_hot(x_0), ALL, self.kept(t)).log())
 
     def prior(self, like: Tensor, t: float = 1.0) -> Discrete:
-        """Pi at every entry, whatever t: all that is known before anything is."""
-        return Discrete(self._pi(like).log().expand(*like.shape, -1))
+        """What any token is when all is lost, whatever t: all that is known before anything is."""
+        anything = torch.full((1, self.classes), 1 / self.classes, dtype=self.dtype, device=like.device)
+        lost = self.kernel.forward(F.pad(anything, (0, self.kernel.extra)), ALL, NOTHING)[0]
+        return Discrete(lost.log().expand(*like.shape, -1))
 
-    def posterior(self, x_t: Tensor, x_0: Tensor, t: float, s: float) -> Discrete:
+    def posterior(self, x_t: Tensor, x_0: Tensor, t: Number, s: Number) -> Discrete:
         """q(x_s | x_t, x_0) for s < t, with x_0 known (tokens), or averaged over a belief (logits).
 
         q(x_s | x_t, x_0) = q(x_t | x_s) q(x_s | x_0) / q(x_t | x_0), so for a belief p(x_0 | x_t)
 
-            sum_x0 p(x_0) q(x_s | x_t, x_0) = q(x_t | x_s) [a_s r(x_s) + (1 - a_s) pi(x_s) sum r],  r = p/q(x_t | x_0).
+            sum_x0 p(x_0) q(x_s | x_t, x_0) = q(x_t | x_s) sum_x0 r(x_0) q(x_s | x_0),      r = p/q(x_t | x_0):
 
-        A belief in an x_0 that could not have led to x_t has r = 0: an unmasked token is never changed. Where no x_0
-        could have, as for tokens given at t = 1 from which the rest is to follow, x_t stays.
+        a backward product for each likelihood, and a forward one. A belief in an x_0 that could not have led to x_t has
+        r = 0: an unmasked token is never changed. Where no x_0 could have, as for tokens given at t = 1 from which the
+        rest is to follow, x_t stays.
         """
-        step = self.keep(t) / self.keep(s)  # a number, or (batch,) float64: differences before rounding to dtype
-        column = partial(self._column, like=x_t)
-        pi, here = self._pi(x_t), self._one_hot(x_t)
-        pi_here = (pi * here).sum(-1, keepdim=True)
-        likelihood = column(self.keep(t)) * here + column(self.lose(t)) * pi_here  # q(x_t | x_0), by x_0
-        back = column(step) * here + column(1 - step) * pi_here  # q(x_t | x_s), by x_s
-        ratio = torch.where(likelihood > 0, self._probs(x_0, x_t) / likelihood, 0.0)
-        weights = back * (column(self.keep(s)) * ratio + column(self.lose(s)) * pi * ratio.sum(-1, keepdim=True))
+        then, now = self.kept(s), self.kept(t)
+        here = self._one_hot(x_t)
+        likelihood = self.kernel.backward(here, ALL, now)  # q(x_t | x_0), by x_0
+        ratio = torch.where(likelihood > 0, self._probs(x_0) / likelihood, 0.0)
+        weights = self.kernel.backward(here, then, now) * self.kernel.forward(ratio, ALL, then)
         total = weights.sum(-1, keepdim=True)
         return Discrete(torch.where(total > 0, weights / total, here).log())
 
-    def decoder(self, x_t: Tensor, x_0: Tensor, t: float) -> Discrete:
+    def decoder(self, x_t: Tensor, x_0: Tensor, t: Number) -> Discrete:
         """p(x_0 | x_t): the posterior at s = 0, which is the belief, less what x_t rules out."""
         return self.posterior(x_t, x_0, t, 0.0)
 
-    def _probs(self, x_0: Tensor, x_t: Tensor) -> Tensor:
+    def believed(self, x_t: Tensor, alone: Tensor, t: Number) -> Tensor:
+        """Logits of p(x_0^i | x_t), of those of p(x_0^i | x_t but its own token): what the token itself says is added.
+
+        p(x_0^i | x_t) = p(x_0^i | x_t^(not i)) q(x_t^i | x_0^i) / normaliser, since tokens are lost independently. A
+        network that is to name x_0 from the others (a *leave-one-out* head) is no posterior, nor the other way round:
+        D3PM's p(x_s | x_t) ~ q(x_t | x_s) sum_x0 p(x_0) q(x_s | x_0) is right for the first alone.
+        """
+        likelihood = self.kernel.backward(self._one_hot(x_t), ALL, self.kept(t))[..., : self.classes]
+        return alone + likelihood.log().to(alone)
+
+    def _probs(self, x_0: Tensor) -> Tensor:
         """A belief as probabilities over all states: data never takes the states that only noise does."""
         if not x_0.is_floating_point():
             return self._one_hot(x_0)
-        return F.pad(x_0.softmax(-1), (0, self.replacement.states - x_0.shape[-1])).to(self.dtype)
+        return F.pad(x_0.softmax(-1), (0, self.states - x_0.shape[-1])).to(self.dtype)
 
     def _one_hot(self, x: Tensor) -> Tensor:
-        return F.one_hot(x, self.replacement.states).to(self.dtype)
-
-    def _pi(self, like: Tensor) -> Tensor:
-        return self.replacement.probs(torch.empty((), dtype=self.dtype, device=like.device))
-
-    def _column(self, value: Number, like: Tensor) -> Tensor:
-        """A number, or one a sample, ready to multiply (batch, *shape, states)."""
-        tensor = torch.as_tensor(value, dtype=torch.float64).to(like.device, self.dtype)
-        return tensor.view(-1, *[1] * like.ndim) if tensor.ndim else tensor
+        return F.one_hot(x, self.states).to(self.dtype)
 
 
 def _sigmoid(x: Number) -> Number:

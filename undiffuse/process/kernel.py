@@ -1,0 +1,231 @@
+"""How a token is lost: kernels q(x_t | x_s), never as a matrix.
+
+A process keeps a token untouched until t with probability a(t); what else may happen is its kernel's. All that a
+posterior needs of it are two products with a vector over states, and their cost is what makes K = 50,000 possible:
+
+    forward    law -> law Q      the law of x_t, of that of x_s                                 (a row times Q)
+    backward   f -> Q f          E[f(x_t) | x_s], by x_s: of a one-hot f, the likelihood of x_t   (Q times a column)
+
+`Replace`    by any class, by the mask, or by either: cost K
+`Ordinal`    by a class near it, for classes in a row, such as the levels of a pixel: cost K log K
+`Neighbours` by a class like it, for classes that lie in a space, such as words: cost K x neighbours
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.linear import Number
+
+
+class Kept(NamedTuple):
+    """What is untouched at a time, a(t), and 1 - a(t), known without cancellation; numbers or float64 (batch,)."""
+
+    keep: Number
+    lose: Number
+
+
+ALL, NOTHING = Kept(1.0, 0.0), Kept(0.0, 1.0)
+
+
+class Kernel(Protocol):
+    """q(x_t | x_s) over the classes of the data and ``extra`` states that only noise takes; composes over times."""
+
+    @property
+    def extra(self) -> int:
+        """States after the classes: 1 with a mask, else 0."""
+        ...
+
+    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
+        """Law (batch, ..., states) at s -> law at t."""
+        ...
+
+    def backward(self, f: Tensor, s: Kept, t: Kept) -> Tensor:
+        """f (batch, ..., states) of x_t -> its expectation given x_s."""
+        ...
+
+
+@dataclass(frozen=True)
+class Replace:
+    """A lost token becomes the mask, with probability ``mask``, else any class, equally likely; a mask stays.
+
+    With u(t) = 1 - mask (1 - a(t)), the share not masked, a step s -> t
+
+        keeps      a_t/a_s       of the tokens
+        masks      1 - u_t/u_s = mask (a_s - a_t)/u_s
+        and makes  u_t/u_s - a_t/a_s = (1 - mask)(a_s - a_t)/(u_s a_s)  of them any class.
+
+    mask 0 is multinomial diffusion (Hoogeboom et al. 2021, eq. 11), with two classes the binomial diffusion of
+    Sohl-Dickstein et al. 2015; 1 is D3PM's absorbing state (Austin et al. 2021, A.2.2); 0.9 is VQ-Diffusion's
+    mask-and-replace (Gu et al. 2022, eq. 8), whose gamma-bar is mask (1 - a).
+    """
+
+    mask: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mask <= 1:
+            raise UserError(f"mask is the share of lost tokens that are masked, from 0 to 1, not {self.mask:g}")
+
+    @property
+    def extra(self) -> int:
+        """The mask, if there is one."""
+        return int(self.mask > 0)
+
+    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
+        """Cost K."""
+        stay, spread, hide = (column(share, law) for share in self._shares(s, t))
+        classes, masked = law.split([law.shape[-1] - self.extra, self.extra], -1)
+        total = classes.sum(-1, keepdim=True)
+        return torch.cat(
+            [stay * classes + spread / classes.shape[-1] * total, masked + hide * total[..., : self.extra]], -1
+        )
+
+    def backward(self, f: Tensor, s: Kept, t: Kept) -> Tensor:
+        """Cost K."""
+        stay, spread, hide = (column(share, f) for share in self._shares(s, t))
+        classes, masked = f.split([f.shape[-1] - self.extra, self.extra], -1)
+        elsewhere = spread * classes.mean(-1, keepdim=True) + hide * masked.sum(-1, keepdim=True)
+        return torch.cat([stay * classes + elsewhere, masked], -1)
+
+    def _shares(self, s: Kept, t: Kept) -> tuple[Number, Number, Number]:
+        """Of the tokens that are not masked at s: kept, made any class, masked on the way to t."""
+        lost, unmasked = t.lose - s.lose, 1 - self.mask * s.lose
+        return t.keep / s.keep, (1 - self.mask) * lost / (unmasked * s.keep), self.mask * lost / unmasked
+
+
+UNIFORM, ABSORBING = Replace(mask=0.0), Replace(mask=1.0)
+
+
+ROUNDING = 1e-12  # what a Fourier transform in float64 does not tell from 0
+
+
+@dataclass(frozen=True)
+class Ordinal:
+    """Classes in a row: a token jumps, at random times, up to ``reach`` classes up or down, reflected at the ends.
+
+    The jumps' generator is diagonal in the row's cosines, mode k decaying at the rate l_k = 1 - mean of cos(pi k j/K)
+    over 1 <= j <= reach, so Q is two fast cosine transforms; its time is such that the slowest mode, k = 1, decays as
+    a(t) does. With reach 1 the law of x_t tends to a discretised Gaussian (D3PM's, A.2.3: theirs is cut and then
+    corrected at the ends to keep the uniform law; a reflected walk keeps it as it is, and composes exactly); a wide
+    reach is D3PM's band (A.2.1). Probabilities below 1e-12 cannot be told from rounding, and are set there.
+    """
+
+    reach: int = 1
+
+    def __post_init__(self) -> None:
+        if self.reach < 1:
+            raise UserError(f"reach is how many classes a jump may span, at least 1, not {self.reach}")
+
+    @property
+    def extra(self) -> int:
+        """None: noise is any class."""
+        return 0
+
+    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
+        """Cost K log K. Q is symmetric."""
+        precise = law.to(torch.float32 if law.device.type == "mps" else torch.float64)
+        classes = law.shape[-1]
+        decay = decay_rates(classes, self.reach).to(precise)
+        share = column(_log_ratio(s, t), precise) * decay
+        waves = torch.fft.rfft(torch.cat([precise, precise.flip(-1)], -1)) * share.exp()
+        return torch.fft.irfft(waves, 2 * classes)[..., :classes].clamp_min(ROUNDING).to(law)
+
+    backward = forward
+
+
+@lru_cache(maxsize=16)
+def decay_rates(classes: int, reach: int) -> Tensor:
+    """l_k/l_1 for k = 0 ... K, float64 on the CPU."""
+    k, jumps = torch.arange(classes + 1, dtype=torch.float64), torch.arange(1, reach + 1, dtype=torch.float64)
+    rates = 2 * (0.5 * math.pi / classes * k[:, None] * jumps).sin().square().mean(1)  # 1 - cos, without cancellation
+    return rates / rates[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Classes in a space: a lost token walks to classes like it, and at last becomes any class.
+
+    Until its first ``jump``, which comes at the rate that 1 - a(t) says, a token walks from class to class over the
+    graph of ``edges``, ``walk`` steps for every unit of -log a(t). In eigenvectors both commute, so
+
+        Q = r exp(-walk log(1/r) (I - P)) + (1 - r) 11^T/K,       r = a_t/a_s
+
+    with P the walk, symmetric, whence uniform noise (D3PM's nearest neighbours, Austin et al. 2021, A.2.4; theirs is
+    the walk alone, which never leaves an island of the graph). exp is summed as the Poisson law over numbers of steps.
+
+    Attributes:
+        edges: (K, n) int64, the classes next to each; made symmetric by counting each edge both ways.
+        walk: Steps per unit of -log a.
+    """
+
+    edges: Tensor
+    walk: float = 4.0
+
+    @classmethod
+    def of(cls, vectors: Tensor, neighbours: int = 8, walk: float = 4.0) -> Self:
+        """The graph of the ``neighbours`` nearest classes by distance, of ``vectors`` (K, width)."""
+        if not 0 < neighbours < len(vectors):
+            raise UserError(f"of {len(vectors)} classes each has 1 to {len(vectors) - 1} neighbours, not {neighbours}")
+        rows = torch.arange(len(vectors), device=vectors.device)
+        found = []
+        for part in rows.split(1024):
+            distance = torch.cdist(vectors[part], vectors)
+            distance[rows[: len(part)], part] = math.inf  # to itself
+            found.append(distance.topk(neighbours, largest=False).indices)
+        return cls(torch.cat(found), walk)
+
+    @property
+    def extra(self) -> int:
+        """None: noise is any class."""
+        return 0
+
+    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
+        """Cost K x neighbours x steps. Q is symmetric."""
+        log_ratio = _log_ratio(s, t)
+        ratio = column(log_ratio, law).exp()
+        time = column(-self.walk * log_ratio, law).clamp_max(self.walk * LONGEST)
+        most = float(time.max())
+        term = (-time).exp() * law
+        walked = term
+        for step in range(1, math.ceil(most + 8 * math.sqrt(most) + 12)):
+            term = self._step(term) * (time / step)
+            walked = walked + term
+        return ratio * walked + (1 - ratio) * law.mean(-1, keepdim=True)
+
+    backward = forward
+
+    def _step(self, law: Tensor) -> Tensor:
+        """Law P, with P = I + (A - D)/(2 n): an edge each way, and what is missing to the most stays."""
+        edges, n = self.edges.to(law.device), self.edges.shape[1]
+        flat = law.reshape(-1, law.shape[-1])
+        there = flat[:, edges].sum(-1)  # from the classes that x calls its neighbours
+        back = torch.zeros_like(flat).index_add_(1, edges.flatten(), flat.repeat_interleave(n, 1))
+        most = 2 * self._most(law)
+        return (flat + (there + back - flat * self._degree(law)) / most).view_as(law)
+
+    def _degree(self, like: Tensor) -> Tensor:
+        called = torch.bincount(self.edges.flatten(), minlength=len(self.edges))
+        return (called + self.edges.shape[1]).to(like)
+
+    def _most(self, like: Tensor) -> Tensor:
+        return self._degree(like).max() / 2
+
+
+LONGEST = 40.0  # -log a beyond which nothing of a walk is left
+
+
+def column(value: Number, like: Tensor) -> Tensor:
+    """A number, or one a sample, ready to multiply ``like`` (batch, ..., states)."""
+    tensor = torch.as_tensor(value, dtype=torch.float64).to(like.device, like.dtype)
+    return tensor.view(-1, *[1] * (like.ndim - 1)) if tensor.ndim else tensor
+
+
+def _log_ratio(s: Kept, t: Kept) -> Number:
+    """log a_t/a_s, without cancellation where little is lost; -inf becomes a number below any that matters."""
+    lost = torch.as_tensor((t.lose - s.lose) / s.keep, dtype=torch.float64)
+    return torch.log1p(-lost).clamp_min(-1e3)
