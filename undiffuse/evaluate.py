@@ -19,6 +19,7 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
     was asked for, beside how often it is right on held-out data, and its features serve the measures that need some.
+    Data of which a program can tell right from wrong (`Piano`) is checked by it.
 
     Raises UserError for a count below 2, or where the data is gone.
     """
@@ -29,12 +30,14 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
     test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
     labels = random_labels(train, count, seed) if run.label_names else None
     samples = run.sample(count, label=labels, seed=seed)
+    validity = getattr(run.recipe.data, "validity", None)
     found = report(
         samples.float(),
         test.x.float(),
         train=train.x.float(),
         labels=labels,
         judge=_judge(train, test, seed) if labels is not None else None,
+        validity=validity() if validity else None,
         at_most=count,
         seed=seed,
     )

@@ -1,12 +1,21 @@
-"""Where data comes from, as plain values that a recipe can write down: ``source.open(split) -> Dataset``."""
+"""Where data comes from, as plain values that a recipe can write down: ``source.open(split) -> Dataset``.
 
+A source whose rows a program can check says how: ``source.validity() -> (name, check)``.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.digits import digits
+from undiffuse.data.keyboard import valid
 from undiffuse.data.open import open_data
 from undiffuse.data.piano import piano
 from undiffuse.data.toys import toy
+
+Validity = tuple[str, Callable[[Tensor], Tensor]]  # a name, and (count, *shape) -> (count,) bool: is it one?
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class Piano:
     A label is the first whole white key. The test split is as many fresh ones.
     """
 
-    count: int = 50_000
+    count: int = 20_000
     seed: int = 0
     size: tuple[int, int] = (24, 64)
     keys: float = 10
@@ -50,6 +59,10 @@ class Piano:
     def open(self, split: str = "train") -> Dataset:
         """The pictures. Raises UserError for pictures that are too few or too small."""
         return piano(self.count, self.seed, self.size, self.keys, split)
+
+    def validity(self) -> Validity:
+        """Whether a picture is a keyboard, exactly: groups of two and three black keys."""
+        return "valid keyboards", valid
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ MEASURES = (
 )
 NEAREST = Number("nearest training example", "near floor", "how far the median sample is from any training example")
 COPIED = Number("copied", "lower", "the share of samples nearer to a training example than all but 1% of new data")
+VALID = "the share of samples that pass an exact check of what makes real ones real"
 LABELLED = Number("label accuracy", "higher", "the share of samples that show the label asked for")
 
 
@@ -141,6 +142,7 @@ def report(
     train: Tensor | None = None,
     labels: Tensor | None = None,
     judge: Judge | None = None,
+    validity: tuple[str, Callable[[Tensor], Tensor]] | None = None,
     features: Callable[[Tensor], Tensor] | None = None,
     measures: Sequence[Measure] = MEASURES,
     at_most: int = 5000,
@@ -152,7 +154,8 @@ def report(
     Every comparison is of one count: as many rows as samples and held-out data both have and as two disjoint draws
     of real data (held-out, and ``train`` where given) can have, ``at_most`` so many. The floor is the median over
     ``draws`` such pairs. With ``train``, also how near the samples come to it; with a ``judge`` and the ``labels
-    (n,)`` that were asked for, how many samples show them. ``features`` (the judge's, if there is one) serve the
+    (n,)`` that were asked for, how many samples show them; with ``validity``, a name and a check
+    ``(n, *shape) -> (n,)`` bool, how many samples pass. ``features`` (the judge's, if there is one) serve the
     two-sample test, precision to coverage and the Frechet distance. Raises ``UserError`` as the measures do.
     """
     rows(samples, held_out)
@@ -183,6 +186,10 @@ def report(
             raise UserError(f"{len(samples)} samples need labels of shape ({len(samples)},), not {tuple(labels.shape)}")
         right = float((judge.predict(samples) == labels.cpu()).double().mean())
         table.append(_row(LABELLED, right, Floor(judge.accuracy, math.nan)))
+    if validity is not None:
+        name, check = validity
+        passed = (float(check(part).double().mean()) for part in (samples, held_out))
+        table.append(_row(Number(name, "higher", VALID), next(passed), Floor(next(passed), math.nan)))
     protocol = {
         "samples": count,
         "held-out rows": count,
