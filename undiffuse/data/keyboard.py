@@ -7,8 +7,8 @@ length, and which lines have one must be a window of
     C # D # E   F # G # A # B
 
 Both are measured between the picture's own dark and light, and to a fraction of a pixel: the darkness in a run sums to
-its width, and its centroid is its middle. Brightness, lighting, noise and a little blur leave the reading as it is. What
-the border cuts off is not held against a picture.
+its width, and its centroid is its middle. Brightness, lighting, noise and a little blur leave the reading as it is, and
+what the border cuts off is not held against a picture.
 
 A mirrored keyboard is a keyboard: mirrored, the groups of two and three are the same groups.
 """
