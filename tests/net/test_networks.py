@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undiffuse.errors import UserError
-from undiffuse.net import MLP, CompactUNet, ResidualMLP, UNet
-from undiffuse.net.unet import _Attention, _parts
+from undiffuse.net import MLP, NestedUNet, ResidualMLP, UNet
+from undiffuse.net.blocks import Attention, parts
 
 CLASSES = 3
 SIZES = [(1, 1), (2, 3), (7, 5), (8, 8), (16, 9), (28, 28)]
@@ -21,6 +21,17 @@ CASES = [
     pytest.param(MLP(width=12, depth=2, waves=0, embedding=8), (1,), id="mlp-without-waves"),
     pytest.param(SMALL_UNET, (1, 8, 8), id="unet-grey"),
     pytest.param(SMALL_UNET, (3, 7, 5), id="unet-colour-odd"),
+    pytest.param(
+        UNet(width=6, multiples=(1, 2, 2), blocks=(1, 0, 2), attention=(0, 2), embedding=8, dense=True),
+        (3, 5, 6),
+        id="unet-dense",
+    ),
+    pytest.param(
+        UNet(6, (1, 1, 2), blocks=(0, 1, 2), embedding=8, skip_scale=0.5**0.5, resampling="early"),
+        (3, 9, 6),
+        id="unet-efficient",
+    ),
+    pytest.param(UNet(6, (1, 2), embedding=8, heads=1, resampling="plain"), (3, 5, 6), id="unet-plain"),
     pytest.param(UNet(width=6, multiples=(1,), attention=0, embedding=8), (2, 4, 4), id="unet-one-level"),
 ]
 
@@ -73,7 +84,7 @@ def test_an_mlp_keeps_the_shape_of_any_point(shape, batch):
 def test_the_default_networks_are_described_and_built_by_default(design):
     shape = (1, 8, 8)
     net = design.build(shape, classes=10)
-    assert isinstance(net, ResidualMLP if isinstance(design, MLP) else CompactUNet)
+    assert isinstance(net, ResidualMLP if isinstance(design, MLP) else NestedUNet)
     x, log_snr, label = inputs(shape, dtype=torch.float32)
     assert net(x, log_snr, label).shape == x.shape
 
@@ -175,7 +186,7 @@ def test_compiles_to_the_same_function(design):
 
 @pytest.mark.parametrize("width", [8, 32, 64])
 def test_attention_is_that_of_torch(width):
-    attention = awake(_Attention(width))
+    attention = awake(Attention(width))
     torch_attention = torch.nn.MultiheadAttention(width, attention.heads, batch_first=True, dtype=torch.float64)
     torch_attention.in_proj_weight.data = attention.query_key_value.weight.data
     torch_attention.in_proj_bias.data = attention.query_key_value.bias.data
@@ -188,10 +199,10 @@ def test_attention_is_that_of_torch(width):
 
 @given(width=st.integers(1, 300), most=st.integers(1, 12), smallest=st.integers(1, 16))
 def test_parts_divide_any_width(width, most, smallest):
-    parts = _parts(width, most, smallest)
-    assert 1 <= parts <= most
-    assert width % parts == 0
-    assert parts == 1 or width // parts >= smallest
+    count = parts(width, most, smallest)
+    assert 1 <= count <= most
+    assert width % count == 0
+    assert count == 1 or width // count >= smallest
 
 
 @pytest.mark.parametrize("size", [1, 2, 64])

@@ -19,23 +19,21 @@ The pattern
     the fields, their defaults and their meaning, the module holds the mathematics:
 
     mlp.py   ``MLP``   -> ``ResidualMLP``   points of any shape
-    unet.py  ``UNet``  -> ``CompactUNet``   small pictures, 1 to 64 pixels, any height and width
-    embed.py           what both are told beside x: the noise level and the label
-
-    Still to come, by the same contract and pattern: ``adm.py``, the full U-Net of DDPM and ADM, and ``dit.py``, the
-    diffusion transformer.
+    unet.py  ``UNet``  -> ``NestedUNet``    pictures, any height and width: DDPM's, ADM's and Imagen's U-Nets
+    blocks.py              what the U-Net is made of
+    embed.py               what all are told beside x: the noise level and the label
 """
 
 from undiffuse.net.embed import Condition, GaussianFourier, LabelEmbedding, Sinusoidal, sinusoidal_table
 from undiffuse.net.mlp import MLP, ResidualMLP
-from undiffuse.net.unet import CompactUNet, UNet
+from undiffuse.net.unet import NestedUNet, UNet
 
 __all__ = [
     "MLP",
-    "CompactUNet",
     "Condition",
     "GaussianFourier",
     "LabelEmbedding",
+    "NestedUNet",
     "ResidualMLP",
     "Sinusoidal",
     "UNet",

@@ -1,73 +1,119 @@
-"""A compact U-Net for small pictures: 1 to 64 pixels a side, odd, tiny and non-square sizes included."""
+"""The U-Net of diffusion: any channels, any height and width, odd, tiny and non-square ones included.
+
+One network, from a small picture's on a laptop to DDPM's, ADM's and Imagen's, which are settings:
+
+    UNet()                                                                          small pictures, one skip a level
+    UNet(128, (1, 2, 2, 2), blocks=2, attention=(1,), embedding=512, groups=32, heads=1, dense=True)     DDPM, 32 x 32
+    UNet(192, (1, 2, 3, 4), blocks=3, attention=3, embedding=768, groups=32, heads=12, dense=True)       ADM, 64 x 64
+    UNet(128, (1, 1, 2, 4, 8), blocks=(0, 2, 4, 8, 8), heads=8, skip_scale=0.7071, resampling="early")   Imagen, 256
+"""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undiffuse.errors import UserError
+from undiffuse.label import Classes
+from undiffuse.net.blocks import Attention, GroupNorm, Grow, Resampling, Residual, Shrink, zero
 from undiffuse.net.embed import Condition
 
 
 @dataclass(frozen=True)
 class UNet:
-    """A compact U-Net: one level a resolution, each half as high and wide as the one above.
+    """One level a resolution, each half as high and wide as the one above (odd sizes are rounded up).
 
-    width      channels of the finest level
-    multiples  channels of each level, in multiples of ``width``, finest first
-    blocks     residual blocks of a level on the way down, and again on the way up
-    attention  how many of the coarsest levels look at the whole picture
-    embedding  width of the noise level's and the label's vector
+    width       channels of the finest level
+    multiples   channels of each level, in multiples of ``width``, finest first
+    blocks      residual blocks of a level on the way down, and again on the way up: one number, or one for each level;
+                a level of 0 is only passed through
+    attention   how many of the coarsest levels look at the whole picture; or which levels, 0 the finest: (1, 3)
+    embedding   width of the noise level's and the label's vector
+    heads       heads of attention at most, each at least 16 channels wide
+    groups      groups of a normalisation at most, each of at least 4 channels
+    dropout     share of the values hidden inside each block in training
+    dense       False: one skip a level. True: every block hands over its result, which takes a block more on the way
+                up, and two blocks in the middle (Ho et al. 2020, appendix B; Dhariwal and Nichol 2021)
+    skip_scale  what the skips are multiplied by; 1/sqrt 2 in Saharia et al. 2022, appendix B
+    resampling  how resolution changes. "learned": by a convolution of stride 2, and one after enlarging; "early":
+                before enlarging, four times cheaper (Saharia et al. 2022); "plain": by averages and copies alone
     """
 
     width: int = 32
     multiples: tuple[int, ...] = (1, 2)
-    blocks: int = 1
-    attention: int = 1
+    blocks: int | tuple[int, ...] = 1
+    attention: int | tuple[int, ...] = 1
     embedding: int = 128
+    heads: int = 4
+    groups: int = 8
+    dropout: float = 0.0
+    dense: bool = False
+    skip_scale: float = 1.0
+    resampling: Resampling = "learned"
 
     def __post_init__(self) -> None:
-        if min(self.width, self.blocks, *self.multiples, len(self.multiples)) < 1 or self.attention < 0:
+        levels = len(self.multiples)
+        if min(self.width, levels, self.heads, self.groups, *self.multiples) < 1:
+            raise UserError(f"a U-Net needs at least one level, channel, head and group, not {self}")
+        blocks = self.blocks if isinstance(self.blocks, tuple) else (self.blocks,) * levels
+        if len(blocks) != levels or min(blocks) < 0 or blocks[-1] < 1:
             raise UserError(
-                f"a U-Net needs at least one level and block, of at least one channel, and attention from 0, not {self}"
+                f"a U-Net of {levels} levels needs one number of blocks, or one for each level, "
+                f"and at least 1 at the coarsest, not {self.blocks}"
+            )
+        attention = self.attention if isinstance(self.attention, tuple) else (min(self.attention, 0),)
+        if not all(0 <= level < levels for level in attention):
+            raise UserError(
+                f"attention needs a count of levels from 0, or which, from 0 to {levels - 1}, not {self.attention}"
+            )
+        if not 0 <= self.dropout < 1 or not self.skip_scale > 0:
+            raise UserError(
+                f"a U-Net needs dropout in [0, 1) and skip_scale > 0, not {self.dropout}, {self.skip_scale}"
             )
 
-    def build(self, shape: tuple[int, ...], classes: int = 0, out_multiple: int = 1) -> "CompactUNet":
-        """The module, for pictures of ``shape`` (channels, height, width) with ``classes`` labels (0: none)."""
-        if len(shape) != 3:
+    def width_of(self, level: int) -> int:
+        """Channels of a level, 0 the finest."""
+        return self.width * self.multiples[level]
+
+    def blocks_of(self, level: int) -> int:
+        """Residual blocks of a level, on the way down."""
+        return self.blocks[level] if isinstance(self.blocks, tuple) else self.blocks
+
+    def attends(self, level: int) -> bool:
+        """Whether the pixels of a level look at one another."""
+        if isinstance(self.attention, tuple):
+            return level in self.attention
+        return level >= len(self.multiples) - self.attention
+
+    def build(self, shape: tuple[int, ...], classes: Classes = 0, out_multiple: int = 1) -> "NestedUNet":
+        """The module, for pictures of ``shape`` (channels, height, width), each 1 or more, with ``classes`` labels.
+
+        Raises:
+            UserError: Data that are no pictures.
+        """
+        if len(shape) != 3 or min(shape) < 1:
             raise UserError(
-                f"a U-Net takes pictures (channels, height, width), not data of shape {tuple(shape)}; use an MLP"
+                f"a U-Net takes pictures (channels, height, width) of any size, not data of shape {tuple(shape)}; "
+                "use an MLP"
             )
-        return CompactUNet(self, shape[0], classes, out_multiple)
+        return NestedUNet(self, shape[0], classes, out_multiple)
 
 
-class CompactUNet(nn.Module):
+class NestedUNet(nn.Module):
     """(batch, channels, height, width) -> (batch, out_multiple * channels, height, width), of any height and width.
 
-    Ronneberger et al. 2015 with the residual blocks of DDPM (Ho et al. 2020, appendix B): on the way up each level
-    is resized to exactly the size it had on the way down. The contract is in ``undiffuse.net``.
+    Ronneberger et al. 2015 with the residual blocks of ADM. The contract is in ``undiffuse.net``.
     """
 
-    def __init__(self, design: UNet, channels: int, classes: int = 0, out_multiple: int = 1) -> None:
+    def __init__(self, design: UNet, channels: int, classes: Classes = 0, out_multiple: int = 1) -> None:
         super().__init__()
         self.channels = channels
-        widths = [design.width * multiple for multiple in design.multiples]
-        attends = [level >= len(widths) - design.attention for level in range(len(widths))]
-        pairs = list(pairwise(widths))  # (finer, coarser) neighbours
-
-        def stage(wide_in: int, level: int) -> _Stage:
-            return _Stage(wide_in, widths[level], design.blocks, attends[level], design.embedding)
-
         self.condition = Condition(design.embedding, classes)
-        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(stage(width, level) for level, width in enumerate(widths))
-        self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 3, stride=2, padding=1) for fine, coarse in pairs)
-        self.grow = nn.ModuleList(nn.Conv2d(coarse, fine, 3, padding=1) for fine, coarse in pairs)
-        self.up = nn.ModuleList(stage(2 * fine, level) for level, (fine, _) in enumerate(pairs))
-        self.norm = _group_norm(widths[0])
-        self.head = _zero(nn.Conv2d(widths[0], out_multiple * channels, 3, padding=1))
+        self.stem = nn.Conv2d(channels, design.width_of(0), 3, padding=1)
+        self.levels = _Level(design, 0, design.width_of(0))
+        self.norm = GroupNorm(design.width_of(0), design.groups)
+        self.head = zero(nn.Conv2d(design.width_of(0), out_multiple * channels, 3, padding=1))
 
     def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """The prediction at noise level ``log_snr``. Raises UserError for another count of channels."""
@@ -75,87 +121,68 @@ class CompactUNet(nn.Module):
             raise UserError(
                 f"this network takes pictures (batch, {self.channels}, height, width), not {tuple(x.shape)}"
             )
-        condition = self.condition(log_snr, label)
         h = self.stem(x.contiguous(memory_format=torch.channels_last))
-        skips = []
-        for stage, shrink in zip(self.down, self.shrink, strict=False):
-            h = stage(h, condition)
-            skips.append(h)
-            h = shrink(h)
-        h = self.down[-1](h, condition)
-        for stage, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
-            skip = skips.pop()
-            h = grow(F.interpolate(h, size=skip.shape[-2:], mode="nearest"))
-            h = stage(torch.cat([h, skip], dim=1), condition)
+        h = self.levels(h, self.condition(log_snr, label))
         return self.head(F.silu(self.norm(h))).to(x.dtype)
 
 
-class _Stage(nn.Module):
-    """What happens at one resolution: residual blocks, each followed by attention if the level attends."""
+class _Level(nn.Module):
+    """One resolution and, inside it, all coarser ones: blocks down; shrink, the next level, grow; blocks up.
 
-    def __init__(self, wide_in: int, width: int, blocks: int, attends: bool, embedding: int) -> None:
+    What the blocks of the way down hand over is taken by the first ones of the way up, the latest first.
+    """
+
+    def __init__(self, design: UNet, level: int, h: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            _Residual(wide_in if first else width, width, embedding) for first in [True] + [False] * (blocks - 1)
-        )
-        self.looks = nn.ModuleList(_Attention(width) if attends else nn.Identity() for _ in range(blocks))
+        self.dense, self.skip_scale = design.dense, design.skip_scale
+        width, count, attends = design.width_of(level), design.blocks_of(level), design.attends(level)
+        coarsest = level == len(design.multiples) - 1
+        handed = [h]  # channels of what comes in, and of what each block makes of it
+        self.down, self.middle, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for _ in range(count):
+            self.down.append(_Block(design, handed[-1], width, attends))
+            handed.append(width)
+        h = handed[-1]
+        if not coarsest:
+            below = design.width_of(level + 1)  # dense skips leave it to the blocks to change the width
+            enter, leave = (h, below) if self.dense else (below, width)
+            self.shrink = Shrink(h, enter, design.resampling)
+            self.inner = _Level(design, level + 1, enter)
+            self.grow = Grow(below, leave, design.resampling)
+            h = leave
+        elif self.dense:
+            self.middle.extend([_Block(design, h, width, attends), _Block(design, width, width, False)])
+        if not self.dense:
+            handed = [] if coarsest else handed[-1:]
+        for _ in range(count + self.dense if handed else 0):
+            self.up.append(_Block(design, h + (handed.pop() if handed else 0), width, attends))
+            h = width
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        for block, look in zip(self.blocks, self.looks, strict=True):
-            h = look(block(h, condition))
+        """(batch, channels, height, width) -> (batch, the level's width, height, width)."""
+        handed = [h]
+        for block in self.down:
+            h = block(h, condition)
+            handed.append(h)
+        handed = handed if self.dense else handed[-1:]
+        for block in self.middle:
+            h = block(h, condition)
+        if hasattr(self, "inner"):
+            h = self.grow(self.inner(self.shrink(h), condition), h.shape[-2:])
+        for block in self.up:
+            if handed:
+                h = torch.cat([h, self.skip_scale * handed.pop()], dim=1)
+            h = block(h, condition)
         return h
 
 
-class _Residual(nn.Module):
-    """x + conv(SiLU(scale * norm(conv(SiLU(norm(x)))) + shift)), scale and shift told by the condition (ADM's block).
+class _Block(nn.Module):
+    """A residual block and, at a level that attends, attention."""
 
-    The last convolution starts at zero, so that a deep network starts as a shallow one.
-    """
-
-    def __init__(self, wide_in: int, width: int, embedding: int) -> None:
+    def __init__(self, design: UNet, wide_in: int, width: int, attends: bool) -> None:
         super().__init__()
-        self.norm_in = _group_norm(wide_in)
-        self.conv_in = nn.Conv2d(wide_in, width, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * width)
-        self.norm_out = _group_norm(width)
-        self.conv_out = _zero(nn.Conv2d(width, width, 3, padding=1))
-        self.shortcut = nn.Identity() if wide_in == width else nn.Conv2d(wide_in, width, 1)
+        self.residual = Residual(wide_in, width, design.embedding, design.groups, design.dropout)
+        self.look = Attention(width, design.heads, design.groups) if attends else nn.Identity()
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        scale, shift = self.modulation(condition)[..., None, None].chunk(2, dim=1)
-        h = self.norm_out(self.conv_in(F.silu(self.norm_in(x))))
-        h = torch.addcmul(h + shift, h, scale)
-        return self.shortcut(x) + self.conv_out(F.silu(h))
-
-
-class _Attention(nn.Module):
-    """x + what each pixel reads from all others: multi-head self-attention, softmax(q kᵀ / sqrt(d)) v."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.heads = _parts(width, most=4, smallest=16)
-        self.norm = _group_norm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = _zero(nn.Linear(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        pixels = self.norm(x).flatten(2).mT  # (batch, height * width, channels)
-        split = self.query_key_value(pixels).unflatten(-1, (3, self.heads, -1))
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (batch, heads, height * width, channels / heads)
-        read = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        return x + self.out(read).mT.unflatten(2, x.shape[-2:])
-
-
-def _group_norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(_parts(width, most=8, smallest=4), width)
-
-
-def _parts(width: int, most: int, smallest: int) -> int:
-    """Into how many equal parts ``width`` splits: as many as go, up to ``most``, each of at least ``smallest``."""
-    return max((n for n in range(1, most + 1) if width % n == 0 and width // n >= smallest), default=1)
-
-
-def _zero(layer: nn.Module) -> nn.Module:
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
+    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        return self.look(self.residual(h, condition))

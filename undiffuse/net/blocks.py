@@ -1,0 +1,106 @@
+"""What a U-Net is made of: residual blocks, attention among pixels, and changes of resolution.
+
+Pictures are (batch, channels, height, width), kept channels-last in memory: convolutions are fastest so.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Resampling = Literal["learned", "early", "plain"]
+
+
+class Residual(nn.Module):
+    """x + conv(SiLU(scale * norm(conv(SiLU(norm(x)))) + shift)), scale and shift told by the condition (ADM's block).
+
+    The last convolution starts at zero, so that a deep network starts as a shallow one. Dropout comes before it.
+    """
+
+    def __init__(self, wide_in: int, width: int, embedding: int, groups: int = 8, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm_in = GroupNorm(wide_in, groups)
+        self.conv_in = nn.Conv2d(wide_in, width, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * width)
+        self.norm_out = GroupNorm(width, groups)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = zero(nn.Conv2d(width, width, 3, padding=1))
+        self.shortcut = nn.Identity() if wide_in == width else nn.Conv2d(wide_in, width, 1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(batch, wide_in, height, width), (batch or 1, embedding) -> (batch, width, height, width)."""
+        scale, shift = self.modulation(condition)[..., None, None].chunk(2, dim=1)
+        h = self.norm_out(self.conv_in(F.silu(self.norm_in(x))))
+        h = torch.addcmul(h + shift, h, scale)
+        return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))
+
+
+class Attention(nn.Module):
+    """x + what each pixel reads from all others: multi-head self-attention, softmax(q kᵀ / sqrt(d)) v.
+
+    There are ``heads`` of them, or fewer where a head would be less than 16 channels wide.
+    """
+
+    def __init__(self, width: int, heads: int = 4, groups: int = 8) -> None:
+        super().__init__()
+        self.heads = parts(width, most=heads, smallest=16)
+        self.norm = GroupNorm(width, groups)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = zero(nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, width, height, width) -> the same shape."""
+        pixels = self.norm(x).flatten(2).mT  # (batch, height * width, channels)
+        split = self.query_key_value(pixels).unflatten(-1, (3, self.heads, -1))
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (batch, heads, height * width, channels / heads)
+        read = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return x + self.out(read).mT.unflatten(2, x.shape[-2:])
+
+
+class GroupNorm(nn.GroupNorm):
+    """As many groups as divide the channels, up to ``most``, each of at least 4 (Wu and He 2018)."""
+
+    def __init__(self, width: int, most: int) -> None:
+        super().__init__(parts(width, most, smallest=4), width)
+
+
+class Shrink(nn.Sequential):
+    """Half as high and wide, rounded up: a convolution of stride 2, or the mean of each square of 4 pixels."""
+
+    def __init__(self, wide_in: int, width: int, resampling: Resampling) -> None:
+        if resampling == "plain":
+            super().__init__(nn.AvgPool2d(2, ceil_mode=True), _mix(wide_in, width))
+        else:
+            super().__init__(nn.Conv2d(wide_in, width, 3, stride=2, padding=1))
+
+
+class Grow(nn.Module):
+    """Enlarged to any size by copying the nearest pixel, and convolved: afterwards, before ("early") or not at all."""
+
+    def __init__(self, wide_in: int, width: int, resampling: Resampling) -> None:
+        super().__init__()
+        self.early = resampling != "learned"  # mixing channels commutes with copying pixels, and is cheaper before
+        self.conv = _mix(wide_in, width) if resampling == "plain" else nn.Conv2d(wide_in, width, 3, padding=1)
+
+    def forward(self, h: Tensor, size: tuple[int, int]) -> Tensor:
+        """(batch, wide_in, height, width) -> (batch, width, *size)."""
+        if self.early:
+            return F.interpolate(self.conv(h), size=size, mode="nearest")
+        return self.conv(F.interpolate(h, size=size, mode="nearest"))
+
+
+def _mix(wide_in: int, width: int) -> nn.Module:
+    return nn.Identity() if wide_in == width else nn.Conv2d(wide_in, width, 1)
+
+
+def parts(width: int, most: int, smallest: int) -> int:
+    """Into how many equal parts ``width`` splits: as many as go, up to ``most``, each of at least ``smallest``."""
+    return max((n for n in range(1, most + 1) if width % n == 0 and width // n >= smallest), default=1)
+
+
+def zero(layer: nn.Module) -> nn.Module:
+    """The layer, its parameters set to zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
