@@ -66,7 +66,7 @@ def _explained(error: BaseException) -> tuple[int, str]:
         case Usage():
             return USAGE, str(error)
         case UserError():
-            return FAILED, str(error)
+            return USAGE if error.usage else FAILED, str(error)
         case KeyboardInterrupt():
             return INTERRUPTED, str(error) or "interrupted"
         case BrokenPipeError():  # the reader has seen enough, as in `undiffuse recipes | head -1`
@@ -103,6 +103,28 @@ def _wholes(text: str) -> list[int]:
     return [_whole(word) for word in _list(text)]
 
 
+def _label(text: str) -> list[str] | dict[str, list[str]]:
+    """``3,5``, or ``digit=3,5,colour=red`` of several attributes: a word without = is of the attribute before it."""
+    if "=" not in text:
+        return _list(text)
+    asked: dict[str, list[str]] = {}
+    name = ""
+    for word in _list(text):
+        before, equals, value = word.partition("=")
+        name = before.strip() if equals else name
+        if not name:
+            raise argparse.ArgumentTypeError(f"of which attribute is {word!r}? say ATTRIBUTE={word}")
+        asked.setdefault(name, []).append(value.strip() if equals else word)
+    return asked
+
+
+def _levels(text: str) -> tuple[float, float]:
+    words = _list(text)
+    if len(words) != 2:
+        raise argparse.ArgumentTypeError(f"expected two noise levels, as 0.2,5, not {text!r}")
+    return _number(words[0]), _number(words[1])
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -115,13 +137,23 @@ _COUNT = _arg("-n", "--count", type=_whole, metavar="N", help="how many")
 _SEED = _arg("--seed", type=_whole, default=0, metavar="N", help="the same seed gives the same result (0)")
 _QUIET = _arg("--quiet", action="store_true", help="no progress")
 _FORCE = _arg("--force", action="store_true", help="overwrite what is there")
-_GUIDANCE = _arg("--guidance", type=_number, metavar="W", help="weight of the label, 1 is off (the recipe's)")
+_GUIDING = (
+    _arg("--guidance", type=_number, metavar="W", help="how strongly, 1 is off (the recipe's)"),
+    _arg("--negative", type=_label, metavar="K", help="a label to steer away from (none)"),
+    _arg("--rescale", type=_number, metavar="R", help="from 0 to 1: mend the spread that guidance adds (0)"),
+    _arg("--interval", type=_levels, metavar="A,B", help="guide only between these noise levels, sigma/alpha (all)"),
+    _arg("--threshold", choices=("static", "dynamic"), help="keep pictures within black and white (no)"),
+    _arg("--classifier", metavar="RUN", help="guide by this one, trained with --loss cross-entropy"),
+    _arg("--worse", metavar="RUN", help="steer away from this one: smaller, or trained for less"),
+)
 _SAMPLING = (
     _arg("--sampler", metavar="NAME", help="how to step from noise to data (the recipe's)"),
     _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
     _arg("--grid", metavar="NAME", help="which times to visit (the sampler's)"),
-    _GUIDANCE,
-    _arg("--label", type=_list, metavar="K", help="a label by name or number; several, with commas, take turns"),
+    _arg(
+        "--label", type=_label, metavar="K", help="by name or number; several take turns: 3,5 or digit=3,5,colour=red"
+    ),
+    *_GUIDING,
 )
 
 COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
@@ -171,7 +203,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("--steps", type=_wholes, default=[5, 10, 20, 50], metavar="5,10", help="network evaluations to spend"),
             _arg("--seeds", type=_whole, default=3, metavar="N", help="repetitions, for error bars (3)"),
             _COUNT,
-            _GUIDANCE,
+            *_GUIDING,
             _arg("--out", metavar="DIR", help="a folder for a picture and the numbers"),
             _FORCE,
         ),

@@ -8,11 +8,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import fields as fields_of
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undiffuse.errors import UserError, nearest
+from undiffuse.errors import UserError, nearest, usage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from undiffuse.data.dataset import Dataset
     from undiffuse.draw.animation import State
     from undiffuse.draw.save import Rows
+    from undiffuse.guidance import Guidance
     from undiffuse.recipe import Recipe
     from undiffuse.run import Run
 
@@ -59,7 +61,7 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
 
     recipe = _recipe(options.target)
     for name, value in fields:
-        recipe = recipe.override(name, value)
+        recipe = _overridden(recipe, name, value)
     run = train(recipe, options.out or Path("runs") / _name(options.target), quiet=_quiet(options))
     _say_trained(run)
 
@@ -81,8 +83,9 @@ def sample(options: Namespace) -> None:
         return animate(options)
     run = load(options.folder)
     count = _at_least_1("-n", options.count, SHOWN[run.kind])
-    samples = run.sample(count, **_how(options))
-    save_rows(_made_rows(run, samples, options.label), out)
+    how = _how(options)
+    samples = run.sample(count, **how)
+    save_rows(_made_rows(run, samples, how), out)
     print(f"wrote {out}: {count:,} {run.kind}, {_cost(run, options)}")
 
 
@@ -109,7 +112,7 @@ def compare(options: Namespace) -> None:
     if folder and not options.force and any((folder / name).exists() for name in FILES):
         raise UserError(f"{folder}: holds a comparison already; add --force to overwrite it")
     run, watch = load(options.folder), lambda plans: _tracked(plans, "comparing", len(plans))
-    found = compare(run, options.samplers, options.steps, options.seeds, options.count, options.guidance, watch)
+    found = compare(run, options.samplers, options.steps, options.seeds, options.count, _guidance(options), watch)
     _print(found.table())
     print(*found.answers(), *found.notes, sep="\n")
     if folder:
@@ -127,12 +130,13 @@ def animate(options: Namespace) -> None:
     count = _at_least_1("-n", options.count, FILMED[run.kind])
     options.steps = _at_least_1("--steps", options.steps, max(FILM_STEPS, run.recipe.sampling_steps))
     frames = kept(options.steps + 1)
-    states = _tracked(_states(run, count, set(frames), options), "filming", len(frames))
+    how = _how(options)
+    states = _tracked(_states(run, count, set(frames), how), "filming", len(frames))
     if run.kind == "pictures":
         pages = film_of_pictures(states)
     else:
         beside = _some_rows(run.dataset(), 2 * count, seed=0)
-        pages = film_of_points(states, Cloud("data", beside.x), run.labels(count, options.label), run.label_names)
+        pages = film_of_points(states, Cloud("data", beside.x), *_labels(run, count, how))
     write_film(pages, out, len(frames))
     print(f"wrote {out}: {len(frames)} frames of {count:,} {run.kind}, {_cost(run, options)}")
 
@@ -173,7 +177,8 @@ def _recipe(target: str) -> "Recipe":
     if (path / RECIPE).is_file():
         return Recipe.load(path / RECIPE)
     if not path.exists() and path.name == target and not path.suffix:  # a name, not a path
-        raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target})")
+        with usage():
+            raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target})")
     return own_data(path)
 
 
@@ -191,6 +196,7 @@ def _out(options: Namespace, endings: tuple[str, ...], otherwise: str | None = N
     return check_writable(path, endings, options.force) if path else None
 
 
+@usage()
 def _at_least_1(option: str, given: int | None, otherwise: int) -> int:
     if given is not None and given < 1:
         raise UserError(f"{option} must be at least 1, not {given}")
@@ -199,7 +205,36 @@ def _at_least_1(option: str, given: int | None, otherwise: int) -> int:
 
 def _how(options: Namespace) -> dict[str, Any]:
     """The options of sampling, as `Run.sample` and `Run.trajectory` take them."""
-    return {name: getattr(options, name) for name in ("label", "steps", "sampler", "guidance", "seed", "grid")}
+    how = {name: getattr(options, name) for name in ("label", "steps", "sampler", "seed", "grid")}
+    return how | {"guidance": _guidance(options)}
+
+
+def _guidance(options: Namespace) -> "Guidance":
+    """The options of guidance, as one value; what is not given is as `Guidance` has it."""
+    from undiffuse.guidance import Guidance
+    from undiffuse.run import load
+
+    given: dict[str, Any] = {"weight": options.guidance}
+    given |= {name: getattr(options, name) for name in ("negative", "rescale", "interval", "threshold")}
+    given |= {name: load(folder) for name in ("classifier", "worse") if (folder := getattr(options, name))}
+    with usage():
+        return Guidance(**{name: value for name, value in given.items() if value is not None})
+
+
+def _labels(run: "Run", count: int, how: dict[str, Any]) -> "tuple[Tensor | None, tuple[str, ...]]":
+    """The labels that samples were asked to be, as one kind of label, and its names."""
+    from undiffuse.label import combined
+
+    return combined(run.labels(count, how["label"], guidance=how["guidance"]), how["guidance"].names(run))
+
+
+@usage()
+def _overridden(recipe: "Recipe", name: str, value: str) -> "Recipe":
+    """A recipe with a field changed; a name that is neither a field nor an option of train has both to be near to."""
+    known = [field.name.replace("_", "-") for field in fields_of(recipe)] + ["out", "quiet", "help"]
+    if name.partition(".")[0].replace("_", "-") not in known:
+        raise UserError(nearest(f"--{name}", [f"--{other}" for other in known], "option or field of the recipe"))
+    return recipe.override(name, value)
 
 
 def _cost(run: "Run", options: Namespace) -> str:
@@ -215,20 +250,21 @@ def _some_rows(dataset: "Dataset", count: int, seed: int) -> "Rows":
     import torch
 
     from undiffuse.draw.save import Rows
+    from undiffuse.label import combined
 
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count]
-    labels = None if dataset.labels is None else dataset.labels[chosen]
-    return Rows(dataset.x[chosen], labels, dataset.label_names, dataset.columns, dataset.name)
+    labels, names = combined(dataset.labels, dataset.label_names)
+    return Rows(dataset.x[chosen], None if labels is None else labels[chosen], names, dataset.columns, dataset.name)
 
 
-def _made_rows(run: "Run", samples: "Tensor", label: list[str] | None) -> "Rows":
+def _made_rows(run: "Run", samples: "Tensor", how: dict[str, Any]) -> "Rows":
     """Samples with their labels; points with what they are drawn beside."""
     from undiffuse.data.densities import DENSITIES
     from undiffuse.data.source import Toy
     from undiffuse.draw.points import Cloud
     from undiffuse.draw.save import Rows
 
-    labels, source = run.labels(len(samples), label), run.recipe.data
+    (labels, names), source = _labels(run, len(samples), how), run.recipe.data
     density = DENSITIES.get(source.name) if isinstance(source, Toy) else None
     beside = None
     if run.kind == "points":
@@ -236,22 +272,23 @@ def _made_rows(run: "Run", samples: "Tensor", label: list[str] | None) -> "Rows"
             shown = _some_rows(run.dataset(), max(1000, len(samples)), seed=0)
             beside = Cloud("data", shown.x, shown.labels)
     log_density = density.log_density if density else None
-    return Rows(samples, labels, run.label_names, run.columns, beside=beside, log_density=log_density)
+    return Rows(samples, labels, names, run.columns, beside=beside, log_density=log_density)
 
 
-def _states(run: "Run", count: int, shown: set[int], options: Namespace) -> "Iterator[State]":
+def _states(run: "Run", count: int, shown: set[int], how: dict[str, Any]) -> "Iterator[State]":
     """Those states of a trajectory that a film shows, and what is written above them."""
     from undiffuse.draw.animation import State
 
-    for k, (x, t) in enumerate(run.trajectory(count, **_how(options))):
+    for k, (x, t) in enumerate(run.trajectory(count, **how)):
         if k in shown:
             alpha, sigma, _ = run.denoiser.process.schedule.at(t)
-            yield State(x, f"step {k} of {options.steps}", f"noise {sigma / (alpha + sigma):.0%}")
+            yield State(x, f"step {k} of {how['steps']}", f"noise {sigma / (alpha + sigma):.0%}")
 
 
 def _say_trained(run: "Run") -> None:
     print(f"{run.folder}: trained {run.step:,} steps in {run.seconds:,.0f} s")
-    print(f"next: undiffuse sample {run.folder}    or: undiffuse evaluate {run.folder}")
+    sampled = f"RUN --classifier {run.folder}" if run.is_classifier else run.folder
+    print(f"next: undiffuse sample {sampled}    or: undiffuse evaluate {run.folder}")
 
 
 def _quiet(options: Namespace) -> bool:

@@ -22,8 +22,9 @@ from torch import Tensor
 from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.draw.curves import Quality, quality
 from undiffuse.draw.style import save
-from undiffuse.errors import UserError, nearest
+from undiffuse.errors import UserError, nearest, usage
 from undiffuse.files import write_json, write_text
+from undiffuse.guidance import Guidance
 from undiffuse.measure.estimate import Estimate, estimate
 from undiffuse.measure.floor import Floor, floor
 from undiffuse.measure.frechet import frechet_distance
@@ -193,7 +194,7 @@ def compare(
     evaluations: Sequence[int],
     seeds: int = 3,
     count: int | None = None,
-    guidance: float | None = None,
+    guidance: float | Guidance | None = None,
     watch: Callable[[Sequence[Plan]], Iterable[Plan]] = tuple,
 ) -> Comparison:
     """Every sampler at every number of network evaluations, ``seeds`` times ``count`` samples each.
@@ -218,6 +219,7 @@ def compare(
     return Comparison(tuple(trials), rows.ruler.name, rows.floor(), protocol, tuple(notes))
 
 
+@usage()
 def plan(samplers: Sequence[str], evaluations: Sequence[int]) -> tuple[list[Plan], list[str]]:
     """As many steps as each number of evaluations pays for; and notes on what cannot be had.
 

@@ -1,13 +1,17 @@
 """How good are a run's samples? Every measure against held-out data, beside what real data gets: its floor."""
 
 from dataclasses import replace
+from math import nan
 
 import torch
+from torch import Tensor
 
 from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.errors import UserError
+from undiffuse.label import combined
 from undiffuse.measure.judge import Judge
-from undiffuse.measure.report import Report, report
+from undiffuse.measure.noisy_accuracy import noisy_accuracy
+from undiffuse.measure.report import Report, Row, report
 from undiffuse.run import Run
 from undiffuse.samplers import SAMPLERS
 
@@ -19,13 +23,16 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
     was asked for, beside how often it is right on held-out data, and its features serve the measures that need some.
-    Data of which a program can tell right from wrong (`Piano`) is checked by it.
+    Data of which a program can tell right from wrong (`Piano`) is checked by it. Several attributes are judged as one
+    label, their combination. A classifier samples nothing: its accuracy by noise level is reported.
 
     Raises UserError for a count below 2, or where the data is gone.
     """
     count = COUNT[run.kind] if count is None else count
     if count < 2:
         raise UserError(f"count must be at least 2, not {count}")
+    if run.is_classifier:
+        return _examined(run, seed)
     train, test = run.dataset("train"), run.dataset("test")
     test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
     labels = random_labels(train, count, seed) if run.label_names else None
@@ -35,7 +42,7 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
         samples.float(),
         test.x.float(),
         train=train.x.float(),
-        labels=labels,
+        labels=combined(labels, run.label_names)[0],
         judge=_judge(train, test, seed) if labels is not None else None,
         validity=validity() if validity else None,
         at_most=count,
@@ -54,7 +61,28 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
 
 
 def _judge(train: Dataset, test: Dataset, seed: int) -> Judge | None:
-    """A classifier of the data; None where there are fewer than two labels to tell apart."""
-    if train.labels is None or test.labels is None or len(train.labels.unique()) < 2:
+    """A classifier of the rows whose labels are known; None where there are fewer than two labels to tell apart."""
+    (x, labels), (held_out, held_out_labels) = (_labelled(data) for data in (train, test))
+    if len(labels.unique()) < 2 or not len(held_out):
         return None
-    return Judge.train(train.x.float(), train.labels, test.x.float(), test.labels, seed=seed)
+    return Judge.train(x.float(), labels, held_out.float(), held_out_labels, seed=seed)
+
+
+def _labelled(data: Dataset) -> tuple[Tensor, Tensor]:
+    """Rows whose labels are known, and those, attributes combined: (count,)."""
+    labels, _ = combined(data.labels, data.label_names)
+    if labels is None:
+        return data.x[:0], torch.empty(0, dtype=torch.int64)
+    return data.x[labels >= 0], labels[labels >= 0]
+
+
+def _examined(run: Run, seed: int) -> Report:
+    """The accuracy of a classifier on held-out data, beside that of always guessing the commonest label."""
+    test = run.dataset("test")
+    found = noisy_accuracy(run, test, seed)
+    meaning = "the share of held-out rows whose label is told through this much noise; the floor guesses the commonest"
+    rows = [
+        Row(f"accuracy at noise {level:g}", right, guess, nan, "higher", meaning)
+        for level, (right, guess) in found.items()
+    ]
+    return Report(tuple(rows), {"held-out rows": len(test), "trained steps": run.step, "seed": seed})

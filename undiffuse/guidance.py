@@ -8,7 +8,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from undiffuse.guide import (
     ClassifierFree,
     Conditional,
     DynamicThreshold,
+    Guide,
     Interval,
     Negative,
     StaticThreshold,
@@ -32,7 +33,7 @@ from undiffuse.loss.cross_entropy import log_prob
 if TYPE_CHECKING:
     from undiffuse.run import Run
 
-TWICE = 2.0  # the weight of a classifier or a worse run, unless told: of a classifier it is Bayes' rule
+TWICE = 2.0  # the weight unless told, where guidance was asked for: of a classifier it is Bayes' rule
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Guidance:
     """Guided away from no label, or the ``negative`` one; or by a ``classifier``; or away from a ``worse`` run.
 
     Attributes:
-        weight: weak + weight (strong - weak); 1 is off; None is the recipe's, or 2 for a classifier or a worse run.
+        weight: weak + weight (strong - weak); 1 is off; None is the recipe's, but 2 for a classifier, a worse run,
+            or a negative label where the recipe's is off.
         negative: A label to steer away from. Of several attributes a mapping; those left out are kept as asked for.
         rescale: In [0, 1]: pulls each sample's spread back to the unguided one's (see `ClassifierFree`).
         interval: Guided only between these noise levels, sigma/alpha in standard deviations of the data.
@@ -95,7 +97,7 @@ class Guidance:
             denoise = _Unlabelled(denoise)
         if weight == 1:
             return denoise
-        guide: ClassifierFree | Classifier | AutoGuidance
+        guide: Guide
         if self.classifier:
             _check_classifier(self.classifier, run)
             guide = Classifier(denoise, _LogProb(self.classifier.denoiser), schedule, weight)
@@ -114,9 +116,9 @@ class Guidance:
     def _weight(self, run: "Run") -> float:
         if self.weight is not None:
             return self.weight
-        if self.classifier or self.worse:
-            return TWICE
-        return run.recipe.guidance if run.label_names and run.recipe.label_dropout > 0 else 1.0
+        usual = run.recipe.guidance if run.label_names and run.recipe.label_dropout > 0 else 1.0
+        asked = self.classifier or self.worse or (self.negative is not None and usual == 1)
+        return TWICE if asked else usual
 
     def _negative(self, run: "Run") -> Negative:
         if not run.label_names:
@@ -135,7 +137,7 @@ class _Unlabelled:
 
     denoise: Conditional
 
-    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> object:
+    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Any:
         return self.denoise(x_t, t)
 
 

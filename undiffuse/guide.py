@@ -29,12 +29,8 @@ from undiffuse.process.affine import Belief
 Negative = int | tuple[int | None, ...]
 
 
-class Conditional(Protocol):
-    """A denoiser that may be told something."""
-
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
-        """E[x_0 | x_t, condition], as a tensor, a `Belief`, or logits."""
-        ...
+# denoise(x_t, t, **condition) -> E[x_0 | x_t, condition], as a tensor, a `Belief`, or logits
+Conditional = Callable[..., Any]
 
 
 def opposite(label: Tensor, negative: Negative) -> Tensor:
@@ -122,12 +118,16 @@ class Classifier:
         return _on_mean(answer, lambda mean: mean + step * gradient)
 
 
-class Guide(Conditional, Protocol):
+class Guide(Protocol):
     """A guided denoiser that knows the one it guides."""
 
     @property
     def denoise(self) -> Conditional:
         """Without this guidance."""
+        ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """With it."""
         ...
 
 

@@ -8,6 +8,7 @@ Labels are int64 indices into their names, and -1 is "not known" in data, "not t
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ def read_labels(names: Names, label: Label | None) -> Tensor:
     Raises:
         UserError: An unknown label or attribute, naming the nearest; an empty list.
     """
+    rows: list[Any]
     if isinstance(names, dict):
         rows = [row for entry in _entries(label, names) for row in _rows(names, entry)]
     else:
@@ -46,8 +48,10 @@ def read_labels(names: Names, label: Label | None) -> Tensor:
     return torch.tensor(rows)
 
 
-def index(names: tuple[str, ...], label: One, what: str = "label") -> int:
+def index(names: tuple[str, ...], label: Any, what: str = "label") -> int:
     """The index of a label by its name or number, -1 for none. Raises UserError, naming the nearest."""
+    if isinstance(label, Mapping):
+        raise UserError(f"there is one kind of label here, without attributes; name it alone, as {names[0]}")
     if label in names:
         return names.index(str(label))
     if label in NONE:
@@ -64,7 +68,7 @@ def negative_of(names: Names, label: Label | None) -> int | tuple[int | None, ..
     """
     if label is None or (isinstance(label, int | str) and label in NONE):
         return -1
-    entries = [label] if isinstance(label, int | str | Mapping) else list(label)
+    entries: list[Any] = [label] if isinstance(label, int | str | Mapping) else list(label)
     if len(entries) != 1:
         raise UserError(f"one negative label, not {len(entries)}")
     if isinstance(names, dict):
@@ -76,11 +80,13 @@ def negative_of(names: Names, label: Label | None) -> int | tuple[int | None, ..
     return index(names, entries[0])
 
 
-def combined(labels: Tensor, names: Names) -> tuple[Tensor, tuple[str, ...]]:
+def combined(labels: Tensor | None, names: Names) -> tuple[Tensor | None, tuple[str, ...]]:
     """Several attributes as one kind of label, whose names are the combinations ("3 red"): (count,), and the names.
 
     A row of which any attribute is not known has none, -1. One kind of label is what it was.
     """
+    if labels is None:
+        return None, ()
     if not isinstance(names, dict):
         return labels, names
     one = torch.zeros_like(labels[:, 0])
@@ -94,7 +100,7 @@ def known(labels: Tensor) -> Tensor:
     return (labels >= 0).reshape(len(labels), -1).all(1)
 
 
-def _entries(label: Label | None, names: Names) -> Iterator[One | Asked]:
+def _entries(label: Label | None, names: Names) -> Iterator[Any]:
     """The entries of a list, or the one there is; rows of a tensor as mappings."""
     if label is None:
         yield from [{}] if isinstance(names, dict) else range(len(names))
@@ -104,7 +110,7 @@ def _entries(label: Label | None, names: Names) -> Iterator[One | Asked]:
         yield from [label] if isinstance(label, int | str | Mapping) else label
 
 
-def _of_tensor(label: Tensor, names: Names) -> Iterable[One | Asked]:
+def _of_tensor(label: Tensor, names: Names) -> Iterable[Any]:
     if not isinstance(names, dict):
         return label.reshape(-1).tolist()
     if label.ndim == 0 or label.shape[-1] != len(names):
@@ -112,7 +118,7 @@ def _of_tensor(label: Tensor, names: Names) -> Iterable[One | Asked]:
     return [dict(zip(names, row, strict=True)) for row in label.reshape(-1, len(names)).tolist()]
 
 
-def _rows(names: dict[str, tuple[str, ...]], asked: One | Asked) -> Iterator[tuple[int, ...]]:
+def _rows(names: dict[str, tuple[str, ...]], asked: Any) -> Iterator[tuple[int, ...]]:
     """The combinations that a mapping means, an index of each attribute."""
     if asked in NONE:
         asked = dict.fromkeys(names, -1)

@@ -109,7 +109,7 @@ class Recipe:
         Raises UserError where the network cannot take such data.
         """
         if self.is_classifier:
-            return Denoiser(Classifier(self.net, shape, classes), Affine(self.schedule, self.z), self.prediction)
+            return Denoiser(Classifier(self.net.build, shape, classes), Affine(self.schedule, self.z), self.prediction)
         net = self.net.build(shape, classes, 2 if self.learned_variance else 1)
         return Denoiser(net, Affine(self.schedule, self.z), self.prediction, self.learned_variance)
 

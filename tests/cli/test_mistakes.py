@@ -26,12 +26,43 @@ USAGE = [
     ("train moons --out", "--out"),
     ("train moons digits", "unexpected 'digits'"),
 ]
-FAILED = [
+NONSENSE = [  # words that only a recipe or a run can tell to be wrong
     ("train moon", "did you mean moons"),
     ("train moons --net.widht 3", "did you mean width"),
     ("train moons --steps 0", "steps must be at least 1"),
     ("train moons --steps many", "expected a whole number"),
     ("train moons --schedule cosin", "did you mean cosine"),
+    ("sample RUN --sampler ddmi", "or ddim"),
+    ("sample RUN --grid karass", "did you mean karras"),
+    ("sample RUN --steps 0", "at least 1"),
+    ("sample RUN -n 0", "at least 1"),
+    ("sample RUN -n -3", "at least 1"),
+    ("sample RUN --label 2", "label"),
+    ("sample RUN --guidance 2", "guidance"),
+    ("sample DIGITS --label 11", "label"),
+    ("animate RUN --steps -1", "at least 1"),
+    ("data mooons", "did you mean moons"),
+    ("compare RUN --samplers ddmi", "or ddim"),
+    ("compare RUN --samplers ,", "no sampler"),
+    ("compare RUN --steps 0", "at least 1"),
+    ("compare RUN --steps ,", "at least 1"),
+    ("compare RUN --samplers annealed-langevin --steps 2", "needs at least 21 evaluations"),
+    ("train moons --ouy runs/x", "did you mean --out"),
+    ("train moons --stpes 5", "did you mean --steps"),
+    ("sample DIGITS --label digit=3", "name it alone"),
+    ("sample DIGITS --label 3,x=4,5", "of which attribute is"),
+    ("sample DIGITS --negative sevn", "unknown label 'sevn'"),
+    ("sample DIGITS --negative 1,2 --guidance 2", "one negative label, not 2"),
+    ("sample DIGITS --rescale 2", "from 0 to 1"),
+    ("sample DIGITS --interval 5,1", "the lower first"),
+    ("sample DIGITS --interval 5", "two noise levels"),
+    ("sample DIGITS --threshold dynmic", "--threshold"),
+    ("sample RUN --threshold dynamic", "a threshold is for pictures"),
+    ("sample DIGITS --classifier DIGITS", "is no classifier"),
+    ("sample DIGITS --worse RUN", "the worse run is of points"),
+    ("sample DIGITS --worse DIGITS --rescale 1", "leave out the other run"),
+]
+FAILED = [
     ("train moons --out RUN", "undiffuse resume"),
     ("train nothing.npy", "nothing.npy"),
     ("train broken.yaml", "broken.yaml"),
@@ -41,31 +72,16 @@ FAILED = [
     ("resume empty", "undiffuse train"),
     ("sample nowhere", "nowhere"),
     ("sample empty", "not a run"),
-    ("sample RUN --sampler ddmi", "or ddim"),
-    ("sample RUN --grid karass", "did you mean karras"),
-    ("sample RUN --steps 0", "at least 1"),
-    ("sample RUN -n 0", "at least 1"),
-    ("sample RUN -n -3", "at least 1"),
-    ("sample RUN --label 2", "label"),
-    ("sample RUN --guidance 2", "guidance"),
     ("sample RUN --out x.jpg", "ending '.jpg'"),
     ("sample RUN --out x", "no ending"),
     ("sample RUN --out no/x.png", "no folder"),
     ("sample RUN --out there.png", "--force"),
-    ("sample DIGITS --label 11", "label"),
     ("sample DIGITS -n 4 --steps 2 --out x.csv", ".png, .npy or .npz"),
     ("animate RUN --out x.png", "did you mean"),
-    ("animate RUN --steps -1", "at least 1"),
-    ("data mooons", "did you mean moons"),
     ("data RUN --out x.gif", "ending"),
     ("evaluate RUN -n 1", "at least 2"),
-    ("compare RUN --samplers ddmi", "or ddim"),
-    ("compare RUN --samplers ,", "no sampler"),
-    ("compare RUN --steps 0", "at least 1"),
-    ("compare RUN --steps ,", "at least 1"),
     ("compare RUN --seeds 0", "at least 1"),
     ("compare RUN -n 1", "at least 2"),
-    ("compare RUN --samplers annealed-langevin --steps 2", "needs at least 21 evaluations"),
     ("compare RUN --out there.png", "is a file"),
 ]
 
@@ -75,6 +91,14 @@ def test_words_that_make_no_sense_are_exit_code_2(run, words, said):
     code, out, err = run(*words.split())
     assert code == 2
     assert_one_line(out, err, said)
+
+
+@pytest.mark.parametrize(("words", "said"), NONSENSE, ids=[words for words, _ in NONSENSE])
+def test_what_is_unknown_is_exit_code_2(run, points_run, pictures_run, tmp_path, words, said):
+    code, out, err = run(*({"RUN": points_run, "DIGITS": pictures_run}.get(word, word) for word in words.split()))
+    assert code == 2
+    assert_one_line(out, err, said)
+    assert not list(tmp_path.iterdir())  # nothing half done is left behind
 
 
 @pytest.mark.parametrize(("words", "said"), FAILED, ids=[words for words, _ in FAILED])

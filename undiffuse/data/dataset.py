@@ -84,8 +84,8 @@ class Dataset:
                 f"{self.name}: cannot hold out {fraction:g} of {len(self)} rows; both parts need at least 2"
             )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        if self.labels is not None:
-            labels, _ = combined(self.labels, self.label_names)
+        labels, _ = combined(self.labels, self.label_names)
+        if labels is not None:
             order = order[labels[order].argsort(stable=True)]
         evenly_spaced = (2 * torch.arange(held) + 1) * len(self) // (2 * held)
         is_test = torch.zeros(len(self), dtype=torch.bool)

@@ -9,8 +9,8 @@ Any network classifies: what it says of each pixel is averaged, and read by one 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,27 +23,21 @@ from undiffuse.linear import Number
 from undiffuse.loss.time import LawOfTime, Uniform
 from undiffuse.noise import Noise
 
+# of a network's description: (shape, classes, out_multiple) -> the module
+Build = Callable[[tuple[int, ...], int, int], nn.Module]
 FEATURES = 64  # at least, that the labels are read from
-
-
-class Design(Protocol):
-    """The description of a network."""
-
-    def build(self, shape: tuple[int, ...], classes: Classes, out_multiple: int) -> nn.Module:
-        """The module."""
-        ...
 
 
 class Classifier(nn.Module):
     """(batch, *shape) -> log p(label | x) for every label, (batch, classes); attributes lie side by side."""
 
-    def __init__(self, design: Design, shape: tuple[int, ...], classes: Classes) -> None:
+    def __init__(self, build: Build, shape: tuple[int, ...], classes: Classes) -> None:
         super().__init__()
         self.sizes = [classes] if isinstance(classes, int) else list(classes)
         if min(self.sizes, default=0) < 2:
             raise UserError("a classifier needs data with labels, at least two of them")
         multiple = math.ceil(FEATURES / shape[0])
-        self.net = design.build(shape, 0, multiple)
+        self.net = build(shape, 0, multiple)
         self.read = nn.Linear(multiple * shape[0], sum(self.sizes))
 
     def forward(self, x: Tensor, log_snr: Tensor, label: None = None) -> Tensor:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from undiffuse.errors import UserError, nearest
 from undiffuse.recipe import Recipe
-from undiffuse.recipes.digits import digits
+from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.own import own_data
 from undiffuse.recipes.toys import SUMMARIES, recipe_of
 
-RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {"digits": digits}
+RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
+    "digits": digits,
+    "digits-classifier": digits_classifier,
+}
 
 
 def find(what: str) -> Recipe:

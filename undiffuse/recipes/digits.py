@@ -1,6 +1,9 @@
 """Handwritten digits on a laptop: the smallest pictures that a person can read."""
 
+from dataclasses import replace
+
 from undiffuse.data.source import Digits
+from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.net import UNet
 from undiffuse.recipe import Recipe
 
@@ -16,3 +19,8 @@ def digits() -> Recipe:
         save_every=500,
         report_every=500,
     )
+
+
+def digits_classifier() -> Recipe:
+    """tells noisy digits apart, to guide a run of digits: undiffuse sample RUN --classifier THIS"""
+    return replace(digits(), loss=CrossEntropy(), label_dropout=0.0, lr=1e-3)

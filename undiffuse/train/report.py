@@ -7,7 +7,9 @@ from torch import Tensor
 
 from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.files import write_atomically
+from undiffuse.label import combined
 from undiffuse.measure.floor import floor
+from undiffuse.measure.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run import Run
 from undiffuse.train.log import Log
@@ -32,7 +34,12 @@ class Reporter:
         self.floor = floor(sliced_wasserstein, self.real.x, self.count, seed=seed).median
 
     def __call__(self, run: Run, log: Log) -> str:
-        """Sample, draw into ``pictures/STEP.png``, measure, log; returns a line for a person."""
+        """Sample, draw into ``pictures/STEP.png``, measure, log; returns a line for a person.
+
+        Of a classifier, measure its accuracy by noise level.
+        """
+        if run.is_classifier:
+            return self._examine(run, log)
         x = run.sample(len(self.data), label=self.labels, seed=self.seed)
         image = self._draw(run, x)
         folder = run.folder / "pictures"
@@ -43,12 +50,18 @@ class Reporter:
         log.write(run.step, {"sliced Wasserstein": distance, "floor": self.floor})
         return f"step {run.step:,}: sliced Wasserstein {distance:.3g} (floor {self.floor:.3g}, {len(x):,} samples)"
 
+    def _examine(self, run: Run, log: Log) -> str:
+        found = {level: right for level, (right, _) in noisy_accuracy(run, self.real, self.seed).items()}
+        log.write(run.step, {f"accuracy at noise {level:g}": right for level, right in found.items()})
+        told = ", ".join(f"{right:.0%} right at noise {level:g}" for level, right in found.items())
+        return f"step {run.step:,}: {told}"
+
     def _draw(self, run: Run, x: Tensor) -> "Image":
         """Points beside the data; a sheet of pictures, the labels in turn."""
         from undiffuse.draw import pictures, points, style
 
         if run.kind == "pictures":
             return pictures.pictures(run.sample(SHOWN, seed=self.seed))
-        data = points.Cloud("data", self.data.x, self.data.labels)
-        made = points.Cloud(f"after {run.step:,} steps", x, self.labels)
-        return style.picture(points.points([data, made], run.label_names, run.columns))
+        (real, names), (asked, _) = (combined(labels, run.label_names) for labels in (self.data.labels, self.labels))
+        clouds = [points.Cloud("data", self.data.x, real), points.Cloud(f"after {run.step:,} steps", x, asked)]
+        return style.picture(points.points(clouds, names, run.columns))
