@@ -21,7 +21,7 @@ from undiffuse.loss.cross_entropy import Classifier, CrossEntropy
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
-from undiffuse.net import MLP, UNet
+from undiffuse.net import MLP, Folded, UNet
 from undiffuse.plain import from_plain, override, to_plain
 from undiffuse.predict import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
 from undiffuse.process import Affine, Cosine, GaussianLaw, PoissonLaw, Schedule
@@ -55,7 +55,7 @@ class Recipe:
     """
 
     data: Source
-    net: MLP | UNet
+    net: MLP | UNet | Folded
     schedule: Schedule = field(default_factory=Cosine)
     z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
     prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)

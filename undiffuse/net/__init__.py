@@ -20,17 +20,20 @@ The pattern
 
     mlp.py   ``MLP``   -> ``ResidualMLP``   points of any shape
     unet.py  ``UNet``  -> ``NestedUNet``    pictures, any height and width: DDPM's, ADM's and Imagen's U-Nets
+    fold.py  ``Folded``             a U-Net on pictures whose patches became channels
     blocks.py              what the U-Net is made of
     embed.py               what all are told beside x: the noise level and the label
 """
 
 from undiffuse.net.embed import Condition, GaussianFourier, LabelEmbedding, Sinusoidal, sinusoidal_table
+from undiffuse.net.fold import Folded
 from undiffuse.net.mlp import MLP, ResidualMLP
 from undiffuse.net.unet import NestedUNet, UNet
 
 __all__ = [
     "MLP",
     "Condition",
+    "Folded",
     "GaussianFourier",
     "LabelEmbedding",
     "NestedUNet",

@@ -1,0 +1,69 @@
+"""Fold a picture: neighbouring pixels become channels, and the network inside works on fewer, richer places.
+
+    (channels, height, width)  ->  (channels p q, height / p, width / q)
+
+A convolution's cost falls by p q, and everything is nearer to everything. What lies within a fold has to be put right by
+one place's channels, so fold along what is simple: pictures of piano keys, all alike from top to bottom, fold well along
+their height. After the space-to-depth of Shi et al. 2016 ("sub-pixel" convolutions); in diffusion, Luhman and Luhman 2022.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from undiffuse.errors import UserError
+from undiffuse.label import Classes
+from undiffuse.net.unet import UNet
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A U-Net on folded pictures.
+
+    inner      the network inside; its shape is the folded one
+    patch      (height, width) of the patch of pixels that becomes one place
+    """
+
+    inner: UNet = field(default_factory=UNet)
+    patch: tuple[int, int] = (2, 2)
+
+    def __post_init__(self) -> None:
+        if min(self.patch) < 1:
+            raise UserError(f"a patch is at least 1 x 1 pixels, not {self.patch[0]} x {self.patch[1]}")
+
+    def build(self, shape: tuple[int, ...], classes: Classes = 0, out_multiple: int = 1) -> "Unfolding":
+        """The module, for pictures of ``shape`` (channels, height, width); raises UserError where they do not fold."""
+        down, across = self.patch
+        if len(shape) != 3 or shape[1] % down or shape[2] % across:
+            raise UserError(
+                f"pictures (channels, height, width) fold by {down} x {across} where these divide height and width, "
+                f"not those of shape {tuple(shape)}"
+            )
+        channels, height, width = shape
+        folded = (channels * down * across, height // down, width // across)
+        return Unfolding(self.inner.build(folded, classes, out_multiple), self.patch)
+
+
+class Unfolding(nn.Module):
+    """A network on folded pictures as one on pictures; the contract is in ``undiffuse.net``."""
+
+    def __init__(self, inner: nn.Module, patch: tuple[int, int]) -> None:
+        super().__init__()
+        self.inner, self.patch = inner, patch
+
+    def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """(batch, channels, height, width) -> (batch, out_multiple * channels, height, width)."""
+        return unfold(self.inner(fold(x, self.patch), log_snr, label), self.patch)
+
+
+def fold(x: Tensor, patch: tuple[int, int]) -> Tensor:
+    """(batch, channels, height, width) -> (batch, channels p q, height / p, width / q)."""
+    down, across = patch
+    cut = x.unflatten(3, (-1, across)).unflatten(2, (-1, down))  # (batch, channels, rows, p, columns, q)
+    return cut.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+
+
+def unfold(x: Tensor, patch: tuple[int, int]) -> Tensor:
+    """The inverse of `fold`; channels beyond the picture's own, as of a learned variance, stay behind the first."""
+    cut = x.unflatten(1, (-1, *patch))  # (batch, channels, p, q, rows, columns)
+    return cut.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
