@@ -10,6 +10,7 @@ from undiffuse.denoiser import Denoise, with_variance
 from undiffuse.grid import Grid, Karras, gradient_estimation, log_snr_uniform, trailing
 from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine
+from undiffuse.process.categorical import Categorical
 from undiffuse.step import Step
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
@@ -19,10 +20,13 @@ from undiffuse.step.deis import DEIS
 from undiffuse.step.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep
 from undiffuse.step.euler import Euler
 from undiffuse.step.euler_maruyama import EulerMaruyama
+from undiffuse.step.forward_backward import ForwardBackward
 from undiffuse.step.gradient_estimation import GradientEstimation
 from undiffuse.step.heun import Heun
 from undiffuse.step.predictor_corrector import PredictorCorrector
+from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unipc import UniPC
+from undiffuse.step.unmask import FirstHitting, SurestFirst
 
 
 def each(steps: int) -> int:
@@ -44,6 +48,15 @@ class Sampler:
     summary: str
     evaluations: Callable[[int], int] = each  # of how many steps; one or two fewer where alpha is 0 at the start
     learned_variance: bool = False  # hand it `denoiser.belief`, not `denoiser`
+
+
+@dataclass(frozen=True)
+class TokenSampler:
+    """A step for tokens that needs only a process, and its cost; times are even."""
+
+    make: Callable[[Categorical], Step]
+    summary: str
+    evaluations: Callable[[int], int] = each
 
 
 def large_variance(process: Affine) -> Step:
@@ -88,4 +101,12 @@ SAMPLERS: dict[str, Sampler] = {
     "annealed-langevin": Sampler(
         AnnealedLangevin, trailing, "Langevin dynamics at falling noise levels", lambda steps: 20 * steps + 1
     ),
+}
+
+TOKEN_SAMPLERS: dict[str, TokenSampler] = {
+    "ancestral": TokenSampler(Ancestral, "the posterior, step by step"),
+    "tau-leaping": TokenSampler(TauLeaping, "jumps at the rates of a step's beginning"),
+    "forward-backward": TokenSampler(ForwardBackward, "ancestral, each step drawn twice", lambda steps: 2 * steps),
+    "first-hitting": TokenSampler(FirstHitting, "masks revealed one by one, at the process's own times"),
+    "surest-first": TokenSampler(SurestFirst, "the surest tokens unmasked first"),
 }

@@ -1,0 +1,194 @@
+"""Tokens: losses that are the bound, samplers that draw the law, on chains small enough to enumerate."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from undiffuse.errors import UserError
+from undiffuse.exact import Chain
+from undiffuse.grid import trailing
+from undiffuse.guide import ClassifierFree
+from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
+from undiffuse.loss.time import Uniform
+from undiffuse.noise import SeededNoise, Stream
+from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, Ordinal, Replace
+from undiffuse.sample import last, trajectory
+from undiffuse.samplers import TOKEN_SAMPLERS
+from undiffuse.step.unmask import FirstHitting, SurestFirst
+from undiffuse.tokens import TokenDenoiser
+
+DRAWS = 20_000
+
+
+class Knows(nn.Module):
+    """The exact denoiser, as a loss sees one."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__()
+        self.chain, self.process = chain, chain.process
+
+    def forward(self, x_t: Tensor, t: float, label: Tensor | None = None) -> Tensor:
+        return self.chain(x_t, t)
+
+
+def chain_of(kernel, classes: int = 3, length: int = 3, schedule=None) -> Chain:
+    process = Categorical(schedule or Fading(), kernel, classes, torch.float64)
+    return Chain.random(process, length, SeededNoise(1))
+
+
+def entropy(chain: Chain) -> float:
+    p = (chain.table / chain.table.sum()).flatten()
+    return float(-(p * p.log()).sum()) / chain.table.ndim
+
+
+def near(losses: Tensor, truth: float) -> None:
+    """The mean is right to 4 standard errors, which are small."""
+    error = float(losses.double().std()) / math.sqrt(len(losses))
+    assert error < 0.02 * truth and abs(float(losses.double().mean()) - truth) < 4 * error
+
+
+@pytest.mark.parametrize("schedule", [Fading(), Cosine()])
+def test_the_masked_bound_of_the_exact_denoiser_is_the_entropy(schedule):
+    torch.manual_seed(0)
+    chain = chain_of(ABSORBING, schedule=schedule)
+    losses = MaskedBound()(Knows(chain), chain.sample(DRAWS, SeededNoise(2)), Stream())
+    near(losses, entropy(chain))
+
+
+@pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Replace(), Ordinal()])
+def test_the_bound_by_one_step_a_sample_is_that_by_all(kernel):
+    """E over data and steps of the loss = entropy + E_q log of the path: summed here step by step, exactly in t."""
+    torch.manual_seed(0)
+    chain, steps = chain_of(kernel, classes=3, length=2), 5
+    process, data = chain.process, chain.sequences
+    p = (chain.table / chain.table.sum()).flatten()
+    truth, states = 0.0, process.states
+    every = torch.cartesian_prod(*[torch.arange(states)] * 2)
+    for i in range(steps, 0, -1):
+        t, s = i / steps, (i - 1) / steps
+        q = process.marginal(data, t).log_probs.exp()  # (sequences, length, states)
+        weights = (q[:, 0, :, None] * q[:, 1, None, :]).flatten(1)  # over every x_t
+        for x_0, weight, mass in zip(data, weights, p, strict=True):
+            here = x_0.expand(len(every), -1)
+            kl = process.posterior(every, here, t, s).kl(process.posterior(every, chain(every, t), t, s))
+            truth += float(mass * torch.where(weight > 0, weight * kl, 0.0).sum()) / 2
+    loss = TokenBound(Uniform(steps=steps), auxiliary=0.0)
+    near(loss(Knows(chain), chain.sample(DRAWS, SeededNoise(2)), Stream()), truth)
+
+
+def test_the_auxiliary_term_is_the_cross_entropy():
+    chain = chain_of(UNIFORM)
+    x_0 = chain.sample(64, SeededNoise(0))
+    bound, both = (TokenBound(Uniform(steps=4), weight) for weight in (0.0, 0.5))
+    added = both(Knows(chain), x_0, SeededNoise(3)) - bound(Knows(chain), x_0, SeededNoise(3))
+    t = Uniform(steps=4).sample(64, noise := SeededNoise(3), Fading())
+    logits = chain(chain.process.corrupt(x_0, t, noise), t)
+    truth = -logits.log_softmax(-1).gather(-1, x_0[..., None]).mean((1, 2))
+    torch.testing.assert_close(added.double(), 0.5 * truth, rtol=1e-4, atol=1e-6)
+
+
+def test_unrolling_once_more_scores_the_denoisers_own_draws():
+    """The second unroll's inputs are draws of the first's beliefs: its loss, by enumeration of one token."""
+    torch.manual_seed(0)
+    process = Categorical(Fading(), UNIFORM, 3, torch.float64)
+    chain = Chain(process, torch.tensor([0.5, 0.3, 0.2]).double())
+    x_0 = chain.sample(DRAWS, SeededNoise(0))
+    once, twice = (Unrolled(k)(Knows(chain), x_0, SeededNoise(5)) for k in (1, 2))
+    second = float((2 * twice - once).mean())
+    p, truth = chain.table, 0.0
+    for t in ((torch.arange(200) + 0.5) / 200).tolist():
+        q = process.marginal(torch.arange(3)[:, None], t).log_probs[:, 0].exp()  # row x_0
+        belief = (p[:, None] * q / (p @ q)).T  # row x_t, or what is drawn of it
+        truth += float(-(p[:, None] * (q @ belief) * belief.log().T).sum()) / 200
+    assert second == pytest.approx(truth, rel=0.02)
+
+
+# ------------------------------------------------------------------------------------------------ sampling
+
+
+def drawn(chain: Chain, name: str, steps: int, seed: int = 0) -> Tensor:
+    """The law of a sampler's draws, over all sequences."""
+    process = chain.process
+    times, noise = trailing(process.schedule, steps), SeededNoise(seed)
+    start = process.start(torch.zeros(DRAWS, chain.table.ndim, dtype=torch.long), noise)
+    x = last(trajectory(TOKEN_SAMPLERS[name].make(process), chain, start, times, noise))
+    classes = process.classes
+    assert int(x.max()) < classes
+    index = (x * classes ** torch.arange(chain.table.ndim - 1, -1, -1)).sum(1)
+    return torch.bincount(index, minlength=classes**chain.table.ndim).double() / DRAWS
+
+
+def distance(chain: Chain, law: Tensor) -> float:
+    """In total variation; of exact draws about 0.01."""
+    return float((law - (chain.table / chain.table.sum()).flatten()).abs().sum()) / 2
+
+
+def coupled(kernel) -> Chain:
+    """Tokens that are nearly always alike: what sampling them one by one gets wrong."""
+    process = Categorical(Fading(), kernel, 3, torch.float64)
+    table = torch.full((3, 3), 0.02).double() + torch.eye(3).double() * torch.tensor([0.5, 0.3, 0.1]).double()
+    return Chain(process, table)
+
+
+def test_first_hitting_draws_the_law_itself_in_as_many_steps_as_tokens():
+    chain = chain_of(ABSORBING)
+    assert distance(chain, drawn(chain, "first-hitting", 3)) < 0.02
+    assert distance(coupled(ABSORBING), drawn(coupled(ABSORBING), "first-hitting", 2)) < 0.01
+
+
+def test_first_hitting_in_fewer_steps_reveals_more_at_once():
+    assert distance(coupled(ABSORBING), drawn(coupled(ABSORBING), "first-hitting", 1)) > 0.2
+
+
+@pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Replace(), Ordinal()])
+@pytest.mark.parametrize("name", ["ancestral", "tau-leaping", "forward-backward"])
+def test_samplers_of_tokens_draw_the_law_as_steps_grow(name, kernel):
+    chain = coupled(kernel)
+    few, many = (distance(chain, drawn(chain, name, steps)) for steps in (2, 60))
+    assert many < 0.04 and many < 0.5 * few
+
+
+@pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM])
+def test_drawing_twice_mends_steps_that_are_too_long(kernel):
+    chain = coupled(kernel)
+    assert distance(chain, drawn(chain, "forward-backward", 3)) < 0.8 * distance(chain, drawn(chain, "ancestral", 3))
+
+
+def test_the_surest_come_first_and_as_many_as_the_schedule_says():
+    process = Categorical(Fading(), ABSORBING, 2, torch.float64)
+    sure = torch.tensor([[0.0, 9.0], [0.0, 3.0], [0.0, 6.0], [0.0, 1.0]]).double()[None]
+    step, x = SurestFirst(process, randomness=0.0), torch.full((1, 4), 2)
+    for t, s, shown in ((1.0, 0.75, [0]), (0.75, 0.5, [0, 2]), (0.5, 0.25, [0, 1, 2]), (0.25, 0.0, [0, 1, 2, 3])):
+        x, _ = step(lambda x_t, t: sure, x, t, s, None, SeededNoise(0))
+        assert (x[0] != 2).nonzero()[:, 0].tolist() == shown
+
+
+def test_unmasking_needs_a_mask():
+    for make in (FirstHitting, SurestFirst):
+        with pytest.raises(UserError, match="kernel with mask 1"):
+            make(Categorical(Fading(), UNIFORM, 2))
+    with pytest.raises(UserError, match="kernel with mask 1"):
+        MaskedBound()(Knows(chain_of(UNIFORM)), torch.zeros(2, 3, dtype=torch.long), Stream())
+
+
+def test_guided_logits_are_the_tilted_law():
+    """softmax(weak + w (strong - weak)) = p(x_0)^(1-w) p(x_0 | label)^w / normaliser."""
+    strong, weak = torch.randn(2, 4, 5).log_softmax(-1).unbind(0)
+
+    def denoise(x_t: Tensor, t: float, label: Tensor | None = None) -> Tensor:
+        return torch.stack([strong if k >= 0 else weak for k in (label if label is not None else [-1] * len(x_t))])
+
+    guided = ClassifierFree(denoise, 2.5)(torch.zeros(1, 4, dtype=torch.long), 0.5, label=torch.tensor([1]))
+    truth = strong.exp() ** 2.5 * weak.exp() ** -1.5
+    torch.testing.assert_close(guided[0].softmax(-1), truth / truth.sum(-1, keepdim=True))
+
+
+def test_a_head_that_leaves_one_out_reads_as_a_posterior():
+    chain = chain_of(UNIFORM, length=1)
+    prior = (chain.table / chain.table.sum()).log()
+    denoiser = TokenDenoiser(lambda x, log_snr, label=None: prior.expand(*x.shape, -1), chain.process, True)
+    x_t = torch.arange(3)[:, None]
+    for t in (0.4, torch.tensor([0.1, 0.5, 0.9]).double()):
+        torch.testing.assert_close(denoiser(x_t, t).log_softmax(-1), chain(x_t, t).log_softmax(-1))

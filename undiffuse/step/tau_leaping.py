@@ -1,0 +1,40 @@
+"""Tau-leaping: all the jumps of an interval at the rates of its beginning (Campbell et al. 2022, section 4.3).
+
+Un-diffusing tokens is a jump process: the posterior's law of x_s, for s a moment before t, says at which rate x_t jumps
+and where to. A leap holds these rates for the whole way from t to s. A token that jumps does so once, as classes have
+no order in which two jumps could be added: it stays with probability e^(-rate (t - s)).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from undiffuse.denoiser import Denoise
+from undiffuse.law import Discrete
+from undiffuse.noise import Noise
+from undiffuse.process.categorical import Categorical
+
+MOMENT = 1e-4  # of the interval: what the rates are measured over
+
+
+@dataclass(frozen=True)
+class TauLeaping:
+    """One evaluation a step, of order 1 in its length. The last step, to the data, is the posterior's own."""
+
+    process: Categorical
+
+    def __call__(
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        """x_s, after jumps at the rates at t."""
+        belief = denoise(x_t, t)
+        if s == 0:
+            return self.process.decoder(x_t, belief, t).sample(noise), None
+        moment = self.process.posterior(x_t, belief, t, t - MOMENT * (t - s)).log_probs.exp()
+        elsewhere = moment.masked_fill(F.one_hot(x_t, self.process.states).bool(), 0.0) / MOMENT
+        rate = elsewhere.sum(-1, keepdim=True)
+        leaves = -torch.expm1(-rate)
+        law = torch.where(rate > 0, elsewhere / rate * leaves, 0.0)
+        return Discrete(law.scatter(-1, x_t[..., None], 1 - leaves).log()).sample(noise), None

@@ -1,0 +1,85 @@
+"""Unmasking in an order: the surest tokens first, or at the moments when the process itself would reveal them.
+
+Both are for the mask alone, where sampling is a matter of which tokens to reveal when, and every one is drawn once.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from undiffuse.denoiser import Denoise
+from undiffuse.errors import UserError
+from undiffuse.law import Discrete
+from undiffuse.noise import Noise
+from undiffuse.process.categorical import Categorical
+from undiffuse.process.kernel import ABSORBING
+
+TINY = 2.0**-53
+
+
+@dataclass(frozen=True)
+class SurestFirst:
+    """Every mask is guessed, and the surest guesses stay, as many as the schedule reveals by s (MaskGIT).
+
+    How sure a guess is: its log-probability, plus ``randomness`` x (share still masked) x Gumbel noise, without which
+    samples are all alike (Chang et al. 2022, section 3.2). No law of any process: likely samples, not fair ones.
+    """
+
+    process: Categorical
+    randomness: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_mask(self.process)
+
+    def __call__(
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        """x_s with round(tokens x (1 - a(s))) masks, never more than x_t has."""
+        masked = x_t == self.process.classes
+        log_probs = denoise(x_t, t).double().log_softmax(-1)
+        guess = Discrete(log_probs).sample(noise)
+        hidden = float(self.process.kept(s).lose) if s > 0 else 0.0
+        gumbel = -(-noise.uniform(guess.double()).clamp_min(TINY).log()).log()
+        sure = log_probs.gather(-1, guess[..., None])[..., 0] + self.randomness * hidden * gumbel
+        sure = torch.where(masked, sure, torch.inf).flatten(1)
+        stays = sure.argsort(1).argsort(1) < round(hidden * x_t[0].numel())  # the least sure, in the order of sureness
+        return torch.where(masked & ~stays.view_as(masked), guess, x_t), None
+
+
+@dataclass(frozen=True)
+class FirstHitting:
+    """Token by token, each at the time at which the process would reveal it, drawn beforehand (Zheng et al. 2024).
+
+    Of n masks at time t the next is revealed at t' with 1 - a(t') = (1 - a(t)) u^(1/n), u uniform, and is any of
+    them. So a step reveals one token, or as many as it takes to be done in the steps that are left: the process's own
+    law, without the error of steps in time, if there are as many steps as tokens. Memory: 1 - a, sample by sample.
+    """
+
+    process: Categorical
+
+    def __post_init__(self) -> None:
+        require_mask(self.process)
+
+    def __call__(
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Tensor | None, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """x_t with some masks revealed: a share (t - s)/t of them, at least one. Times are each sample's own."""
+        masked = (x_t == self.process.classes).flatten(1)
+        lose = torch.full((len(x_t),), float(self.process.kept(t).lose)).double() if memory is None else memory
+        left = masked.sum(1).cpu()
+        u = noise.uniform(torch.empty(len(x_t), 1, dtype=torch.float64))[:, 0].clamp_min(TINY)
+        lose = lose * u ** (1 / left.clamp_min(1))
+        now = self.process.schedule.time(torch.log1p(-lose) - lose.log())
+        belief = denoise(x_t, now)  # type: ignore[arg-type]  # a time a sample
+        guess = Discrete(belief.double().log_softmax(-1)).sample(noise)
+        count = (left * ((t - s) / t)).round().clamp_min(1)
+        order = torch.where(masked, noise.uniform(guess.double()).flatten(1), 2.0).argsort(1).argsort(1)
+        shown = masked & (order < count[:, None].to(x_t.device))
+        return torch.where(shown.view_as(x_t), guess, x_t), lose * (left - count + 1) / left.clamp_min(1)
+
+
+def require_mask(process: Categorical) -> None:
+    """Raises `UserError` unless lost tokens are masked."""
+    if process.kernel != ABSORBING:
+        raise UserError(f"only masked tokens can be unmasked: a kernel with mask 1, not {process.kernel}")
