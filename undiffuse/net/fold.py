@@ -2,9 +2,10 @@
 
     (channels, height, width)  ->  (channels p q, height / p, width / q)
 
-A convolution's cost falls by p q, and everything is nearer to everything. What lies within a fold has to be put right by
-one place's channels, so fold along what is simple: pictures of piano keys, all alike from top to bottom, fold well along
-their height. After the space-to-depth of Shi et al. 2016 ("sub-pixel" convolutions); in diffusion, Luhman and Luhman 2022.
+A convolution's cost falls by p q, and everything is nearer to everything. What lies within a fold has to be put right
+by one place's channels, so fold along what is simple: pictures of piano keys, all alike from top to bottom, fold well
+along their height. After the space-to-depth of Shi et al. 2016 ("sub-pixel" convolutions); in diffusion, Luhman and
+Luhman 2022.
 """
 
 from dataclasses import dataclass, field
