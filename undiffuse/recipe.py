@@ -48,7 +48,8 @@ class Recipe:
         steps, batch: How long, and how many samples a step.
         lr, warmup, decay, beta2, weight_decay, clip: AdamW; ``warmup`` in steps, ``clip`` is of the gradient's norm.
         averages: Widths of the averages of the weights, as shares of the training; the first is what samples.
-        precision: bf16 computes the network in half precision.
+        precision: bf16 computes the network in half precision, in training and in sampling.
+        compile: Whether the network is compiled (`torch.compile`): a minute to begin with, faster steps afterwards.
         seed: Of everything random in the training.
         save_every, report_every: In steps.
         sampler, sampling_steps, guidance: How to sample unless told otherwise; guidance 1 is none.
@@ -73,6 +74,7 @@ class Recipe:
     clip: float = 1.0
     averages: tuple[float, ...] = (0.05, 0.1)
     precision: Precision = "fp32"
+    compile: bool = False
     seed: int = 0
     save_every: int = 1000
     report_every: int = 2500
@@ -111,6 +113,8 @@ class Recipe:
         if self.is_classifier:
             return Denoiser(Classifier(self.net.build, shape, classes), Affine(self.schedule, self.z), self.prediction)
         net = self.net.build(shape, classes, 2 if self.learned_variance else 1)
+        if self.compile:
+            net.compile()  # in place: the names of its tensors stay
         return Denoiser(net, Affine(self.schedule, self.z), self.prediction, self.learned_variance)
 
     def override(self, path: str, text: str) -> Self:

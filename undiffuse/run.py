@@ -205,7 +205,8 @@ class Run:
         times = (_known(GRIDS, grid, "grid") if grid else chosen.grid)(process.schedule, count)
         if chosen.learned_variance and not recipe.learned_variance:
             raise UserError(f"{sampler} needs a model that learned its variance; train with --learned-variance true")
-        denoise: Conditional = self.denoiser.belief if chosen.learned_variance else self.denoiser
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+        denoise: Conditional = half(self.denoiser.belief if chosen.learned_variance else self.denoiser.__call__)
         return _Plan(chosen.make(process), times, guidance.around(denoise, self))
 
     def _states(self, plan: _Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:

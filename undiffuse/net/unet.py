@@ -171,7 +171,8 @@ class _Level(nn.Module):
             h = self.grow(self.inner(self.shrink(h), condition), h.shape[-2:])
         for block in self.up:
             if handed:
-                h = torch.cat([h, self.skip_scale * handed.pop()], dim=1)
+                skip = handed.pop()
+                h = torch.cat([h, skip if self.skip_scale == 1 else self.skip_scale * skip], dim=1)
             h = block(h, condition)
         return h
 
