@@ -5,23 +5,31 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from undiffuse.data.alphabet import Alphabet
 from undiffuse.errors import UserError, nearest
 from undiffuse.label import Names, combined, known
+
+FORMS = {
+    "points": ((torch.float32,), "(count, columns...)"),
+    "pictures": ((torch.uint8,), "(count, c, h, w)"),
+    "tokens": ((torch.uint8, torch.int32), "(count, length...)"),
+}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Points or pictures held in memory, checked once on construction.
+    """Points, pictures or tokens held in memory, checked once on construction.
 
     Attributes:
         x: ``(count, *shape)``. Points are float32, in the data's own units; pictures are uint8,
-            ``(count, channels, height, width)``, 0 to 255.
+            ``(count, channels, height, width)``, 0 to 255. Tokens are uint8 or int32, below the alphabet's size.
         labels: ``(count,)`` int64, an index into ``label_names``, or ``(count, attributes)`` where there are several;
             -1 where it is not known; None where the data has none.
         label_names: What each label is called, ``"0", "1", ...`` where nothing better is known; of several attributes
             ``{"digit": ("0", "1", ...), "colour": ("red", ...)}``.
-        kind: ``"points"`` or ``"pictures"``.
+        kind: ``"points"``, ``"pictures"`` or ``"tokens"``.
         columns: Names of the columns of points, where they are known.
+        alphabet: What tokens stand for.
         notes: What the reader decided on the way ("3 files that are not pictures were ignored"), a line each.
         name: What errors and descriptions call this data.
 
@@ -35,6 +43,7 @@ class Dataset:
     label_names: Names = ()
     kind: str = "points"
     columns: tuple[str, ...] = ()
+    alphabet: Alphabet | None = None
     notes: tuple[str, ...] = ()
     name: str = "the data"
 
@@ -52,7 +61,7 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one row: ``(columns,)`` or ``(channels, height, width)``."""
+        """The shape of one row: ``(columns,)``, ``(channels, height, width)`` or ``(length,)``."""
         return tuple(self.x.shape[1:])
 
     def take(self, rows: Tensor) -> "Dataset":
@@ -93,13 +102,15 @@ class Dataset:
         return is_test
 
     def _check_form(self) -> None:
-        forms = {"points": (torch.float32, "(count, columns...)"), "pictures": (torch.uint8, "(count, c, h, w)")}
-        if self.kind not in forms:
-            raise UserError(nearest(self.kind, forms, "kind of data"))
-        dtype, form = forms[self.kind]
+        if self.kind not in FORMS:
+            raise UserError(nearest(self.kind, FORMS, "kind of data"))
+        dtypes, form = FORMS[self.kind]
         rightly_shaped = self.x.ndim == 4 if self.kind == "pictures" else self.x.ndim >= 2
-        if self.x.dtype != dtype or not rightly_shaped:
-            raise UserError(f"{self.name}: {self.kind} are {form} {dtype}, not {tuple(self.x.shape)} {self.x.dtype}")
+        if self.x.dtype not in dtypes or not rightly_shaped:
+            wanted = " or ".join(map(str, dtypes))
+            raise UserError(f"{self.name}: {self.kind} are {form} {wanted}, not {tuple(self.x.shape)} {self.x.dtype}")
+        if (self.kind == "tokens") != (self.alphabet is not None):
+            raise UserError(f"{self.name}: tokens have an alphabet, and nothing else does")
         if self.x.numel() == 0:
             raise UserError(f"{self.name}: empty, of shape {tuple(self.x.shape)}; at least 2 rows are needed")
         if self.columns and len(self.columns) != self.x.shape[1]:
@@ -116,6 +127,12 @@ class Dataset:
                 f"{self.name}: {len(where)} of {self.x.numel()} values are NaN or infinite, "
                 f"the first in row {row + 1}, column {named}; remove or fill them"
             )
+        if self.alphabet is not None and not 0 <= int(self.x.min()) <= int(self.x.max()) < self.alphabet.size:
+            low, high = int(self.x.min()), int(self.x.max())
+            raise UserError(
+                f"{self.name}: tokens run from {low} to {high}; {self.alphabet.describe()} allow 0 to "
+                f"{self.alphabet.size - 1}"
+            )
         # stops at the first row that differs, which is nearly always the second
         if all(torch.equal(self.x[0], self.x[row]) for row in range(1, len(self))):
             raise UserError(f"{self.name}: all {len(self)} rows are the same; there is nothing to learn")
@@ -124,9 +141,9 @@ class Dataset:
         several = isinstance(self.label_names, dict)
         form = (len(self), len(self.label_names)) if several else (len(self),)
         if labels.shape != form or labels.dtype != torch.int64:
-            each = "attribute of a row" if several else "row"
+            each = "one for each attribute of a row" if several else "one a row"
             raise UserError(
-                f"{self.name}: labels are {form} int64, one a {each}, not {tuple(labels.shape)} {labels.dtype}"
+                f"{self.name}: labels are {form} int64, {each}, not {tuple(labels.shape)} {labels.dtype}"
             )
         every = self.label_names.values() if isinstance(self.label_names, dict) else [self.label_names]
         for column, names in zip(labels.reshape(len(self), -1).unbind(1), every, strict=True):

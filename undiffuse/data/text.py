@@ -1,0 +1,88 @@
+"""Text: one long string, cut into pieces of ``length`` tokens."""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from undiffuse.data.alphabet import Alphabet, Bytes, Characters, Pretrained
+from undiffuse.data.dataset import Dataset, check_split
+from undiffuse.errors import UserError
+
+ENDINGS = (".txt", ".txt.gz", ".text", ".md")
+OVERLAP = 8  # training pieces begin every length/8 tokens
+HELD_OUT = 0.1  # the last tenth of the text
+Unit = Literal["characters", "bytes"]
+
+
+def text(
+    path: str | Path,
+    length: int = 128,
+    unit: Unit = "characters",
+    tokenizer: str | None = None,
+    split: str = "train",
+    encoding: str = "utf-8",
+) -> Dataset:
+    """Pieces of a text file, (count, length) tokens: overlapping ones to train on, one after the other to test.
+
+    The last tenth of the text is held out. Line ends are ``\\n``, whatever the file has.
+
+    Args:
+        path: A text file, gzipped or not.
+        length: Tokens a piece.
+        unit: What a token is, unless there is a ``tokenizer``, the name or folder of a Hugging Face one.
+        split: ``"train"``, ``"test"`` or ``"all"``.
+        encoding: Of the file.
+
+    Raises:
+        UserError: An empty or binary file, another encoding (saying where), a text of one character or too short.
+    """
+    check_split(split)
+    if length < 1:
+        raise UserError(f"a piece of text has at least 1 token, not {length}")
+    path = Path(path).expanduser()
+    whole = _read(path, encoding)
+    alphabet: Alphabet = Pretrained(tokenizer) if tokenizer else Bytes() if unit == "bytes" else Characters.of(whole)
+    tokens = alphabet.encode(whole).to(torch.uint8 if alphabet.size <= 256 else torch.int32)
+    if len(tokens.unique()) < 2:
+        raise UserError(f"{path}: all of its {len(tokens):,} tokens are the same; there is nothing to learn")
+    kept = len(tokens) - max(round(HELD_OUT * len(tokens)), 2 * length)
+    if kept < 2 * length:
+        raise UserError(
+            f"{path}: {len(tokens):,} tokens are too few for pieces of {length}; at least {4 * length} are "
+            f"needed, or a smaller length"
+        )
+    part = {"train": tokens[:kept], "test": tokens[kept:], "all": tokens}[split]
+    step = length if split == "test" else max(1, length // OVERLAP)
+    note = f"{len(tokens):,} tokens, {alphabet.describe()}"
+    return Dataset(part.unfold(0, length, step), kind="tokens", alphabet=alphabet, notes=(note,), name=path.name)
+
+
+def _read(path: Path, encoding: str) -> str:
+    """The file as a string, with its line ends made one."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path}: a damaged gzip file ({error})") from None
+    if not raw.strip():
+        raise UserError(f"{path}: empty")
+    try:
+        whole = raw.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except UnicodeDecodeError as error:
+        hint = (
+            "not a text file" if b"\0" in raw[:4096] else "say which encoding it has, such as --data.encoding latin-1"
+        )
+        raise UserError(
+            f"{path}: no {encoding} text (byte {error.start:,}: 0x{raw[error.start]:02x}); {hint}"
+        ) from None
+    except LookupError:
+        raise UserError(f"no encoding is called {encoding!r}; try utf-8, utf-16 or latin-1") from None
+    if "\0" in whole:
+        raise UserError(f"{path}: not a text file, it holds zero bytes")
+    return whole.replace("\r\n", "\n").replace("\r", "\n")
