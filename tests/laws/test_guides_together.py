@@ -128,7 +128,7 @@ STACKS = {
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("log_snr", [-3.0, 0.5, 3.0])
 def test_guides_stack_around_a_belief(stack, log_snr):
-    """The mean is as the parts say in turn, the learned variance the label's own; one evaluation, of twice the batch."""
+    """The mean is as the parts say in turn, the variance the label's own; one evaluation, of twice the batch."""
     process = Affine(Cosine())
     schedule = process.schedule
     t = float(schedule.time(torch.tensor(log_snr, dtype=torch.float64)))

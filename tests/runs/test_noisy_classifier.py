@@ -1,0 +1,173 @@
+"""Classifiers of noisy data: trained, they come to Bayes' rule; opened, they guide a run, and sample nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import undiffuse
+from undiffuse.cli import main
+from undiffuse.data.source import Toy
+from undiffuse.denoiser import Denoiser
+from undiffuse.errors import UserError
+from undiffuse.evaluate import evaluate
+from undiffuse.exact import GaussianMixture
+from undiffuse.guidance import Guidance
+from undiffuse.guide import Classifier as ByClassifier
+from undiffuse.loss.cross_entropy import Classifier, CrossEntropy, log_prob, log_probs
+from undiffuse.net import MLP, UNet
+from undiffuse.noise import Stream
+from undiffuse.predict import V
+from undiffuse.process import Affine, Cosine, Flow
+from undiffuse.recipe import Recipe
+from undiffuse.train.loop import train
+
+TINY = MLP(width=32, depth=2)
+PLAIN = Recipe(
+    Toy("rings", 2000),
+    TINY,
+    steps=400,
+    batch=256,
+    lr=3e-3,
+    warmup=10,
+    report_every=400,
+    sampler="dpm++2m",
+    sampling_steps=10,
+)
+
+
+def two_gaussians(process: Affine) -> GaussianMixture:
+    """Of unit variance along the axis between them."""
+    return GaussianMixture.isotropic(process, torch.tensor([[-0.8, 0.0], [0.8, 0.0]]), 0.6)
+
+
+def test_trained_briefly_it_tilts_the_mean_as_the_closed_form_says():
+    """sigma^2/alpha grad log p(1 | x_t) = 2 m sigma^2/variance p(0 | x_t) for Gaussians at -m and m, along their axis."""
+    process = Affine(Cosine())
+    exact = two_gaussians(process)
+    torch.manual_seed(0)
+    classifier = Denoiser(Classifier(MLP(waves=0).build, (2,), 2), process, V())
+    optimizer, loss = torch.optim.AdamW(classifier.parameters(), lr=3e-3), CrossEntropy()
+    for _ in range(300):
+        label = torch.randint(0, 2, (512,))
+        x_0 = exact.means[label] + 0.6 * torch.randn(512, 2)
+        optimizer.zero_grad()
+        loss(classifier, x_0, Stream(), label).mean().backward()
+        optimizer.step()
+
+    def towards(x_t: Tensor, t: float, label: Tensor) -> Tensor:
+        return log_prob(classifier, x_t, t, label)
+
+    label = torch.ones(1000, dtype=torch.int64)
+    for t in (0.3, 0.5, 0.7):
+        alpha, sigma, _ = process.schedule.at(t)
+        variance = alpha**2 * 0.36 + sigma**2
+        x_t = process.corrupt(exact.means[torch.arange(1000) % 2] + 0.6 * torch.randn(1000, 2), t, Stream())
+        share = torch.sigmoid(2 * alpha * 0.8 * x_t[:, 0] / variance)
+        tilt = ByClassifier(lambda x, t, label: exact(x, t), towards, process.schedule, 2.0)(x_t, t, label=label)
+        tilt = tilt - exact(x_t, t)
+        expected = 2 * 0.8 * sigma**2 / variance * (1 - share)
+        assert (tilt[:, 0] - expected).abs().mean() < 0.15 * expected.mean()
+        assert tilt[:, 1].abs().mean() < 0.15 * expected.mean()
+
+
+@pytest.mark.parametrize(("net", "shape"), [(TINY, (2,)), (UNet(width=8), (3, 5, 7)), (UNet(width=8), (1, 8, 8))])
+@pytest.mark.parametrize("classes", [4, (2, 3)])
+def test_any_network_classifies(net, shape, classes):
+    """Probabilities of each attribute add up to one, and log_prob adds those that are told."""
+    classifier = Denoiser(Classifier(net.build, shape, classes), Affine(Cosine()), V())
+    x_t = torch.randn(3, *shape)
+    for t in (0.4, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)):
+        every = log_probs(classifier, x_t, t)
+        assert [part.shape for part in every] == [(3, n) for n in ([4] if classes == 4 else [2, 3])]
+        assert all(torch.allclose(part.exp().sum(1), torch.ones(3)) for part in every)
+        if classes == 4:
+            told, expected = torch.tensor([2, -1, 0]), [every[0][0, 2], torch.zeros(()), every[0][2, 0]]
+        else:
+            told = torch.tensor([[1, 2], [-1, 0], [-1, -1]])
+            expected = [every[0][0, 1] + every[1][0, 2], every[1][1, 0], torch.zeros(())]
+        torch.testing.assert_close(log_prob(classifier, x_t, t, told), torch.stack(expected))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Three rings: with labels, without, and told apart."""
+    folder = tmp_path_factory.mktemp("classifiers")
+    return {
+        "labelled": train(PLAIN, folder / "labelled", quiet=True),
+        "classifier": train(replace(PLAIN, loss=CrossEntropy(), label_dropout=0.0), folder / "classifier", quiet=True),
+    }
+
+
+def unlabelled(run):
+    """The run as if it had been trained without labels."""
+
+    class Blind(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.process = run.denoiser, run.denoiser.process
+
+        def forward(self, x_t, t):
+            return self.inner(x_t, t)
+
+    return replace(run, denoiser=Blind(), label_names=())
+
+
+def test_it_guides_a_run_without_labels(runs):
+    """Asked for a ring by the classifier's label: farther out for the outer one."""
+    plain, classifier = unlabelled(runs["labelled"]), undiffuse.load(runs["classifier"].folder)
+    data = runs["labelled"].dataset()
+    guidance = Guidance(2.0, classifier=classifier)
+    assert plain.labels(4, guidance=guidance).tolist() == [0, 1, 2, 0]
+    real = [data.x[data.labels == k].norm(dim=1).mean() for k in range(3)]
+    made = [plain.sample(300, label=k, guidance=guidance).norm(dim=1).mean() for k in range(3)]
+    for k in range(3):
+        assert min(range(3), key=lambda j: abs(made[k] - real[j])) == k
+    assert torch.equal(plain.sample(5, guidance=Guidance(1.0, classifier=classifier)), plain.sample(5))
+
+
+def test_off_is_off_with_any_other_run(runs):
+    run, classifier = runs["labelled"], runs["classifier"]
+    plain = run.sample(6, seed=1)
+    for guidance in (Guidance(1.0, classifier=classifier), Guidance(1.0, worse=run), Guidance(3.0, worse=run)):
+        torch.testing.assert_close(
+            run.sample(6, seed=1, guidance=guidance), plain
+        )  # as good as oneself: nothing to add
+    inside = run.sample(6, seed=1, guidance=Guidance(3.0, interval=(1e5, 1e6)))
+    assert torch.equal(inside, plain)
+    assert not torch.allclose(run.sample(6, seed=1, guidance=Guidance(3.0, interval=(0.1, 10))), plain)
+
+
+def test_it_samples_nothing_and_says_what_it_is_for(runs, capsys):
+    with pytest.raises(UserError, match="--classifier"):
+        runs["classifier"].sample(2)
+    assert main(["sample", str(runs["classifier"].folder)]) == 2
+    assert "guide another run by it" in capsys.readouterr().err
+
+
+def test_its_accuracy_by_noise_level(runs):
+    """Nearly right on clean rings, near guessing where nothing is left, and falling between."""
+    found = evaluate(runs["classifier"])
+    values = [row.value for row in found.rows]
+    assert values[0] > 0.9 and abs(values[-1] - found.rows[-1].floor) < 0.25
+    assert all(later < earlier + 0.05 for earlier, later in zip(values, values[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda run: replace(run, recipe=replace(run.recipe, schedule=Flow())), "another schedule"),
+        (lambda run: replace(run, label_names=("a", "b", "c")), "knows other labels"),
+        (lambda run: replace(run, recipe=PLAIN), "is no classifier; train one with"),
+    ],
+)
+def test_a_classifier_of_something_else(runs, change, said):
+    with pytest.raises(UserError, match=said) as caught:
+        runs["labelled"].sample(2, guidance=Guidance(classifier=change(runs["classifier"])))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_classifier_needs_labels(tmp_path):
+    with pytest.raises(UserError, match="needs data with labels"):
+        train(replace(PLAIN, data=Toy("swiss-roll", 300), loss=CrossEntropy()), tmp_path / "none", quiet=True)
