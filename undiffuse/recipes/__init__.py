@@ -10,11 +10,13 @@ from undiffuse.errors import UserError, nearest
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.own import own_data
+from undiffuse.recipes.piano import piano
 from undiffuse.recipes.toys import SUMMARIES, recipe_of
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
     "digits": digits,
     "digits-classifier": digits_classifier,
+    "piano": piano,
 }
 
 
