@@ -2,6 +2,7 @@
 
 `affine`      x_t = alpha(t) x_0 + sigma(t) z: Gaussian diffusion, flows, Poisson flow
 `categorical` tokens that are kept, or lost, in the way of a `kernel`
+`mixed`       numbers beside tokens
 `schedule`    how fast: `curves` in closed form, `table` over discrete steps, `rescale`, `learned` from data
 `radial`      the law of z
 
@@ -28,6 +29,7 @@ from undiffuse.process.categorical import Categorical
 from undiffuse.process.curves import EDM, VP, Cosine, Fading, Flow, LogLinear, Sigmoid, SubVP
 from undiffuse.process.kernel import ABSORBING, UNIFORM, Kept, Kernel, Neighbours, Ordinal, Replace
 from undiffuse.process.learned import Learned
+from undiffuse.process.mixed import Mixed, MixedBelief
 from undiffuse.process.radial import GaussianLaw, PoissonLaw
 from undiffuse.process.rescale import Shifted, ZeroTerminal
 from undiffuse.process.schedule import Point, Schedule
@@ -94,6 +96,8 @@ __all__ = [
     "Learned",
     "Linear",
     "LogLinear",
+    "Mixed",
+    "MixedBelief",
     "Neighbours",
     "Ordinal",
     "Point",

@@ -1,0 +1,111 @@
+"""The mixed process: numbers that turn into Gaussian noise beside tokens that are lost, at one time t.
+
+    q(x_t | x_0) = N(alpha x_0, sigma^2) over the first ``numbers`` entries x the categorical law over the rest
+
+For tables (columns of numbers and of categories) and for a picture with its label. A state is one float tensor
+(batch, numbers + tokens) in which tokens are whole numbers, so that data, noise and samplers need not know; a belief
+is a pair. Both halves are the processes that they are alone: every law below is one of theirs beside the other's.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from undiffuse.law import Discrete, Normal
+from undiffuse.linear import Number
+from undiffuse.noise import Noise
+from undiffuse.process.affine import Affine
+from undiffuse.process.categorical import Categorical
+from undiffuse.process.schedule import Schedule
+
+
+class MixedBelief(NamedTuple):
+    """What is believed of x_0: the mean of its numbers, the logits of its tokens."""
+
+    mean: Tensor  # (batch, numbers)
+    logits: Tensor  # (batch, tokens, classes)
+
+
+@dataclass(frozen=True)
+class MixedLaw:
+    """Numbers and tokens, independent of each other given what the law was made from."""
+
+    numbers: Normal
+    tokens: Discrete
+
+    def sample(self, noise: Noise) -> Tensor:
+        """One draw, (batch, numbers + tokens)."""
+        numbers = self.numbers.sample(noise)
+        return torch.cat([numbers, self.tokens.sample(noise).to(numbers)], 1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """In nats, (batch,)."""
+        numbers, tokens = x.split([self.numbers.mean.shape[1], x.shape[1] - self.numbers.mean.shape[1]], 1)
+        return self.numbers.log_prob(numbers) + self.tokens.log_prob(tokens.long())
+
+    def kl(self, other: "MixedLaw") -> Tensor:
+        """KL(self || other) in nats, (batch,): the sum of the two."""
+        return self.numbers.kl(other.numbers) + self.tokens.kl(other.tokens)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """``gaussian`` over the first ``numbers`` entries, ``categorical`` over the rest.
+
+    Tokens of fewer classes than ``categorical`` has are told apart by the denoiser, which believes in their own alone:
+    with the mask, noise never takes a class that a token does not have.
+    """
+
+    numbers: int
+    gaussian: Affine
+    categorical: Categorical
+
+    @property
+    def schedule(self) -> Schedule:
+        """The numbers' own; the tokens follow theirs."""
+        return self.gaussian.schedule
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers (batch, numbers) and tokens (batch, tokens) int64 of a state."""
+        return x[:, : self.numbers], x[:, self.numbers :].long()
+
+    def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:
+        """A draw of q(x_t | x_0)."""
+        numbers, tokens = self.parts(x_0)
+        return _join(self.gaussian.corrupt(numbers, t, noise), self.categorical.corrupt(tokens, t, noise))
+
+    def start(self, like: Tensor, noise: Noise, t: float = 1.0) -> Tensor:
+        """Where sampling starts."""
+        numbers, tokens = self.parts(like)
+        return _join(self.gaussian.start(numbers, noise, t), self.categorical.start(tokens, noise, t))
+
+    def marginal(self, x_0: Tensor, t: Number) -> MixedLaw:
+        """q(x_t | x_0)."""
+        numbers, tokens = self.parts(x_0)
+        return MixedLaw(self.gaussian.marginal(numbers, t), self.categorical.marginal(tokens, t))
+
+    def prior(self, like: Tensor, t: float = 1.0) -> MixedLaw:
+        """What x_t looks like before anything is known."""
+        numbers, tokens = self.parts(like)
+        return MixedLaw(self.gaussian.prior(numbers, t), self.categorical.prior(tokens, t))
+
+    def posterior(self, x_t: Tensor, x_0: Tensor | MixedBelief, t: float, s: float) -> MixedLaw:
+        """q(x_s | x_t, x_0), x_0 known or believed."""
+        numbers, tokens = self.parts(x_t)
+        mean, logits = self._belief(x_0)
+        return MixedLaw(self.gaussian.posterior(numbers, mean, t, s), self.categorical.posterior(tokens, logits, t, s))
+
+    def decoder(self, x_t: Tensor, x_0: Tensor | MixedBelief, t: float) -> MixedLaw:
+        """p(x_0 | x_t)."""
+        numbers, tokens = self.parts(x_t)
+        mean, logits = self._belief(x_0)
+        return MixedLaw(self.gaussian.decoder(numbers, mean, t), self.categorical.decoder(tokens, logits, t))
+
+    def _belief(self, x_0: Tensor | MixedBelief) -> tuple[Tensor, Tensor]:
+        return x_0 if isinstance(x_0, MixedBelief) else self.parts(x_0)
+
+
+def _join(numbers: Tensor, tokens: Tensor) -> Tensor:
+    return torch.cat([numbers, tokens.to(numbers)], 1)
