@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.data.dataset import Dataset, random_labels
+from undiffuse.data.dataset import Dataset, labelled, random_labels
 from undiffuse.draw.curves import Quality, quality
 from undiffuse.draw.style import save
 from undiffuse.errors import UserError, nearest, usage
@@ -282,9 +282,10 @@ def _some(rows: Tensor, count: int) -> Tensor:
 
 def _ruler(run: Run, train: Dataset, test: Dataset) -> _Ruler:
     """Frechet distance where a classifier can be had to look at pictures, else sliced Wasserstein."""
-    if run.kind == "points" or train.labels is None or test.labels is None or len(train.labels.unique()) < 2:
+    (x, labels), (held_out, held_out_labels) = labelled(train), labelled(test)
+    if run.kind == "points" or len(labels.unique()) < 2 or not len(held_out):
         return _Ruler("sliced Wasserstein", sliced_wasserstein, "the data itself", lambda x: x)
-    judge = Judge.train(train.x, train.labels, test.x, test.labels)
+    judge = Judge.train(x, labels, held_out, held_out_labels)
     return _Ruler("Frechet distance", frechet_distance, f"of a classifier {judge.accuracy:.1%} right", judge.features)
 
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 from math import nan
 
 import torch
-from torch import Tensor
 
-from undiffuse.data.dataset import Dataset, random_labels
+from undiffuse.data.dataset import Dataset, labelled, random_labels
 from undiffuse.errors import UserError
 from undiffuse.label import combined
 from undiffuse.measure.judge import Judge
@@ -62,18 +61,10 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
 
 def _judge(train: Dataset, test: Dataset, seed: int) -> Judge | None:
     """A classifier of the rows whose labels are known; None where there are fewer than two labels to tell apart."""
-    (x, labels), (held_out, held_out_labels) = (_labelled(data) for data in (train, test))
+    (x, labels), (held_out, held_out_labels) = (labelled(data) for data in (train, test))
     if len(labels.unique()) < 2 or not len(held_out):
         return None
     return Judge.train(x.float(), labels, held_out.float(), held_out_labels, seed=seed)
-
-
-def _labelled(data: Dataset) -> tuple[Tensor, Tensor]:
-    """Rows whose labels are known, and those, attributes combined: (count,)."""
-    labels, _ = combined(data.labels, data.label_names)
-    if labels is None:
-        return data.x[:0], torch.empty(0, dtype=torch.int64)
-    return data.x[labels >= 0], labels[labels >= 0]
 
 
 def _examined(run: Run, seed: int) -> Report:

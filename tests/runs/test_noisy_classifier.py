@@ -1,6 +1,7 @@
 """Classifiers of noisy data: trained, they come to Bayes' rule; opened, they guide a run, and sample nothing."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def two_gaussians(process: Affine) -> GaussianMixture:
 
 
 def test_trained_briefly_it_tilts_the_mean_as_the_closed_form_says():
-    """sigma^2/alpha grad log p(1 | x_t) = 2 m sigma^2/variance p(0 | x_t) for Gaussians at -m and m, along their axis."""
+    """sigma^2/alpha grad log p(1 | x_t) = 2 m sigma^2/variance p(0 | x_t) for Gaussians at -m and m."""
     process = Affine(Cosine())
     exact = two_gaussians(process)
     torch.manual_seed(0)
@@ -133,7 +134,7 @@ def test_off_is_off_with_any_other_run(runs):
     for guidance in (Guidance(1.0, classifier=classifier), Guidance(1.0, worse=run), Guidance(3.0, worse=run)):
         torch.testing.assert_close(
             run.sample(6, seed=1, guidance=guidance), plain
-        )  # as good as oneself: nothing to add
+        )  # no better than oneself
     inside = run.sample(6, seed=1, guidance=Guidance(3.0, interval=(1e5, 1e6)))
     assert torch.equal(inside, plain)
     assert not torch.allclose(run.sample(6, seed=1, guidance=Guidance(3.0, interval=(0.1, 10))), plain)
@@ -151,7 +152,7 @@ def test_its_accuracy_by_noise_level(runs):
     found = evaluate(runs["classifier"])
     values = [row.value for row in found.rows]
     assert values[0] > 0.9 and abs(values[-1] - found.rows[-1].floor) < 0.25
-    assert all(later < earlier + 0.05 for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later < earlier + 0.05 for earlier, later in pairwise(values))
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,14 @@ def random_labels(dataset: Dataset, count: int, seed: int = 0) -> Tensor | None:
     return labels[torch.randint(len(labels), (count,), generator=torch.Generator().manual_seed(seed))]
 
 
+def labelled(dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """The rows whose labels are known, and those, several attributes as one label, (count,): for a judge of samples."""
+    labels, _ = combined(dataset.labels, dataset.label_names)
+    if labels is None:
+        return dataset.x[:0], torch.empty(0, dtype=torch.int64)
+    return dataset.x[labels >= 0], labels[labels >= 0]
+
+
 def check_split(split: str) -> None:
     """Raise a UserError unless ``split`` is ``"train"``, ``"test"`` or ``"all"``."""
     known = ("train", "test", "all")
