@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ class Setting:
     """What every contender is given."""
 
     device: str
-    precision: str
+    precision: Literal["fp32", "bf16"]
     size: int
     batch: int
     steps: int  # of sampling
@@ -271,10 +271,6 @@ def main() -> None:
     options.add_argument("--only", nargs="+", help="contenders, by name: " + ", ".join(k.name for k in CONTENDERS))
     options.add_argument("--profile", action="store_true", help="where the time goes, instead")
     chosen = options.parse_args()
-    if importlib.util.find_spec("diffusers") is None:
-        raise SystemExit(
-            "diffusers is not installed, and it is what the others are compared with: pip install diffusers"
-        )
     print(f"torch {torch.__version__}, {chosen.device}, {torch.get_num_threads()} threads")
     for precision in chosen.precision:
         setting = Setting(chosen.device, precision, chosen.size, chosen.batch, chosen.steps, chosen.width)

@@ -91,17 +91,9 @@ class Grow(nn.Module):
         return self.conv(F.interpolate(h, size=size, mode="nearest"))
 
 
-class Mix(nn.Linear):
-    """A convolution of 1 x 1: a matrix product over the channels of each pixel, which is faster said so."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, wide_in, height, width) -> (batch, width, height, width)."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
-
-
 def mix(wide_in: int, width: int) -> nn.Module:
-    """What makes ``wide_in`` channels ``width``: nothing, where they are as many."""
-    return nn.Identity() if wide_in == width else Mix(wide_in, width)
+    """What makes ``wide_in`` channels ``width``, pixel by pixel: nothing, where they are as many."""
+    return nn.Identity() if wide_in == width else nn.Conv2d(wide_in, width, 1)
 
 
 def parts(width: int, most: int, smallest: int) -> int:
