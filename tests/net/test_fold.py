@@ -5,7 +5,7 @@ import torch
 
 from undiffuse.errors import UserError
 from undiffuse.net import Folded, UNet
-from undiffuse.net.fold import fold, unfold
+from undiffuse.net.fold import fold, places, unfold
 
 
 @pytest.mark.parametrize("patch", [(1, 1), (2, 2), (8, 1), (1, 4), (4, 2)])
@@ -22,13 +22,38 @@ def test_a_place_holds_its_patch():
     assert torch.equal(fold(x, (2, 2)), torch.nn.functional.pixel_unshuffle(x, 2))
 
 
+@pytest.mark.parametrize("waves", [0, 3])
 @pytest.mark.parametrize("out_multiple", [1, 2])
-def test_a_folded_network_is_a_network(out_multiple):
-    net = Folded(UNet(width=8), patch=(8, 1)).build((3, 24, 10), classes=4, out_multiple=out_multiple)
+def test_a_folded_network_is_a_network(out_multiple, waves):
+    design = Folded(UNet(width=8), patch=(8, 1), waves=waves)
+    net = design.build((3, 24, 10), classes=4, out_multiple=out_multiple)
     x, label = torch.randn(2, 3, 24, 10), torch.tensor([3, -1])
     y = net(x, torch.tensor(0.5), label)
     assert y.shape == (2, 3 * out_multiple, 24, 10)
     assert not y.any()  # it starts as the zero function
+
+
+def test_no_two_places_are_told_the_same_and_near_ones_nearly():
+    where = places(5, 64, waves=4)
+    assert where.shape == (16, 5, 64)
+    apart = torch.cdist(where.flatten(1).T, where.flatten(1).T)
+    assert (apart + torch.eye(len(apart))).min() > 0.05
+    across = places(1, 64, waves=1)[2:, 0]  # half a period: the cosine falls all the way
+    assert (across[1].diff() < 0).all()
+    assert torch.allclose(across.square().sum(0), torch.ones(64))
+
+
+def test_what_is_said_of_the_mean_and_of_the_variance_stay_apart():
+    """Channels of the waves are left out of each part, not of their sum."""
+    net = Folded(UNet(width=8), patch=(2, 1), waves=2).build((1, 4, 4), out_multiple=2)
+
+    class Count(torch.nn.Module):  # says of each channel its number
+        def forward(self, x, log_snr, label):
+            return torch.arange(2.0 * x.shape[1])[None, :, None, None].expand(len(x), -1, *x.shape[2:])
+
+    net.inner = Count()
+    y = net(torch.zeros(1, 1, 4, 4), torch.tensor(0.0))
+    assert y[0, :, :2, 0].tolist() == [[0, 1], [10, 11]]
 
 
 def test_what_does_not_fold_is_told():
@@ -37,3 +62,5 @@ def test_what_does_not_fold_is_told():
             Folded(patch=(8, 1)).build(shape)
     with pytest.raises(UserError, match="at least 1 x 1"):
         Folded(patch=(0, 1))
+    with pytest.raises(UserError, match="waves"):
+        Folded(waves=-1)

@@ -6,10 +6,14 @@ A convolution's cost falls by p q, and everything is nearer to everything. What 
 by one place's channels, so fold along what is simple: pictures of piano keys, all alike from top to bottom, fold well
 along their height. After the space-to-depth of Shi et al. 2016 ("sub-pixel" convolutions); in diffusion, Luhman and
 Luhman 2022.
+
+A convolution does not know where it is, but for what leaks in from the border. Where it matters, as for a label that
+says what is at the left edge, each place is told: waves of its row and column are further channels (Liu et al. 2018).
 """
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from undiffuse.errors import UserError
@@ -23,12 +27,16 @@ class Folded:
 
     inner      the network inside; its shape is the folded one
     patch      (height, width) of the patch of pixels that becomes one place
+    waves      how many waves of the row, and of the column, each place is told: half a period, one, two, four, ...
     """
 
     inner: UNet = field(default_factory=UNet)
     patch: tuple[int, int] = (2, 2)
+    waves: int = 0
 
     def __post_init__(self) -> None:
+        if self.waves < 0:
+            raise UserError(f"waves are counted from 0, not {self.waves}")
         if min(self.patch) < 1:
             raise UserError(f"a patch is at least 1 x 1 pixels, not {self.patch[0]} x {self.patch[1]}")
 
@@ -41,20 +49,37 @@ class Folded:
                 f"not those of shape {tuple(shape)}"
             )
         channels, height, width = shape
-        folded = (channels * down * across, height // down, width // across)
-        return Unfolding(self.inner.build(folded, classes, out_multiple), self.patch)
+        folded = (channels * down * across + 4 * self.waves, height // down, width // across)
+        return Unfolding(self.inner.build(folded, classes, out_multiple), self, out_multiple)
 
 
 class Unfolding(nn.Module):
     """A network on folded pictures as one on pictures; the contract is in ``undiffuse.net``."""
 
-    def __init__(self, inner: nn.Module, patch: tuple[int, int]) -> None:
+    def __init__(self, inner: nn.Module, design: Folded, out_multiple: int = 1) -> None:
         super().__init__()
-        self.inner, self.patch = inner, patch
+        self.inner, self.patch, self.waves, self.out_multiple = inner, design.patch, design.waves, out_multiple
 
     def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """(batch, channels, height, width) -> (batch, out_multiple * channels, height, width)."""
-        return unfold(self.inner(fold(x, self.patch), log_snr, label), self.patch)
+        folded = fold(x, self.patch)
+        if not self.waves:
+            return unfold(self.inner(folded, log_snr, label), self.patch)
+        where = places(folded.shape[2], folded.shape[3], self.waves).to(x).expand(len(x), -1, -1, -1)
+        y = self.inner(torch.cat([folded, where], dim=1), log_snr, label).unflatten(1, (self.out_multiple, -1))
+        return unfold(y[:, :, : folded.shape[1]].flatten(1, 2), self.patch)  # what it says of the waves is not asked
+
+
+def places(height: int, width: int, waves: int) -> Tensor:
+    """Sines and cosines of pi 2^k u, k = 0, 1, ...; u in (0, 1) is how far down or across: (4 waves, height, width)."""
+    frequencies = torch.pi * 2 ** torch.arange(waves)[:, None]
+
+    def along(count: int) -> Tensor:
+        angle = frequencies * ((torch.arange(count) + 0.5) / count)
+        return torch.cat([angle.sin(), angle.cos()])  # (2 waves, count)
+
+    down = along(height)[:, :, None].expand(-1, -1, width)
+    return torch.cat([down, along(width)[:, None].expand(-1, height, -1)])
 
 
 def fold(x: Tensor, patch: tuple[int, int]) -> Tensor:
