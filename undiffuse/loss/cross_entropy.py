@@ -5,7 +5,9 @@
 Its minimiser is Bayes' rule over the diffused data, p_t(y | x_t) = p(y) q_t(x_t | y)/q_t(x_t), whose gradient guides a
 denoiser that knows no labels (Song et al. 2021, appendix I; Dhariwal and Nichol 2021, section 4).
 
-Any network classifies: what it says of each pixel is averaged, and read by one linear layer.
+Any network classifies: what it says of each pixel is averaged, and read by one linear layer. What is read is scaled by
+how much of the data is left, alpha (in a process of unit variance): of two Gaussians the log-odds are alpha times a
+bounded function, and a denoiser is moved by sigma^2/alpha times their gradient, which would blow up any error.
 """
 
 import math
@@ -44,7 +46,9 @@ class Classifier(nn.Module):
         """At noise level ``log_snr``, () or (batch,)."""
         seen = F.silu(self.net(x, log_snr))
         features = seen.flatten(2).mean(2) if seen.ndim > 2 else seen
-        parts = self.read(features).split(self.sizes, dim=1)
+        left = log_snr.sigmoid().sqrt().reshape(-1, 1)
+        odds = self.read.bias + left * F.linear(features, self.read.weight)
+        parts = odds.split(self.sizes, dim=1)
         return torch.cat([part.float().log_softmax(1) for part in parts], 1)
 
 
