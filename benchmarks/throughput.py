@@ -245,7 +245,8 @@ def report(contenders: list[Any], action: str, setting: Setting, rounds: int) ->
         print(
             f"  {contender.name:22}{setting.batch / middle:9.2f} "
             f"({setting.batch / high:.2f} to {setting.batch / low:.2f})"
-            f"{statistics.median(seconds[-1]) / middle:8.2f}{peak_memory(task, setting.device):9.0f}{rate / 1e9:9.0f}G{used}"
+            f"{statistics.median(seconds[-1]) / middle:8.2f}{peak_memory(task, setting.device):9.0f}"
+            f"{rate / 1e9:9.0f}G{used}"
         )
 
 
@@ -254,9 +255,8 @@ def profile(contender: Any, action: str) -> None:
     with torch.profiler.profile() as result:
         getattr(contender, action)()
     key = "self_cuda_time_total" if contender.setting.device == "cuda" else "self_cpu_time_total"
-    print(
-        f"\n{contender.name}, {action}\n{result.key_averages().table(sort_by=key, row_limit=15, max_name_column_width=40)}"
-    )
+    print(f"\n{contender.name}, {action}")
+    print(result.key_averages().table(sort_by=key, row_limit=15, max_name_column_width=40))
 
 
 def main() -> None:
