@@ -39,17 +39,18 @@ from undiffuse.train.loop import train
 from undiffuse.train.trainer import Trainer
 
 
-def folded(patch: tuple[int, int] = (8, 1), **changes: Any) -> Folded:
+def folded(patch: tuple[int, int] = (8, 1), waves: int = 5, **changes: Any) -> Folded:
     """The recipe's network, changed."""
     net = piano().net
     assert isinstance(net, Folded)
-    return Folded(replace(net.inner, **changes), patch)
+    return Folded(replace(net.inner, **changes), patch, waves)
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "no attention": {"net": folded(attention=0)},
     "attention on two levels": {"net": folded(attention=2)},
+    "told no place": {"net": folded(waves=0)},
     "one level": {"net": folded(multiples=(2,), blocks=3)},
     "two levels": {"net": folded(multiples=(1, 2), blocks=(1, 3))},
     "one block a level": {"net": folded(blocks=1)},

@@ -13,7 +13,7 @@ def piano() -> Recipe:
     """
     return Recipe(
         data=Piano(),
-        net=Folded(UNet(width=64, multiples=(1, 2, 2), blocks=(1, 1, 3)), patch=(8, 1)),
+        net=Folded(UNet(width=64, multiples=(1, 2, 2), blocks=(1, 1, 3)), patch=(8, 1), waves=5),
         steps=12_000,
         batch=32,
         lr=2e-3,
