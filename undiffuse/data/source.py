@@ -54,7 +54,7 @@ class Piano:
     count: int = 20_000
     seed: int = 0
     size: tuple[int, int] = (24, 64)
-    keys: float = 10
+    keys: float = 10.0
 
     def open(self, split: str = "train") -> Dataset:
         """The pictures. Raises UserError for pictures that are too few or too small."""
