@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.data.alphabet import Alphabet
+from undiffuse.data.column import Column
 from undiffuse.errors import UserError, nearest
 from undiffuse.label import Names, combined, known
 
@@ -13,23 +14,26 @@ FORMS = {
     "points": ((torch.float32,), "(count, columns...)"),
     "pictures": ((torch.uint8,), "(count, c, h, w)"),
     "tokens": ((torch.uint8, torch.int32), "(count, length...)"),
+    "table": ((torch.float64,), "(count, columns)"),
 }
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Points, pictures or tokens held in memory, checked once on construction.
+    """Points, pictures, tokens or a table held in memory, checked once on construction.
 
     Attributes:
         x: ``(count, *shape)``. Points are float32, in the data's own units; pictures are uint8,
             ``(count, channels, height, width)``, 0 to 255. Tokens are uint8 or int32, below the alphabet's size.
+            A table is float64, each column as its `Column` says, NaN where a cell is missing.
         labels: ``(count,)`` int64, an index into ``label_names``, or ``(count, attributes)`` where there are several;
             -1 where it is not known; None where the data has none.
         label_names: What each label is called, ``"0", "1", ...`` where nothing better is known; of several attributes
             ``{"digit": ("0", "1", ...), "colour": ("red", ...)}``.
-        kind: ``"points"``, ``"pictures"`` or ``"tokens"``.
-        columns: Names of the columns of points, where they are known.
+        kind: ``"points"``, ``"pictures"``, ``"tokens"`` or ``"table"``.
+        columns: Names of the columns of points, where they are known, and of a table.
         alphabet: What tokens stand for.
+        schema: What the columns of a table stand for.
         notes: What the reader decided on the way ("3 files that are not pictures were ignored"), a line each.
         name: What errors and descriptions call this data.
 
@@ -44,6 +48,7 @@ class Dataset:
     kind: str = "points"
     columns: tuple[str, ...] = ()
     alphabet: Alphabet | None = None
+    schema: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
     name: str = "the data"
 
@@ -111,6 +116,8 @@ class Dataset:
             raise UserError(f"{self.name}: {self.kind} are {form} {wanted}, not {tuple(self.x.shape)} {self.x.dtype}")
         if (self.kind == "tokens") != (self.alphabet is not None):
             raise UserError(f"{self.name}: tokens have an alphabet, and nothing else does")
+        if len(self.schema) != (self.x.shape[1] if self.kind == "table" else 0):
+            raise UserError(f"{self.name}: a table has a schema of a column each, and nothing else does")
         if self.x.numel() == 0:
             raise UserError(f"{self.name}: empty, of shape {tuple(self.x.shape)}; at least 2 rows are needed")
         if self.columns and len(self.columns) != self.x.shape[1]:

@@ -1,0 +1,134 @@
+"""A column of a table: what its cells mean as numbers, and how a number is written as a cell again.
+
+    cell -> value, float64: a number as it is, a date as its days or seconds since 1970, a category as its index
+    value -> cell: as the file writes them, with as many decimals
+
+NaN is a missing cell, in every kind of column. What a file's columns are is found in `undiffuse.data.detect`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from undiffuse.errors import UserError, nearest
+
+Kind = Literal["number", "integer", "date", "category", "constant"]
+KINDS = get_args(Kind)
+MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-")  # of numbers and dates
+MISSING_CATEGORY = ("", "?")  # of categories, where "none" may well be one
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column is read and written.
+
+    Attributes:
+        name: As the header has it.
+        kind: ``"number"``, ``"integer"``, ``"date"``, ``"category"``, or ``"constant"``, all cells alike.
+        categories: The cells that there are, the most frequent first (see `frequent`); of a constant, its one or none.
+        frequent: So many categories are told apart one by one; the rest, in alphabetical order, are one to the model
+            ("other"), with their place in that order as a number.
+        decimals: Fewest and most digits after the point; None writes a number as short as it can be without loss.
+        form: How dates are written, as `datetime.strptime` has it.
+        missing: How a missing cell is written; None where there is none.
+    """
+
+    name: str
+    kind: Kind
+    categories: tuple[str, ...] = ()
+    frequent: int = 255
+    decimals: tuple[int, int] | None = None
+    form: str = ""
+    missing: str | None = None
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {category: k for k, category in enumerate(self.categories)}
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are quantities: more and less mean something."""
+        return self.kind in ("number", "integer", "date")
+
+    def is_missing(self, cell: str) -> bool:
+        """Whether a cell says that nothing is known."""
+        return cell.lower() in (MISSING if self.is_number else MISSING_CATEGORY)
+
+    def value(self, cell: str) -> float:
+        """What a cell means; NaN where it is missing. Raises `UserError` for a cell that this column cannot hold."""
+        cell = cell.strip()
+        if self.kind in ("category", "constant") and cell in self._index:
+            return float(self._index[cell])
+        if self.is_missing(cell):
+            return math.nan
+        if self.kind == "date":
+            try:
+                return seconds(cell, self.form) / self._unit
+            except ValueError:
+                raise UserError(f"{self.name!r} holds dates like {self.write(0.0)}, not {cell!r}") from None
+        if self.is_number:
+            return self._number(cell)
+        raise UserError(f"{self.name!r}: {nearest(cell, self.categories, 'category')}")
+
+    def write(self, value: float) -> str:
+        """The cell of a value."""
+        if math.isnan(value):
+            return self.missing or ""
+        if self.kind in ("category", "constant"):
+            return self.categories[int(value)]
+        if self.kind == "date":
+            return (EPOCH + timedelta(seconds=round(value) * self._unit)).strftime(self.form)
+        if self.decimals is None:
+            return str(round(value)) if self.kind == "integer" else repr(value)
+        least, most = self.decimals
+        whole, _, rest = f"{value:.{most}f}".partition(".")
+        rest = rest[:least] + rest[least:].rstrip("0")
+        return f"{whole}.{rest}" if rest else whole
+
+    def rounded(self, values: np.ndarray) -> np.ndarray:
+        """Values (count,) as they will be read again: whole numbers, days, or so many decimals."""
+        if self.kind in ("integer", "date"):
+            return values.round()
+        return values if self.decimals is None else values.round(self.decimals[1])
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "Column":
+        """The inverse of `to_plain`, after JSON has made lists of tuples."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
+
+    @property
+    def _unit(self) -> int:
+        """Seconds in what a date counts: seconds where its form has a time of day, else days."""
+        return 1 if "%H" in self.form else 86_400
+
+    def _number(self, cell: str) -> float:
+        try:
+            value = float(cell)
+        except ValueError:
+            value = math.inf
+        if not math.isfinite(value) or (self.kind == "integer" and value != round(value)):
+            raise UserError(f"{self.name!r} holds {'whole ' * (self.kind == 'integer')}numbers, not {cell!r}")
+        return value
+
+
+def seconds(cell: str, form: str) -> float:
+    """Of a date since 1970 began. Raises ValueError."""
+    return (datetime.strptime(cell, form).replace(tzinfo=UTC) - EPOCH).total_seconds()
+
+
+def find_column(schema: Sequence[Column], name: str) -> int:
+    """The index of a column by its name. Raises `UserError` that names the nearest."""
+    names = [column.name for column in schema]
+    if name not in names:
+        raise UserError(nearest(name, names, "column"))
+    return names.index(name)
