@@ -47,7 +47,9 @@ class SeededNoise:
         return self._draw(like, "random")
 
     def _draw(self, like: Tensor, method: str) -> Tensor:
-        count, size = len(like), max(like[0].numel() if len(like) else 0, 1)
+        if not like.numel():
+            return torch.empty_like(like)
+        count, size = len(like), like[0].numel()
         dtype = np.float64 if like.dtype == torch.float64 else np.float32
         rows = max(1, self.BLOCK // size)  # samples per block
         start, stop = self.first // rows, -(-(self.first + count) // rows)

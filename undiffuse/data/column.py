@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-import numpy as np
+from torch import Tensor
 
 from undiffuse.errors import UserError, nearest
 
@@ -91,11 +91,11 @@ class Column:
         rest = rest[:least] + rest[least:].rstrip("0")
         return f"{whole}.{rest}" if rest else whole
 
-    def rounded(self, values: np.ndarray) -> np.ndarray:
+    def rounded(self, values: Tensor) -> Tensor:
         """Values (count,) as they will be read again: whole numbers, days, or so many decimals."""
         if self.kind in ("integer", "date"):
             return values.round()
-        return values if self.decimals is None else values.round(self.decimals[1])
+        return values if self.decimals is None else values.round(decimals=self.decimals[1])
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -104,7 +104,10 @@ class Column:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Column":
         """The inverse of `to_plain`, after JSON has made lists of tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+        }
+        return cls(**known)
 
     @property
     def _unit(self) -> int:

@@ -53,7 +53,7 @@ class ResidualMLP(nn.Module):
         self.condition = Condition(design.embedding, classes)
         self.register_buffer("frequencies", torch.randn(design.waves // 2, size) * (design.bandwidth / math.sqrt(size)))
         self.stem = nn.Linear(size + design.waves, design.width)
-        self.blocks = nn.ModuleList(_Block(design.width, design.embedding) for _ in range(design.depth))
+        self.blocks = nn.ModuleList(Block(design.width, design.embedding) for _ in range(design.depth))
         self.head = nn.Linear(design.width, math.prod(self.out_shape))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -71,8 +71,8 @@ class ResidualMLP(nn.Module):
         return self.head(h).unflatten(1, self.out_shape).to(x.dtype)
 
 
-class _Block(nn.Module):
-    """h + SiLU(scale * W h + shift), scale and shift told by the condition."""
+class Block(nn.Module):
+    """(batch, width) -> (batch, width): h + SiLU(scale * W h + shift), scale and shift told by the condition."""
 
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
@@ -80,6 +80,7 @@ class _Block(nn.Module):
         self.modulation = nn.Linear(embedding, 2 * width)
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+        """Of the condition (batch, embedding), or (1, embedding) for all."""
         scale, shift = self.modulation(condition).chunk(2, dim=-1)
         y = self.linear(h)
         return h + F.silu(torch.addcmul(y + shift, y, scale))

@@ -1,0 +1,180 @@
+"""The codec of tables: rows of any columns <-> numbers that are exactly normal, and tokens.
+
+    a number, a date     a number, by the jittered quantile transform       (`undiffuse.codec.quantile`)
+                         and, if cells are missing, a token: is it there? Where it is not, the number is fresh noise
+    a category           a token; a missing cell is a class of its own
+                         and, of more categories than are told apart, a number: the place among the rare ones
+    a constant           nothing: it is left out, and put back
+
+A row that diffuses is one float tensor (numbers + tokens,), as `undiffuse.process.mixed.Mixed` has it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from undiffuse.codec.quantile import Quantile, to_normal, to_uniform
+from undiffuse.data.column import Column
+from undiffuse.data.dataset import Dataset
+from undiffuse.errors import UserError
+from undiffuse.noise import Noise, Stream
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a column lies in the row that diffuses: which number and which token it is, if any."""
+
+    number: int | None
+    token: int | None
+    classes: int = 0  # of the token; a missing cell is the last one
+
+
+def places(schema: Sequence[Column]) -> tuple[Place, ...]:
+    """A place for every column, numbered in the columns' order."""
+    numbers = tokens = 0
+    made = []
+    for column in schema:
+        has_number, classes = column.is_number or is_long(column), _classes(column)
+        has_token = classes > 1
+        made.append(Place(numbers if has_number else None, tokens if has_token else None, classes if has_token else 0))
+        numbers, tokens = numbers + has_number, tokens + has_token
+    return tuple(made)
+
+
+def is_long(column: Column) -> bool:
+    """Whether it has more categories than are told apart."""
+    return column.kind == "category" and len(column.categories) > column.frequent + 1
+
+
+def _classes(column: Column) -> int:
+    if column.kind == "constant":
+        return 0
+    own = 1 if column.is_number else column.frequent + 1 if is_long(column) else len(column.categories)
+    return own + (column.missing is not None)
+
+
+class TableCodec(nn.Module):
+    """Between a table as it is stored and rows that diffuse.
+
+    Args:
+        schema: The columns.
+        distinct: How many values each of the numbers takes (see `Quantile`).
+
+    Attributes:
+        numbers: How many numbers a row has.
+        classes: How many classes each of its tokens has.
+    """
+
+    kind = "table"
+
+    def __init__(self, schema: tuple[Column, ...], distinct: Sequence[int]) -> None:
+        super().__init__()
+        self.schema, self.places = schema, places(schema)
+        self.quantiles = nn.ModuleList(map(Quantile, distinct))
+        self.numbers = len(self.quantiles)
+        self.classes = tuple(place.classes for place in self.places if place.token is not None)
+        if not self.numbers and not self.classes:
+            raise UserError("every column of this table is constant; there is nothing to learn")
+
+    @classmethod
+    def measure(cls, data: Dataset) -> Self:
+        """The codec under which each number of ``data`` is standard normal."""
+        measured = [
+            Quantile.measure(_number(column, data.x[:, k]))
+            for k, (column, place) in enumerate(zip(data.schema, places(data.schema), strict=True))
+            if place.number is not None
+        ]
+        codec = cls(data.schema, [len(quantile.values) for quantile in measured])
+        codec.quantiles = nn.ModuleList(measured)
+        return codec
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row as it is stored."""
+        return (len(self.schema),)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Of a row that diffuses."""
+        return (self.numbers + len(self.classes),)
+
+    def look(self, x: Tensor) -> Tensor:
+        """Rows (batch, columns) float64 -> where the uniform number of each may lie, from and to, and its tokens.
+
+        (batch, 2 numbers + tokens) float64. Of a missing number: from 0 to 1.
+        """
+        looked = x.new_zeros(len(x), 2 * self.numbers + len(self.classes))
+        low, high, tokens = looked.split([self.numbers, self.numbers, len(self.classes)], 1)
+        for column, place, cells in zip(self.schema, self.places, x.unbind(1), strict=True):
+            if place.number is not None:
+                value = _number(column, cells)
+                start, end = self._quantile(place.number).interval(value.nan_to_num())
+                low[:, place.number] = start.masked_fill(value.isnan(), 0.0)
+                high[:, place.number] = end.masked_fill(value.isnan(), 1.0)
+            if place.token is not None:
+                tokens[:, place.token] = _token(column, place, cells)
+        return looked
+
+    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
+        """Of that, rows that diffuse, (batch, numbers + tokens) float32; the uniform numbers are drawn from ``noise``.
+
+        Without, from torch's generator, which training seeds for every step.
+        """
+        low, high, tokens = looked.split([self.numbers, self.numbers, len(self.classes)], 1)
+        numbers = to_normal(low, high, (noise or Stream()).uniform(low))
+        return torch.cat([numbers, tokens], 1).float()
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """Rows (batch, columns) float64 -> rows that diffuse."""
+        return self.draw(self.look(x), noise)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Back to rows (batch, columns) float64. ``decode(encode(x))`` is x, if x was measured."""
+        x = torch.full((len(z), len(self.schema)), torch.nan, dtype=torch.float64, device=z.device)
+        for k, (column, place) in enumerate(zip(self.schema, self.places, strict=True)):
+            token = x.new_zeros(len(z)) if place.token is None else z[:, self.numbers + place.token].double()
+            if column.categories:
+                x[:, k] = token
+            if place.number is not None:
+                number = self._quantile(place.number).decode(to_uniform(z[:, place.number]))
+                rare = column.frequent + number.round()
+                x[:, k] = (
+                    column.rounded(number) if column.is_number else torch.where(token < column.frequent, token, rare)
+                )
+            if place.token is not None and column.missing is not None:
+                x[token == place.classes - 1, k] = torch.nan
+        return x
+
+    def facts(self) -> str:
+        """All that it takes to make an empty one, as JSON."""
+        distinct = [len(self._quantile(k).values) for k in range(self.numbers)]
+        return json.dumps({"schema": [column.to_plain() for column in self.schema], "distinct": distinct})
+
+    @classmethod
+    def from_facts(cls, text: str) -> Self:
+        """An empty one, to be loaded."""
+        facts = json.loads(text)
+        return cls(tuple(map(Column.from_plain, facts["schema"])), facts["distinct"])
+
+    def _quantile(self, k: int) -> Quantile:
+        found = self.quantiles[k]
+        assert isinstance(found, Quantile)
+        return found
+
+
+def _number(column: Column, cells: Tensor) -> Tensor:
+    """What diffuses of a column as a number: its value, or the place among its rare categories; else NaN."""
+    if column.is_number:
+        return cells
+    return torch.where(cells >= column.frequent, cells - column.frequent, torch.nan)
+
+
+def _token(column: Column, place: Place, cells: Tensor) -> Tensor:
+    token = torch.zeros_like(cells) if column.is_number else cells
+    if is_long(column):
+        token = token.clamp_max(column.frequent)
+    return torch.where(cells.isnan(), place.classes - 1, token)

@@ -1,0 +1,70 @@
+"""What a denoiser of rows is trained to do: to name numbers as `Denoising` has it, and tokens as `MaskedBound` has.
+
+    L = (sum over numbers of |y(x_t, t) - y|^2 + sum over tokens of w(t) cross-entropy at the masks)/(numbers + tokens)
+
+w(t) is the masked bound's: a token's part is its bound in nats, and every column counts the same: the squared error of
+a number of unit variance and the nats of a token are both about 1 where nothing is known.
+
+Of a ``share`` of the rows a part is given, without noise: each entry with a probability that is itself drawn, once a
+row, so that any number of entries is equally likely. What is given is not asked for. This changes nothing about what
+is best to answer, E[x_0 | what is seen], only where it is asked; without any given, the tokens' part is the bound.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from undiffuse.errors import UserError
+from undiffuse.loss.categorical import cross_entropy
+from undiffuse.loss.denoising import cast
+from undiffuse.loss.draws import LowDiscrepancy
+from undiffuse.loss.time import LawOfTime, Uniform, fall
+from undiffuse.mixed import MixedDenoiser
+from undiffuse.noise import Noise
+from undiffuse.predict import target
+from undiffuse.process.kernel import ABSORBING
+
+
+@dataclass(frozen=True)
+class MixedLoss:
+    """Numbers and tokens of rows, of which in a ``share`` some are given."""
+
+    time: LawOfTime = field(default_factory=lambda: Uniform(draws=LowDiscrepancy()))
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise UserError(f"share, of rows of which some is given, is from 0 to 1, not {self.share:g}")
+        if self.time.steps is not None:
+            raise UserError(f"the masked bound is of continuous times: time without steps, not {self.time}")
+
+    def __call__(self, denoiser: MixedDenoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+        """Losses (batch,) of rows x_0 (batch, numbers + tokens); a row has no label but its columns."""
+        process = denoiser.process
+        if process.categorical.kernel != ABSORBING:
+            raise UserError(f"the masked bound is of the mask alone: a kernel with mask 1, not {process.categorical}")
+        t = self.time.sample(len(x_0), noise, process.schedule)
+        given = self._given(x_0, noise)
+        numbers, tokens = process.parts(x_0)
+        z = noise.normal(numbers)
+        hidden = process.categorical.corrupt(tokens, t, noise)
+        x_t = torch.where(given, x_0, torch.cat([process.gaussian.mix(numbers, z, t), hidden.to(x_0)], 1))
+        known = given[:, : process.numbers]
+        y, logits = denoiser.output(x_t, t, known)
+        error = y - target(denoiser.prediction, process.schedule, numbers, z, t)
+        squared = error.square().masked_fill(known, 0.0).sum(1)
+        return (squared + self._missing(denoiser, x_t, tokens, logits, t)) / max(1, x_0.shape[1])
+
+    def _missing(self, denoiser: MixedDenoiser, x_t: Tensor, tokens: Tensor, logits: Tensor, t: Tensor) -> Tensor:
+        """The masked bound of the tokens, summed: (batch,) nats."""
+        process = denoiser.process.categorical
+        masked = denoiser.process.parts(x_t)[1] == process.classes
+        nats = cross_entropy(logits.float(), tokens).masked_fill(~masked, 0.0).sum(1)
+        weight = process.kept(t).keep * fall(process.schedule, t) / self.time.density(t, process.schedule)
+        return nats * cast(weight, nats)
+
+    def _given(self, x_0: Tensor, noise: Noise) -> Tensor:
+        """Which entries are given, (batch, entries) bool."""
+        some, level = noise.uniform(x_0[:, :1]), noise.uniform(x_0[:, :1])
+        return noise.uniform(x_0) < torch.where(some < self.share, level, 0.0)

@@ -1,0 +1,87 @@
+"""A residual MLP for rows of a table: numbers beside tokens, some of them given.
+
+    net(x, given, tokens, log_snr) -> y (batch, numbers), logits (batch, tokens, classes)
+
+A number is read as it is and as waves, a token as a vector for each of its classes and one for the mask, and all are
+added: what one linear layer makes of them. Each number is told apart by whether it is given, that is without noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from undiffuse.errors import UserError
+from undiffuse.net.embed import Condition
+from undiffuse.net.mlp import Block
+
+
+@dataclass(frozen=True)
+class TableMLP:
+    """``depth`` blocks of ``width`` units; ``waves`` (even) of each number, ``embedding`` of the noise level."""
+
+    width: int = 256
+    depth: int = 4
+    waves: int = 16
+    bandwidth: float = 2.0
+    embedding: int = 64
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth) < 1 or self.waves < 0 or self.waves % 2:
+            raise UserError(
+                f"a table's MLP needs a width and depth of at least 1 and an even count of waves, not {self}"
+            )
+
+    def build(self, numbers: int, classes: Sequence[int]) -> "TableNet":
+        """The module, for ``numbers`` and tokens of so many ``classes`` each."""
+        return TableNet(self, numbers, classes)
+
+
+class TableNet(nn.Module):
+    """The contract is the file's first line; a class that a token does not have gets the logit -inf."""
+
+    frequencies: Tensor  # (numbers, waves / 2), radians per standard deviation
+    starts: Tensor  # (tokens,), where each token's vectors begin in the table
+    place: Tensor  # (tokens, most classes), where each logit lies in the head's output
+    absent: Tensor  # (tokens, most classes) bool
+
+    def __init__(self, design: TableMLP, numbers: int, classes: Sequence[int]) -> None:
+        super().__init__()
+        self.numbers, self.classes, most = numbers, tuple(classes), max(classes, default=1)
+        sizes = torch.tensor([0, *classes], dtype=torch.int64)
+        order = torch.arange(most).expand(len(classes), most)
+        self.register_buffer("starts", (sizes + 1).cumsum(0)[:-1] - 1, persistent=False)
+        self.register_buffer("absent", order >= sizes[1:, None], persistent=False)
+        self.register_buffer(
+            "place", (sizes.cumsum(0)[:-1, None] + order).clamp_max(sum(classes) - 1), persistent=False
+        )
+        self.register_buffer("frequencies", design.bandwidth * torch.randn(numbers, design.waves // 2))
+        self.condition = Condition(design.embedding, 0)
+        self.stem = nn.Linear(numbers * (2 + design.waves), design.width)
+        self.table = nn.EmbeddingBag(max(1, sum(classes) + len(classes)), design.width, mode="sum")
+        nn.init.normal_(self.table.weight, std=max(1, len(classes)) ** -0.5)
+        self.blocks = nn.ModuleList(Block(design.width, design.embedding) for _ in range(design.depth))
+        self.head = nn.Linear(design.width, numbers + sum(classes))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor, given: Tensor, tokens: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+        """x (batch, numbers) of unit variance, given (batch, numbers) bool, tokens (batch, tokens) int64.
+
+        A token's mask is the class that follows the most that any token has. log_snr is of the numbers not given.
+        """
+        condition = self.condition(log_snr, None)
+        angles = (x[..., None] * self.frequencies).flatten(1)
+        h = self.stem(torch.cat([x, given.to(x.dtype), angles.sin(), angles.cos()], 1))
+        if self.classes:
+            own = torch.tensor(self.classes, device=tokens.device)
+            h = h + self.table(torch.minimum(tokens, own) + self.starts)
+        for block in self.blocks:
+            h = block(h, condition)
+        out = self.head(F.silu(h)).float()
+        y, flat = out.split([self.numbers, out.shape[1] - self.numbers], 1)
+        if not self.classes:
+            return y, flat.new_zeros(len(x), 0, 1)
+        return y, flat[:, self.place].masked_fill(self.absent, -torch.inf)
