@@ -76,9 +76,9 @@ class Quantile(nn.Module):
 
     def _edges(self) -> tuple[Tensor, Tensor]:
         """The ends of each value's interval, (distinct,) each."""
-        rows = self.counts.sum()
-        high, margin = self.counts.cumsum(0), MARGIN if self._is_dense else 0.0
-        return (high - self.counts + margin) / rows.double(), (high - margin) / rows.double()
+        counts = self.counts.double()
+        high, margin = counts.cumsum(0), MARGIN if self._is_dense else 0.0
+        return (high - counts + margin) / counts.sum(), (high - margin) / counts.sum()
 
 
 def to_normal(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
