@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from undiffuse.codec import Normalise
 from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError
 from undiffuse.guide import (
@@ -153,9 +154,9 @@ class _LogProb:
 
 def _limits(run: "Run") -> tuple[Tensor, Tensor]:
     """What black and white are as they diffuse, (1, channels, height, width) each."""
-    codec = run.normalise
-    if codec.kind != "pictures":
-        raise UserError("a threshold is for pictures, which lie between 0 and 255; points have no such limits")
+    codec = run.codec
+    if codec.kind != "pictures" or not isinstance(codec, Normalise):
+        raise UserError("a threshold is for pictures, which lie between 0 and 255, not for points or latents")
     ends = torch.tensor([0, 255], dtype=torch.uint8, device=run.device).view(2, 1, 1, 1).expand(2, *codec.shape)
     low, high = codec.encode(ends).split(1)
     return low, high
@@ -181,7 +182,7 @@ def _check_alike(other: "Run", run: "Run", what: str) -> None:
         raise UserError(
             f"{what} was trained on another schedule ({theirs.schedule}, not {ours.schedule}); train one on it"
         )
-    mine, its = run.normalise.state_dict(), other.normalise.state_dict()
+    mine, its = run.codec.state_dict(), other.codec.state_dict()
     if mine.keys() != its.keys() or not all(torch.allclose(mine[name], its[name].to(mine[name])) for name in mine):
         raise UserError(f"{what} was trained on other data: it is normalised otherwise")
     if run.label_names and other.label_names != run.label_names:

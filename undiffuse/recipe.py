@@ -10,6 +10,7 @@ from typing import Literal, Self, get_args
 
 import yaml
 
+from undiffuse.codec import Description, Standard
 from undiffuse.data.source import Source
 from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError, nearest
@@ -40,6 +41,7 @@ class Recipe:
 
     Attributes:
         data: Where the data comes from.
+        codec: What diffuses: the data, or what an autoencoder makes of it; see `undiffuse.codec`.
         net, schedule, z, prediction, learned_variance: The denoiser: see `undiffuse.net`, `.process`, `.predict`.
         loss: What is minimised.
         label_dropout: The share of labels hidden in training, which guidance needs; no matter without labels.
@@ -57,6 +59,7 @@ class Recipe:
 
     data: Source
     net: MLP | UNet | Folded
+    codec: Description = field(default_factory=Standard)
     schedule: Schedule = field(default_factory=Cosine)
     z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
     prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from undiffuse.codec.normalise import Normalise
+from undiffuse.codec import Codec
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError, nearest, usage
@@ -59,7 +59,7 @@ class Run:
         folder: Where it lies.
         recipe: How it was trained.
         denoiser: With averaged weights, in eval mode.
-        normalise: The codec.
+        codec: Between data and what diffuses.
         label_names: Empty for a model without labels; see `undiffuse.label`.
         columns: Names of the columns of points, where they are known.
         step: How many steps it was trained.
@@ -69,7 +69,7 @@ class Run:
     folder: Path
     recipe: Recipe
     denoiser: Denoiser
-    normalise: Normalise
+    codec: Codec
     label_names: Names = ()
     columns: tuple[str, ...] = ()
     step: int = 0
@@ -78,12 +78,12 @@ class Run:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample: (columns,) or (channels, height, width)."""
-        return self.normalise.shape
+        return self.codec.shape
 
     @property
     def kind(self) -> str:
         """``"points"`` or ``"pictures"``."""
-        return self.normalise.kind
+        return self.codec.kind
 
     @property
     def is_classifier(self) -> bool:
@@ -93,7 +93,7 @@ class Run:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.normalise.mean.device
+        return next(self.codec.buffers()).device
 
     def dataset(self, split: str = "train") -> Dataset:
         """What it was trained on, or with ``"test"`` what was held out."""
@@ -129,7 +129,7 @@ class Run:
             now = min(batch, count - done)
             told = None if labels is None else labels[done : done + now]
             try:
-                made.append(self.normalise.decode(last(self._states(plan, now, told, seed, first + done))).cpu())
+                made.append(self.codec.decode(last(self._states(plan, now, told, seed, first + done))).cpu())
             except torch.OutOfMemoryError:
                 if batch == 1:
                     raise UserError("one sample alone does not fit the device's memory") from None
@@ -157,7 +157,7 @@ class Run:
         states = self._states(plan, count, self.labels(count, label, first, guided), seed, first)
         for x, t in states:
             spread = self.denoiser.process.input_scale(t) if t > 0 else 1.0
-            yield self.normalise.decode(scale(spread, x)).cpu(), t
+            yield self.codec.decode(scale(spread, x)).cpu(), t
 
     @usage()
     def labels(
@@ -211,7 +211,7 @@ class Run:
 
     def _states(self, plan: _Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
         denoise = plan.denoise if labels is None else partial(plan.denoise, label=labels.to(self.device))
-        like = torch.empty(count, *self.shape, device=self.device)
+        like = torch.empty(count, *self.codec.latent_shape, device=self.device)
         noise = SeededNoise(_at_least(0, "seed", seed), first)
         x = self.denoiser.process.start(like, noise, plan.times[0])
         return trajectory(plan.step, denoise, x, plan.times, noise)
@@ -236,12 +236,13 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
         raise UserError(f"{path}: not a model of undiffuse ({facts.get('format', 'no format given')})")
     shape, label_names = tuple(json.loads(facts["shape"])), _names(json.loads(facts["label_names"]))
     with torch.random.fork_rng(devices=[]):
-        denoiser = recipe.denoiser(shape, classes(label_names))
+        codec = recipe.codec.build(facts["kind"], shape)
+        denoiser = recipe.denoiser(codec.latent_shape, classes(label_names))
     run = Run(
         folder,
         recipe,
         denoiser,
-        Normalise(facts["kind"], shape),
+        codec,
         label_names,
         tuple(json.loads(facts["columns"])),
         int(facts["step"]),
@@ -283,7 +284,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 def _modules(run: Run) -> torch.nn.ModuleDict:
     process = torch.nn.ModuleList(modules(run.denoiser.process))  # a learned schedule
-    return torch.nn.ModuleDict({"denoiser": run.denoiser, "normalise": run.normalise, "process": process})
+    return torch.nn.ModuleDict({"denoiser": run.denoiser, "codec": run.codec, "process": process})
 
 
 def _best_device() -> torch.device:

@@ -1,1 +1,27 @@
-"""Codecs: between data as it is stored and data as it diffuses."""
+"""Codecs: between data as it is stored and data as it diffuses, of mean 0 and standard deviation 1.
+
+`normalise`   its mean and standard deviation alone
+`vae`         variational autoencoders: trained first, so that diffusion runs among few numbers that matter
+`pretrained`  diffusers' AutoencoderKL, from a folder
+`latent`      what the last two share: pixels -> a law of latents -> a draw, standardised
+
+The contract of a codec, a module that travels in the model's file:
+
+    kind, shape      of the data; ``latent_shape``: of what diffuses
+    look(x)          what training need compute only once of each row, (batch, ...)
+    draw(looked)     of that, what diffuses: z, afresh each time it is asked
+    encode(x)        draw(look(x))
+    decode(z)        back to the data
+
+A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `Pretrained`. ``description.build(kind, shape)`` makes the
+module that a file is loaded into; ``measure(data)``, the one that training begins with.
+"""
+
+from undiffuse.codec.normalise import Normalise, Standard
+from undiffuse.codec.pretrained import Pretrained
+from undiffuse.codec.vae import MLPVAE, VAE, ConvVAE
+
+Codec = Normalise | VAE
+Description = Standard | MLPVAE | ConvVAE | Pretrained
+
+__all__ = ["MLPVAE", "VAE", "Codec", "ConvVAE", "Description", "Normalise", "Pretrained", "Standard"]

@@ -7,6 +7,7 @@ column, pictures per channel. Mean and standard deviation are buffers, so they t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,11 @@ class Normalise(nn.Module):
         self.register_buffer("mean", torch.zeros(measured))
         self.register_buffer("std", torch.ones(measured))
 
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """What diffuses is of the data's own shape."""
+        return self.shape
+
     @classmethod
     def measure(cls, data: Dataset | Tensor) -> "Normalise":
         """The codec under which ``data`` has mean 0 and standard deviation 1.
@@ -61,6 +67,14 @@ class Normalise(nn.Module):
             total += of(piece.to("cpu", torch.float64)).sum_to_size(1, *self.mean.shape)[0]
         return total * self.mean.numel() / x.numel()
 
+    def look(self, x: Tensor) -> Tensor:
+        """The data itself: to normalise costs less than to keep."""
+        return x
+
+    def draw(self, looked: Tensor) -> Tensor:
+        """Nothing is random here."""
+        return self.encode(looked)
+
     def encode(self, x: Tensor) -> Tensor:
         """``(batch, *shape)`` uint8 pictures or float points to float32 of mean 0 and standard deviation 1."""
         return (x - self.mean).div_(self.std).to(self.mean.dtype)
@@ -72,3 +86,16 @@ class Normalise(nn.Module):
         """
         x = (z * self.std).add_(self.mean)
         return x.round_().clamp_(0, 255).to(torch.uint8) if self.kind == "pictures" else x
+
+
+@dataclass(frozen=True)
+class Standard:
+    """The data itself diffuses, of mean 0 and standard deviation 1."""
+
+    def build(self, kind: str, shape: tuple[int, ...]) -> Normalise:
+        """The codec, not yet measured."""
+        return Normalise(kind, shape)
+
+    def measure(self, data: Dataset) -> Normalise:
+        """The codec of this data."""
+        return Normalise.measure(data)

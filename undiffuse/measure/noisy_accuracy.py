@@ -39,7 +39,7 @@ def _accuracy(run: Run, x: Tensor, labels: Tensor, level: float, seed: int) -> f
     t = float(process.schedule.time(torch.tensor(-2 * math.log(level), dtype=torch.float64)))
     right = 0
     for first in range(0, len(x), BATCH):
-        x_0 = run.normalise.encode(x[first : first + BATCH].to(run.device))
+        x_0 = run.codec.encode(x[first : first + BATCH].to(run.device))
         x_t = process.corrupt(x_0, t, SeededNoise(seed, first))
         told = torch.stack([every.argmax(1) for every in log_probs(run.denoiser, x_t, t)], 1)
         right += int((told.cpu() == labels[first : first + BATCH]).all(1).sum())

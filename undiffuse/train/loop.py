@@ -7,19 +7,24 @@ A run that is stopped, killed or cut off by a full disk goes on bit for bit: N s
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from undiffuse.codec import MLPVAE, VAE, ConvVAE, Normalise
+from undiffuse.codec.vae import Fit
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
-from undiffuse.files import disk_errors_told
+from undiffuse.files import disk_errors_told, read_tensors, write_tensors
 from undiffuse.recipe import Recipe
-from undiffuse.run import RECIPE, STATE, Run, load, read_recipe
+from undiffuse.run import MODEL, RECIPE, STATE, Run, load, read_recipe
+from undiffuse.train.objective import Autoencoding, denoising
+from undiffuse.train.product import Coded, Model, Product
 from undiffuse.train.scribe import Scribe
 from undiffuse.train.state import load_state
 from undiffuse.train.stop import Stop
@@ -27,6 +32,9 @@ from undiffuse.train.trainer import Trainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+CODEC = "codec"  # in a run's folder, where its codec is trained
 
 
 def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
@@ -74,23 +82,71 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
         disk_errors_told(folder),
         _threads_for(data),
     ):
-        trainer = Trainer(recipe, data, accelerator)
-        accelerator.wait_for_everyone()
-        seconds = _restore(trainer, folder, facts)
+        torch.manual_seed(recipe.seed)
+        codec = recipe.codec.measure(data)
+        objective = denoising(recipe, codec, data)  # before anything is written: what cannot be, is said now
         if main:
             folder.mkdir(parents=True, exist_ok=True)
             recipe.save(folder / RECIPE)
-        with Stop() as stop, Scribe(trainer, folder, data, facts, seconds, quiet) if main else nullcontext() as scribe:
-            while trainer.done < recipe.steps:
-                trainer.step()
-                stopping = _agreed(accelerator, stop.asked)
-                if scribe:
-                    scribe.after_step(stopping)
-                if stopping and trainer.done < recipe.steps:
-                    saved = f"stopped, and saved after step {trainer.done:,}"
-                    raise KeyboardInterrupt(f"{saved}; go on with: undiffuse resume {folder}")
+        if isinstance(recipe.codec, MLPVAE | ConvVAE):
+            codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
+        objective.codec.load_state_dict(codec.state_dict())
+        looked = data if isinstance(codec, Normalise) else _looked(codec.to(device), data)
+        trainer = Trainer(recipe, looked, accelerator, objective)
+        _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet)
     accelerator.wait_for_everyone()
     return load(folder, device)
+
+
+def _fitted(
+    recipe: Recipe,
+    codec: Any,
+    fit: Fit,
+    data: Dataset,
+    accelerator: "Accelerator",
+    run: Path,
+    facts: dict[str, Any],
+    quiet: bool,
+) -> VAE:
+    """The codec, trained in a folder within the run's, with its latents measured; or as it was left there."""
+    folder = run / CODEC
+    if not (folder / MODEL).is_file():
+        recipe = replace(recipe, steps=fit.steps, batch=fit.batch, lr=fit.lr)
+        trainer = Trainer(recipe, data, accelerator, Autoencoding(codec, fit, recipe.precision == "bf16"))
+        if accelerator.is_main_process:
+            folder.mkdir(exist_ok=True)
+        _train(trainer, folder, run, lambda: Coded(trainer, recipe, folder), facts, quiet)
+        trained: VAE = trainer.averaged()
+        trained.measure_latents(data.x)
+        if accelerator.is_main_process:
+            write_tensors(folder / MODEL, trained.state_dict())
+        accelerator.wait_for_everyone()
+    codec.load_state_dict(read_tensors(folder / MODEL)[0])
+    return codec.eval()
+
+
+def _looked(codec: VAE, data: Dataset) -> Dataset:
+    """What the codec keeps of all rows, encoded once; their labels."""
+    return Dataset(codec.look_at(data.x), data.labels, data.label_names, name=data.name)
+
+
+def _train(
+    trainer: Trainer, folder: Path, run: Path, product: Callable[[], Product], facts: dict[str, Any], quiet: bool
+) -> None:
+    """All the steps that are left, in ``folder``; ``run`` is what a person resumes."""
+    accelerator, steps = trainer.accelerator, trainer.recipe.steps
+    accelerator.wait_for_everyone()
+    seconds = _restore(trainer, folder, facts)
+    main = accelerator.is_main_process
+    with Stop() as stop, Scribe(trainer, folder, product(), facts, seconds, quiet) if main else nullcontext() as scribe:
+        while trainer.done < steps:
+            trainer.step()
+            stopping = _agreed(accelerator, stop.asked)
+            if scribe:
+                scribe.after_step(stopping)
+            if stopping and (trainer.done < steps or folder != run):
+                saved = f"stopped, and saved after step {trainer.done:,}"
+                raise KeyboardInterrupt(f"{saved}; go on with: undiffuse resume {run}")
 
 
 def _restore(trainer: Trainer, folder: Path, facts: dict[str, Any]) -> float:

@@ -1,16 +1,22 @@
 """What is minimised, as one module: data as it is stored goes in, the loss of the batch comes out.
 
 One module because it is what processes share (accelerate wraps it), and what a checkpoint holds: the denoiser, the
-codec and whatever the loss learns (a schedule, a law of t).
+codec and whatever the loss learns (a schedule, a law of t); or, before there is a denoiser, the codec alone. Its
+``model`` is what weights are averaged of.
 """
+
+import copy
 
 import torch
 from torch import Tensor, nn
 
-from undiffuse.codec.normalise import Normalise
+from undiffuse.codec import VAE, Codec
+from undiffuse.codec.vae import Fit
+from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser import Denoiser
+from undiffuse.label import classes
 from undiffuse.noise import Stream
-from undiffuse.recipe import Loss
+from undiffuse.recipe import Loss, Recipe
 from undiffuse.stateful import modules
 
 
@@ -20,7 +26,7 @@ class Objective(nn.Module):
     Args:
         denoiser: What learns.
         loss: loss(denoiser, x_0, noise, label) -> (batch,).
-        normalise: Brings data to zero mean and unit deviation.
+        codec: Between data and what diffuses.
         label_dropout: The share of samples, drawn one by one, whose label is hidden (-1), all attributes at once, so
             that the same network also learns to do without: what guidance steers away from.
         attribute_dropout: The share of single attributes that are hidden besides, each on its own, so that it can be
@@ -32,26 +38,57 @@ class Objective(nn.Module):
         self,
         denoiser: Denoiser,
         loss: Loss,
-        normalise: Normalise,
+        codec: Codec,
         label_dropout: float = 0.0,
         bf16: bool = False,
         attribute_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.denoiser, self.loss, self.normalise = denoiser, loss, normalise
+        self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
         self.parts = nn.ModuleList([*modules(denoiser.process), *modules(loss)])
         self.label_dropout, self.attribute_dropout, self.bf16 = label_dropout, attribute_dropout, bf16
 
+    @property
+    def model(self) -> Denoiser:
+        """The denoiser."""
+        return self.denoiser
+
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (batch, *shape) as it is stored, label (batch,) or (batch, attributes) int64, or None.
+        """x as the codec has looked at it, label (batch,) or (batch, attributes) int64, or None.
 
         Random numbers: torch's global generator.
         """
-        x_0 = self.normalise.encode(x)
+        x_0 = self.codec.draw(x)
         if label is not None:
             label = hide(label, self.label_dropout, self.attribute_dropout)
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
             return self.loss(self.denoiser, x_0, Stream(), label).mean()
+
+
+def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
+    """What a recipe minimises on data that a codec encodes; the network is drawn from torch's seed."""
+    recipe = copy.deepcopy(recipe)  # parts that learn are this training's own
+    denoiser = recipe.denoiser(codec.latent_shape, classes(data.label_names))
+    bf16 = recipe.precision == "bf16"
+    return Objective(denoiser, recipe.loss, codec, recipe.label_dropout, bf16, recipe.attribute_dropout)
+
+
+class Autoencoding(nn.Module):
+    """objective(x) -> the mean loss of a batch, (): a codec that is trained before anything diffuses."""
+
+    def __init__(self, codec: VAE, fit: Fit, bf16: bool = False) -> None:
+        super().__init__()
+        self.codec, self.fit, self.bf16 = codec, fit, bf16
+
+    @property
+    def model(self) -> VAE:
+        """The codec."""
+        return self.codec
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """x (batch, *shape) as it is stored; labels do not matter. Random numbers: torch's global generator."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.codec.loss(x, self.fit.deviation, self.fit.kl).mean()
 
 
 def hide(label: Tensor, share: float, share_of_attributes: float = 0.0) -> Tensor:

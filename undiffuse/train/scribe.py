@@ -5,12 +5,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
-from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
-from undiffuse.run import STATE, Run, save_model
+from undiffuse.run import STATE
 from undiffuse.train.log import Log
+from undiffuse.train.product import Product
 from undiffuse.train.progress import Watch
-from undiffuse.train.report import Reporter
 from undiffuse.train.state import State, save_state
 from undiffuse.train.trainer import WINDOW, Trainer
 
@@ -21,20 +20,25 @@ class Scribe:
     Args:
         trainer: What is trained.
         folder: Where to write.
-        data: What it is trained on.
+        product: What it makes.
         facts: Kept in every state.
         seconds: How long training took before it was resumed.
         quiet: Show no progress.
     """
 
     def __init__(
-        self, trainer: Trainer, folder: Path, data: Dataset, facts: dict[str, Any], seconds: float, quiet: bool
+        self, trainer: Trainer, folder: Path, product: Product, facts: dict[str, Any], seconds: float, quiet: bool
     ) -> None:
-        self.trainer, self.recipe, self.folder, self.data, self.facts = trainer, trainer.recipe, folder, data, facts
+        self.trainer, self.recipe, self.folder, self.product, self.facts = (
+            trainer,
+            trainer.recipe,
+            folder,
+            product,
+            facts,
+        )
         self._began = time.monotonic() - seconds
         self._saved = trainer.done
         self._log = Log(folder, trainer.done)
-        self._report = Reporter(self.recipe.data.open("test"), self.recipe.seed)
         self._watch = Watch(self.recipe.steps, trainer.done, quiet)
 
     def __enter__(self) -> Self:
@@ -59,7 +63,7 @@ class Scribe:
         if done % WINDOW == 0 or last:
             self._write_log()
         if done % recipe.report_every == 0 or last:
-            self._watch.say(self._report(self._run(), self._log))
+            self._watch.say(self.product.report(self._log, self._seconds()))
         if done % recipe.save_every == 0 or last or stopping:
             self._save()
 
@@ -71,7 +75,7 @@ class Scribe:
 
     def _save(self) -> None:
         self._read()  # nothing that diverged is saved
-        save_model(self._run())
+        self.product.save(self._seconds())
         self._save_state()
 
     def _save_state(self) -> None:
@@ -85,19 +89,6 @@ class Scribe:
             return self.trainer.read()
         except UserError as error:
             raise UserError(f"{error}; the state after step {self._saved:,} is in {self.folder}") from None
-
-    def _run(self) -> Run:
-        trainer, data = self.trainer, self.data
-        return Run(
-            self.folder,
-            self.recipe,
-            trainer.averaged(),
-            trainer.objective.normalise,
-            data.label_names,
-            data.columns,
-            trainer.done,
-            self._seconds(),
-        )
 
     def _lr(self) -> float:
         return self.trainer.lr(self.trainer.done - 1)

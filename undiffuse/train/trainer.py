@@ -7,20 +7,17 @@ for the device: losses are kept there, in a window, and read when they are logge
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from undiffuse.codec.normalise import Normalise
 from undiffuse.data.dataset import Dataset
-from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError
-from undiffuse.label import classes
 from undiffuse.recipe import Recipe
 from undiffuse.train.average import Average
 from undiffuse.train.batches import Batches, key
-from undiffuse.train.objective import Objective
+from undiffuse.train.objective import Autoencoding, Objective, denoising
 from undiffuse.train.rate import rate
 
 if TYPE_CHECKING:
@@ -34,27 +31,28 @@ class Trainer:
 
     Attributes:
         done: Steps taken.
-        objective: The denoiser, the codec and the loss, on the device.
-        averages: One for every width in the recipe, over the denoiser's parameters.
+        objective: What is minimised, on the device.
+        averages: One for every width in the recipe, over the parameters of the objective's model.
         window: (2, WINDOW): the loss and the gradient's norm of the latest steps, step k in column k mod WINDOW.
     """
 
-    def __init__(self, recipe: Recipe, data: Dataset, accelerator: "Accelerator") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        accelerator: "Accelerator",
+        objective: Objective | Autoencoding | None = None,  # the recipe's own, on data that is not encoded
+    ) -> None:
         process, processes = accelerator.process_index, accelerator.num_processes
-        recipe = copy.deepcopy(recipe)  # parts that learn are this training's own
         self.recipe, self.accelerator, self.device, self.done = recipe, accelerator, accelerator.device, 0
         self._seed(recipe.seed)
-        normalise, denoiser = Normalise.measure(data), recipe.denoiser(data.shape, classes(data.label_names))
-        objective = Objective(
-            denoiser, recipe.loss, normalise, recipe.label_dropout, recipe.precision == "bf16", recipe.attribute_dropout
-        )
-        self.objective = objective.to(self.device)
+        self.objective: Any = (objective or denoising(recipe, recipe.codec.measure(data), data)).to(self.device)
         self._shared = accelerator.prepare_model(self.objective) if processes > 1 else self.objective
         self.learned = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.learned, lr=recipe.lr, betas=(0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True
         )
-        self.weights = list(self.objective.denoiser.parameters())
+        self.weights = list(self.objective.model.parameters())
         self.averages = [Average(width, self.weights) for width in recipe.averages]
         self.batches = Batches(data, recipe.batch, recipe.seed, self.device, process, processes)
         self.window = torch.zeros(2, WINDOW, device=self.device)
@@ -99,13 +97,13 @@ class Trainer:
                 )
         return losses, norms
 
-    def averaged(self, index: int = 0) -> Denoiser:
-        """A copy of the denoiser with averaged weights, for sampling."""
-        denoiser = copy.deepcopy(self.objective.denoiser).eval()
+    def averaged(self, index: int = 0) -> Any:
+        """A copy of the model with averaged weights: a denoiser to sample, or a codec."""
+        model = copy.deepcopy(self.objective.model).eval()
         with torch.no_grad():
-            for weight, mean in zip(denoiser.parameters(), self.averages[index].tensors, strict=True):
+            for weight, mean in zip(model.parameters(), self.averages[index].tensors, strict=True):
                 weight.copy_(mean)
-        return denoiser
+        return model
 
     def tensors(self) -> dict[str, Tensor]:
         """All that changes by a step, by name; the tensors themselves, not copies."""
@@ -113,7 +111,7 @@ class Trainer:
             "window": self.window
         }
         for average in self.averages:
-            names = (name for name, _ in self.objective.denoiser.named_parameters())
+            names = (name for name, _ in self.objective.model.named_parameters())
             held |= {f"average {average.width:g}.{name}": t for name, t in zip(names, average.tensors, strict=True)}
         for name, weight in self.objective.named_parameters():
             held |= {f"optimizer.{k}.{name}": value for k, value in self.optimizer.state[weight].items()}

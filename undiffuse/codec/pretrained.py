@@ -1,0 +1,85 @@
+"""An autoencoder that somebody else trained: diffusers' ``AutoencoderKL``, from a folder.
+
+It is not trained here, only measured: the latents of this data are standardised, which makes its ``scaling_factor``
+and ``shift_factor`` (one number each, measured on other data) unnecessary. The extra ``diffusers``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from undiffuse.codec.normalise import Normalise
+from undiffuse.codec.vae import VAE
+from undiffuse.data.dataset import Dataset
+from undiffuse.errors import UserError
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The ``AutoencoderKL`` in a folder that diffusers' ``save_pretrained`` wrote, or in its subfolder vae."""
+
+    path: str
+
+    def build(self, kind: str, shape: tuple[int, ...]) -> VAE:
+        """The codec, not yet measured. Raises UserError where there is none, or it takes other pictures."""
+        autoencoder = _loaded(Path(self.path).expanduser())
+        factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
+        channels = autoencoder.config.in_channels
+        if kind != "pictures" or shape[0] != channels or any(side % factor for side in shape[1:]):
+            raise UserError(
+                f"{self.path}: takes pictures of {channels} channels whose height and width are multiples of "
+                f"{factor}, not data of shape {tuple(shape)}; give --data.size"
+            )
+        latent = (autoencoder.config.latent_channels, shape[1] // factor, shape[2] // factor)
+        pixels = Normalise(kind, shape)  # to [-1, 1], as it was trained
+        pixels.mean.fill_(127.5)
+        pixels.std.fill_(127.5)
+        return VAE(pixels, _Encoder(autoencoder), _Decoder(autoencoder), latent).requires_grad_(False)
+
+    def measure(self, data: Dataset) -> VAE:
+        """The codec, its latents measured on this data."""
+        codec = self.build(data.kind, data.shape).eval()
+        codec.measure_latents(data.x)
+        return codec
+
+
+class _Encoder(nn.Module):
+    """Means and log-variances."""
+
+    def __init__(self, autoencoder: Any) -> None:
+        super().__init__()
+        self.encoder, self.quant_conv = autoencoder.encoder, autoencoder.quant_conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        moments: Tensor = self.encoder(x)
+        return moments if self.quant_conv is None else self.quant_conv(moments)
+
+
+class _Decoder(nn.Module):
+    """Pictures in [-1, 1]."""
+
+    def __init__(self, autoencoder: Any) -> None:
+        super().__init__()
+        self.decoder, self.post_quant_conv = autoencoder.decoder, autoencoder.post_quant_conv
+
+    def forward(self, z: Tensor) -> Tensor:
+        picture: Tensor = self.decoder(z if self.post_quant_conv is None else self.post_quant_conv(z))
+        return picture
+
+
+def _loaded(path: Path) -> Any:
+    """Diffusers' module, in float32. Only safetensors are read."""
+    folder = path if (path / "config.json").is_file() else path / "vae"
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{path}: holds no autoencoder (no config.json, nor vae/config.json)")
+    try:
+        from diffusers import AutoencoderKL
+    except ImportError:
+        raise UserError("a pretrained autoencoder needs diffusers: pip install 'undiffuse[diffusers]'") from None
+    try:
+        return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{folder}: no AutoencoderKL ({str(error).splitlines()[0]})") from None

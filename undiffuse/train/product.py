@@ -1,0 +1,92 @@
+"""What a training makes as it goes on: a model that is saved, and a report on how good it is by now."""
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from undiffuse.data.dataset import Dataset
+from undiffuse.draw.pictures import pictures
+from undiffuse.files import write_atomically
+from undiffuse.recipe import Recipe
+from undiffuse.run import Run, save_model
+from undiffuse.train.log import Log
+from undiffuse.train.report import Reporter
+from undiffuse.train.trainer import Trainer
+
+SHOWN = 32  # pictures, each above what the codec makes of it
+
+
+class Product(Protocol):
+    """Told when it is time."""
+
+    def report(self, log: Log, seconds: float) -> str:
+        """Draw and measure; a line for a person."""
+        ...
+
+    def save(self, seconds: float) -> None:
+        """Write what the averaged weights are by now, after so many seconds of training."""
+        ...
+
+
+class Model:
+    """A run: its samples, and ``model.safetensors``."""
+
+    def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path, data: Dataset) -> None:
+        self.trainer, self.recipe, self.folder, self.data = trainer, recipe, folder, data
+        self._report = Reporter(recipe.data.open("test"), recipe.seed)
+
+    def report(self, log: Log, seconds: float) -> str:
+        """Samples beside held-out data."""
+        return self._report(self._run(seconds), log)
+
+    def save(self, seconds: float) -> None:
+        """Codec and denoiser."""
+        save_model(self._run(seconds))
+
+    def _run(self, seconds: float) -> Run:
+        return Run(
+            self.folder,
+            self.recipe,
+            self.trainer.averaged(),
+            self.trainer.objective.codec,
+            self.data.label_names,
+            self.data.columns,
+            self.trainer.done,
+            seconds,
+        )
+
+
+class Coded:
+    """A codec: held-out data as it comes back, and how far from what it was. Saved when it is done, by the loop."""
+
+    def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path) -> None:
+        self.trainer, self.folder = trainer, folder
+        held_out = recipe.data.open("test").x
+        order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(recipe.seed))
+        self.held_out = held_out[order[:512]]
+
+    @torch.no_grad()
+    def report(self, log: Log, seconds: float) -> str:
+        """The root mean square error of data that was encoded and decoded, in the data's standard deviations."""
+        codec = self.trainer.averaged()
+        back = codec.decode(codec.encode(self.held_out.to(self.trainer.device))).cpu()
+        error = float(
+            (
+                codec.pixels.encode(back.to(self.trainer.device))
+                - codec.pixels.encode(self.held_out.to(self.trainer.device))
+            )
+            .square()
+            .mean()
+            .sqrt()
+        )
+        log.write(self.trainer.done, {"reconstruction error": error})
+        if codec.kind == "pictures":
+            image = pictures(torch.stack([self.held_out[:SHOWN], back[:SHOWN]], 1).flatten(0, 1))
+            (self.folder / "pictures").mkdir(exist_ok=True)
+            write_atomically(self.folder / "pictures" / f"{self.trainer.done:09d}.png", image.save)
+            log.picture(self.trainer.done, "reconstructions", image)
+        return f"codec, step {self.trainer.done:,}: reconstruction error {error:.3g} standard deviations"
+
+    def save(self, seconds: float) -> None:
+        """Nothing but the state, until all is done."""
