@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from undiffuse.codec import MLPVAE, ConvVAE
 from undiffuse.data.source import Digits, Toy
 from undiffuse.errors import UserError
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.variational import Hybrid, VariationalBound
-from undiffuse.net import MLP, UNet
+from undiffuse.net import MLP, Folded, UNet
 from undiffuse.predict import EDMPrediction, Eps, Velocity
 from undiffuse.process import EDM, Flow, Linear, PoissonLaw
 from undiffuse.recipe import Recipe
@@ -34,8 +35,21 @@ BASE = Recipe(
 def tiny(recipe: Recipe) -> Recipe:
     """The same recipe, over before it has learnt anything."""
     data = replace(recipe.data, count=100) if isinstance(recipe.data, Toy) else recipe.data
-    net = MLP_TINY if isinstance(recipe.net, MLP) else replace(recipe.net, width=8, embedding=8)
-    return replace(recipe, data=data, net=net, steps=3, batch=8, warmup=1, report_every=3, sampling_steps=2)
+    codec = recipe.codec
+    if isinstance(codec, MLPVAE | ConvVAE):
+        codec = replace(codec, fit=replace(codec.fit, steps=2, batch=8))
+    short = replace(recipe, steps=3, batch=8, warmup=1, report_every=3, sampling_steps=2)
+    return replace(short, data=data, net=tiny_net(recipe.net), codec=codec)
+
+
+def tiny_net(net):
+    match net:
+        case MLP():
+            return MLP_TINY
+        case Folded():
+            return replace(net, inner=tiny_net(net.inner))
+        case _:
+            return replace(net, width=8, embedding=8)
 
 
 def assert_samples(run, count=5):
@@ -49,11 +63,16 @@ def test_every_recipe_trains(name, tmp_path):
     recipe = tiny(RECIPES[name]())
     run = train(recipe, tmp_path / "run", quiet=True)
     assert run.step == 3 and run.recipe == recipe and load(run.folder).recipe == recipe
-    assert_samples(run)
     data = run.dataset()
     assert run.shape == data.shape and run.label_names == data.label_names
-    expected = {"recipe.yaml", "model.safetensors", "state", "log.jsonl", "pictures", "tensorboard"}
-    assert set(os.listdir(run.folder)) == expected
+    expected = {"recipe.yaml", "model.safetensors", "state", "log.jsonl", "tensorboard"}
+    if isinstance(recipe.codec, MLPVAE | ConvVAE):
+        expected |= {"codec"}
+    if run.is_classifier:
+        assert set(os.listdir(run.folder)) == expected
+        return
+    assert set(os.listdir(run.folder)) == expected | {"pictures"}
+    assert_samples(run)
     Image.open(run.folder / "pictures" / "000000003.png").verify()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from undiffuse.errors import UserError, nearest
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.digits import digits, digits_classifier
+from undiffuse.recipes.digits_latent import digits_latent
 from undiffuse.recipes.own import own_data
 from undiffuse.recipes.piano import piano
 from undiffuse.recipes.toys import SUMMARIES, recipe_of
@@ -16,6 +17,7 @@ from undiffuse.recipes.toys import SUMMARIES, recipe_of
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
     "digits": digits,
     "digits-classifier": digits_classifier,
+    "digits-latent": digits_latent,
     "piano": piano,
 }
 
