@@ -5,6 +5,7 @@ stdout, progress and errors to stderr. Nothing heavy is imported until a command
 """
 
 import argparse
+import csv
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -118,6 +119,17 @@ def _label(text: str) -> list[str] | dict[str, list[str]]:
     return asked
 
 
+def _columns(text: str) -> dict[str, str]:
+    """``education=Bachelors,age=30``, quoted as in a .csv where a value has a comma."""
+    found = {}
+    for word in next(csv.reader([text], skipinitialspace=True), []):
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(f"expected COLUMN=VALUE, as age=30, not {word!r}")
+        found[name.strip()] = value.strip()
+    return found
+
+
 def _levels(text: str) -> tuple[float, float]:
     words = _list(text)
     if len(words) != 2:
@@ -186,14 +198,32 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _RUN,
             _COUNT,
             *_SAMPLING,
+            _arg("--given", type=_columns, metavar="A=X,B=Y", help="rows of a table of which these columns are so"),
             _SEED,
-            _arg("--out", metavar="FILE", help=f"{', '.join(commands.SAVED)} or .gif (samples.png)"),
+            _arg("--out", metavar="FILE", help=f"{', '.join(commands.SAVED)} or .gif (samples.png, of tables .csv)"),
             _FORCE,
         ),
     ),
     "evaluate": (
         commands.evaluate,
-        (_RUN, _COUNT, _SEED, _arg("--json", action="store_true", help="one JSON object on stdout, nothing else")),
+        (
+            _RUN,
+            _COUNT,
+            _SEED,
+            _arg("--target", metavar="COLUMN", help="of a table: to be predicted (last category)"),
+            _arg("--json", action="store_true", help="one JSON object on stdout, nothing else"),
+        ),
+    ),
+    "impute": (
+        commands.impute,
+        (
+            _RUN,
+            _arg("holes", metavar="FILE", help="a .csv or .tsv with a header, with cells or whole columns missing"),
+            _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
+            _SEED,
+            _arg("--out", metavar="FILE", help="a .csv or .tsv (filled.csv)"),
+            _FORCE,
+        ),
     ),
     "compare": (
         commands.compare,

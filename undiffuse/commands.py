@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from undiffuse.recipe import Recipe
     from undiffuse.run import Run
 
-SAVED = (".png", ".npy", ".npz", ".csv")  # endings of samples and data
-SHOWN = {"points": 2000, "pictures": 64}  # samples, unless -n says how many
+SAVED = (".png", ".npy", ".npz", ".csv", ".tsv")  # endings of samples and data
+TABLES = (".csv", ".tsv")
+SHOWN = {"points": 2000, "pictures": 64, "table": 1000}  # samples, unless -n says how many
 FILMED = {"points": 1500, "pictures": 36}
 FILM_STEPS = 40  # at least, unless --steps says how many: fewer are over before they are seen
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
@@ -49,7 +50,9 @@ def data(options: Namespace) -> None:
     out = _out(options, SAVED)
     dataset = _recipe(options.target).data.open(options.split)
     print(describe(dataset))
-    if out:
+    if out and dataset.kind == "table":
+        _save_some_of_table(dataset, _at_least_1("-n", options.count, SHOWN["table"]), options.seed, out)
+    elif out:
         rows = _some_rows(dataset, _at_least_1("-n", options.count, SHOWN[dataset.kind]), options.seed)
         save_rows(rows, out)
         print(f"wrote {out}: {len(rows.x):,} of {len(dataset):,} {dataset.kind}")
@@ -78,15 +81,32 @@ def sample(options: Namespace) -> None:
     from undiffuse.draw.save import save_rows
     from undiffuse.run import load
 
-    out = _out(options, (*SAVED, ".gif"), otherwise="samples.png")
+    out = _out(options, (*SAVED, ".gif"), otherwise=_samples(options.folder))
     if out.suffix.lower() == ".gif":
         return animate(options)
     run = load(options.folder)
     count = _at_least_1("-n", options.count, SHOWN[run.kind])
+    if run.kind == "table" or options.given:
+        return _sample_table(run, count, out, options)
     how = _how(options)
     samples = run.sample(count, **how)
     save_rows(_made_rows(run, samples, how), out)
     print(f"wrote {out}: {count:,} {run.kind}, {_cost(run, options)}")
+
+
+def impute(options: Namespace) -> None:
+    """Fill the missing cells of a table, given what is known of each row."""
+    from undiffuse.data.table import read_rows, write_table
+    from undiffuse.fill import impute, schema_of
+    from undiffuse.run import load
+
+    out = _out(options, TABLES, otherwise="filled.csv")
+    run = load(options.folder)
+    schema = schema_of(run)
+    x = read_rows(Path(options.holes).expanduser(), schema)
+    filled = impute(run, x, options.steps, options.seed)
+    write_table(schema, filled, out)
+    print(f"wrote {out}: {len(x):,} rows, {int((x.isnan() & ~filled.isnan()).sum()):,} cells filled")
 
 
 def evaluate(options: Namespace) -> None:
@@ -94,7 +114,7 @@ def evaluate(options: Namespace) -> None:
     from undiffuse.evaluate import evaluate
     from undiffuse.run import load
 
-    report = evaluate(load(options.folder), options.count, options.seed)
+    report = evaluate(load(options.folder), options.count, options.seed, options.target)
     if options.json:
         print(json.dumps(report.to_json()))
     else:
@@ -127,6 +147,8 @@ def animate(options: Namespace) -> None:
 
     out = _out(options, (".gif",), otherwise="undiffuse.gif")
     run = load(options.folder)
+    if run.kind not in FILMED:
+        raise UserError(f"a {run.kind} is not filmed; use: undiffuse sample {options.folder} --out rows.csv")
     count = _at_least_1("-n", options.count, FILMED[run.kind])
     options.steps = _at_least_1("--steps", options.steps, max(FILM_STEPS, run.recipe.sampling_steps))
     frames = kept(options.steps + 1)
@@ -191,6 +213,20 @@ def _name(target: str) -> str:
 def _out(options: Namespace, endings: tuple[str, ...], otherwise: str | None = None) -> Any:
     """Where to write, checked before the work is done; None if nothing is asked for and there is no ``otherwise``."""
     from undiffuse.draw.save import check_writable
+def _sample_table(run: "Run", count: int, out: Path, options: Namespace) -> None:
+    """Rows as a .csv or .tsv with the columns of the data, some of them fixed where ``--given`` says so."""
+    from undiffuse.data.table import write_table
+    from undiffuse.fill import given, schema_of
+
+    schema, out = schema_of(run), _table_path(out)
+    if options.given:
+        rows = given(run, options.given, count, options.steps, options.seed)
+    else:
+        rows = run.sample(count, **_how(options))
+    write_table(schema, rows, out)
+    print(f"wrote {out}: {count:,} rows, {_cost(run, options)}")
+
+
 
     path = options.out or otherwise
     return check_writable(path, endings, options.force) if path else None
@@ -262,6 +298,8 @@ def _made_rows(run: "Run", samples: "Tensor", how: dict[str, Any]) -> "Rows":
     from undiffuse.data.densities import DENSITIES
     from undiffuse.data.source import Toy
     from undiffuse.draw.points import Cloud
+    if name == "data" and Path(value).expanduser().exists() and hasattr(recipe.data, "path"):
+        return recipe.override("data.path", str(Path(value).expanduser().resolve()))
     from undiffuse.draw.save import Rows
 
     (labels, names), source = _labels(run, len(samples), how), run.recipe.data
@@ -273,6 +311,29 @@ def _made_rows(run: "Run", samples: "Tensor", how: dict[str, Any]) -> "Rows":
             beside = Cloud("data", shown.x, shown.labels)
     log_density = density.log_density if density else None
     return Rows(samples, labels, names, run.columns, beside=beside, log_density=log_density)
+def _samples(folder: str) -> str:
+    """What samples are called unless --out says."""
+    from undiffuse.codec import Tabular
+    from undiffuse.run import read_recipe
+
+    return "samples.csv" if isinstance(read_recipe(Path(folder).expanduser()).codec, Tabular) else "samples.png"
+
+
+def _save_some_of_table(dataset: "Dataset", count: int, seed: int, out: Path) -> None:
+    from undiffuse.data.table import write_table
+
+    rows = _some_rows(dataset, count, seed).x
+    write_table(dataset.schema, rows, _table_path(out))
+    print(f"wrote {out}: {len(rows):,} of {len(dataset):,} rows")
+
+
+def _table_path(out: Path) -> Path:
+    """Raises UserError for an ending that holds no table."""
+    if out.suffix.lower() not in TABLES:
+        raise UserError(f"{out}: a table is saved as .csv or .tsv")
+    return out
+
+
 
 
 def _states(run: "Run", count: int, shown: set[int], how: dict[str, Any]) -> "Iterator[State]":

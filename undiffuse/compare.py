@@ -210,6 +210,8 @@ def compare(
     plans, notes = plan(samplers, evaluations)
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
+    if run.kind == "table":
+        raise UserError(f"a table has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
     rows = _Protocol(run, COUNT[run.kind] if count is None else count)
     trials = []
     for sampler, asked, steps, spent in watch(plans):

@@ -11,19 +11,21 @@ from undiffuse.label import combined
 from undiffuse.measure.judge import Judge
 from undiffuse.measure.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.report import Report, Row, report
+from undiffuse.measure.table import table_report
 from undiffuse.run import Run
 from undiffuse.samplers import SAMPLERS
 
-COUNT = {"points": 5000, "pictures": 1000}  # samples, unless told otherwise
+COUNT = {"points": 5000, "pictures": 1000, "table": 5000}  # samples, unless told otherwise
 
 
-def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
+def evaluate(run: Run, count: int | None = None, seed: int = 0, target: str | None = None) -> Report:
     """``count`` samples by the recipe's sampler, with the labels of random training rows, drawn by ``seed``.
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
     was asked for, beside how often it is right on held-out data, and its features serve the measures that need some.
     Data of which a program can tell right from wrong (`Piano`) is checked by it. Several attributes are judged as one
-    label, their combination. A classifier samples nothing: its accuracy by noise level is reported.
+    label, their combination. A table is measured as `undiffuse.measure.table` says, ``target`` being the column to be
+    predicted of the others (the last category). A classifier samples nothing: its accuracy by noise level is reported.
 
     Raises UserError for a count below 2, or where the data is gone.
     """
@@ -33,6 +35,9 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
     if run.is_classifier:
         return _examined(run, seed)
     train, test = run.dataset("train"), run.dataset("test")
+    if run.kind == "table":
+        found = table_report(run.sample(count, seed=seed), test.x, train.x, test.schema, target, seed)
+        return replace(found, protocol=_sampled(run) | found.protocol)
     test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
     labels = random_labels(train, count, seed) if run.label_names else None
     samples = run.sample(count, label=labels, seed=seed)
@@ -47,16 +52,20 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0) -> Report:
         at_most=count,
         seed=seed,
     )
+    asked = {"labels": "of random training rows" if labels is not None else None}
+    return replace(found, protocol=_sampled(run) | asked | found.protocol)
+
+
+def _sampled(run: Run) -> dict[str, int | float | str | None]:
+    """How the samples were made."""
     recipe = run.recipe
-    sampled: dict[str, int | float | str | None] = {
+    return {
         "sampler": recipe.sampler,
         "steps": recipe.sampling_steps,
         "network evaluations": SAMPLERS[recipe.sampler].evaluations(recipe.sampling_steps),
         "guidance": recipe.guidance if run.label_names else None,
         "trained steps": run.step,
-        "labels": "of random training rows" if labels is not None else None,
     }
-    return replace(found, protocol=sampled | found.protocol)
 
 
 def _judge(train: Dataset, test: Dataset, seed: int) -> Judge | None:

@@ -6,7 +6,7 @@ Ready ones are in `undiffuse.recipes`.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import yaml
 
@@ -20,19 +20,23 @@ from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # laws of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
 from undiffuse.loss.cross_entropy import Classifier, CrossEntropy
 from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
+from undiffuse.mixed import MixedDenoiser
 from undiffuse.net import MLP, Folded, UNet
+from undiffuse.net.table import TableMLP
 from undiffuse.plain import from_plain, override, to_plain
 from undiffuse.predict import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
-from undiffuse.process import Affine, Cosine, GaussianLaw, PoissonLaw, Schedule
+from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading, GaussianLaw, PoissonLaw, Schedule
 from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
+from undiffuse.process.mixed import Mixed, RowShape
 from undiffuse.samplers import SAMPLERS
 from undiffuse.train.average import power
 from undiffuse.train.rate import Decay
 
 Precision = Literal["fp32", "bf16"]
-Loss = Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching | CrossEntropy
+Loss = Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching | CrossEntropy | MixedLoss
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Recipe:
     """
 
     data: Source
-    net: MLP | UNet | Folded
+    net: MLP | UNet | Folded | TableMLP
     codec: Description = field(default_factory=Standard)
     schedule: Schedule = field(default_factory=Cosine)
     z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
@@ -106,13 +110,22 @@ class Recipe:
         """Whether this trains a classifier of noisy data, and not what makes some."""
         return isinstance(self.loss, CrossEntropy)
 
-    def denoiser(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
-        """The denoiser, untrained, for data of ``shape`` with ``classes`` labels (0: none); drawn from torch's seed.
+    def denoiser(self, shape: tuple[int, ...], classes: Classes) -> Any:
+        """The `Denoiser`, untrained, for data of ``shape`` with ``classes`` labels (0: none); drawn from torch's seed.
 
-        With the loss cross-entropy it is a classifier of noisy data: see `undiffuse.loss.cross_entropy`.
+        With the loss cross-entropy it is a classifier of noisy data: see `undiffuse.loss.cross_entropy`. For rows of a
+        table, whose shape is a `RowShape`, it is a `MixedDenoiser`: of numbers by the schedule, of tokens by masks.
 
         Raises UserError where the network cannot take such data.
         """
+        if isinstance(shape, RowShape):
+            if not isinstance(self.net, TableMLP) or not isinstance(self.loss, MixedLoss):
+                raise UserError("a table needs --net table-mlp and --loss mixed-loss")
+            tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
+            process = Mixed(shape.numbers, Affine(self.schedule), tokens)
+            return MixedDenoiser(self.net.build(shape), process, self.prediction)
+        if isinstance(self.net, TableMLP) or isinstance(self.loss, MixedLoss):
+            raise UserError("table-mlp and mixed-loss are for tables alone; choose another --net and --loss")
         if self.is_classifier:
             return Denoiser(Classifier(self.net.build, shape, classes), Affine(self.schedule, self.z), self.prediction)
         net = self.net.build(shape, classes, 2 if self.learned_variance else 1)

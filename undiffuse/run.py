@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from undiffuse.codec import Codec
+from undiffuse.codec import Codec, TableCodec, Tabular
 from undiffuse.data.dataset import Dataset
-from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError, nearest, usage
 from undiffuse.files import read_tensors, write_tensors
 from undiffuse.grid import GRIDS
@@ -58,7 +57,7 @@ class Run:
     Attributes:
         folder: Where it lies.
         recipe: How it was trained.
-        denoiser: With averaged weights, in eval mode.
+        denoiser: A `Denoiser`, or of a table a `MixedDenoiser`, with averaged weights, in eval mode.
         codec: Between data and what diffuses.
         label_names: Empty for a model without labels; see `undiffuse.label`.
         columns: Names of the columns of points, where they are known.
@@ -68,7 +67,7 @@ class Run:
 
     folder: Path
     recipe: Recipe
-    denoiser: Denoiser
+    denoiser: Any
     codec: Codec
     label_names: Names = ()
     columns: tuple[str, ...] = ()
@@ -82,7 +81,7 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``"points"`` or ``"pictures"``."""
+        """``"points"``, ``"pictures"`` or ``"table"``."""
         return self.codec.kind
 
     @property
@@ -112,6 +111,8 @@ class Run:
         first: int = 0,
     ) -> Tensor:
         """Samples number ``first``, ``first`` + 1, ...: (count, *shape), uint8 pictures or float32 points, on the CPU.
+
+        Rows of a table are float64, as `Dataset` has them; to fix some of its columns see `undiffuse.fill`.
 
         Sample i is a function of ``seed`` and i (to rounding): not of ``count``, nor of the ``batch`` that is
         computed at once. What is None is as the recipe says; ``label`` is as `labels` says, ``guidance`` a weight or
@@ -152,6 +153,8 @@ class Run:
         States are brought to the spread of the data before they are decoded, so that noise looks like noise under
         every schedule. Raises UserError as ``sample`` does.
         """
+        if self.kind == "table":
+            raise UserError("a table has no trajectory to look at; use: undiffuse sample")
         guided = _guidance(guidance)
         plan = self._plan(steps, sampler, guided, grid)
         states = self._states(plan, count, self.labels(count, label, first, guided), seed, first)
@@ -201,6 +204,8 @@ class Run:
                 "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
             )
         chosen = _known(SAMPLERS, sampler or recipe.sampler, "sampler")
+        if self.kind == "table" and chosen is not SAMPLERS["ddpm"]:
+            raise UserError("a table is sampled by ancestral steps: leave --sampler out, or say ddpm")
         count = _at_least(1, "steps", recipe.sampling_steps if steps is None else steps)
         times = (_known(GRIDS, grid, "grid") if grid else chosen.grid)(process.schedule, count)
         if chosen.learned_variance and not recipe.learned_variance:
@@ -234,9 +239,9 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise UserError(f"{path}: not a model of undiffuse ({facts.get('format', 'no format given')})")
-    shape, label_names = tuple(json.loads(facts["shape"])), _names(json.loads(facts["label_names"]))
+    label_names = _names(json.loads(facts["label_names"]))
     with torch.random.fork_rng(devices=[]):
-        codec = recipe.codec.build(facts["kind"], shape)
+        codec = _codec(recipe, facts)
         denoiser = recipe.denoiser(codec.latent_shape, classes(label_names))
     run = Run(
         folder,
@@ -267,6 +272,8 @@ def save_model(run: Run) -> None:
         "step": str(run.step),
         "seconds": f"{run.seconds:.3f}",
     }
+    if isinstance(run.codec, TableCodec):
+        facts["codec"] = run.codec.facts()
     write_tensors(run.folder / MODEL, _modules(run).state_dict(), facts)
 
 
@@ -280,6 +287,13 @@ def read_recipe(folder: Path) -> Recipe:
             f"{folder}: not a run, it holds no {RECIPE}; make one with: undiffuse train RECIPE --out FOLDER"
         )
     return Recipe.load(folder / RECIPE)
+
+
+def _codec(recipe: Recipe, facts: dict[str, str]) -> Codec:
+    """The codec that a model's file is loaded into."""
+    if isinstance(recipe.codec, Tabular):
+        return TableCodec.from_facts(facts["codec"])
+    return recipe.codec.build(facts["kind"], tuple(json.loads(facts["shape"])))
 
 
 def _modules(run: Run) -> torch.nn.ModuleDict:

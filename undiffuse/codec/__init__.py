@@ -3,6 +3,7 @@
 `normalise`   its mean and standard deviation alone
 `vae`         variational autoencoders: trained first, so that diffusion runs among few numbers that matter
 `pretrained`  diffusers' AutoencoderKL, from a folder
+`table`       rows of a table as exactly normal numbers and tokens
 `latent`      what the last two share: pixels -> a law of latents -> a draw, standardised
 
 The contract of a codec, a module that travels in the model's file:
@@ -13,15 +14,28 @@ The contract of a codec, a module that travels in the model's file:
     encode(x)        draw(look(x))
     decode(z)        back to the data
 
-A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `Pretrained`. ``description.build(kind, shape)`` makes the
-module that a file is loaded into; ``measure(data)``, the one that training begins with.
+A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `Pretrained`, `Tabular`. ``description.build(kind, shape)``
+makes the module that a file is loaded into (a table's is made of what the file says of its columns);
+``measure(data)``, the one that training begins with.
 """
 
 from undiffuse.codec.normalise import Normalise, Standard
 from undiffuse.codec.pretrained import Pretrained
+from undiffuse.codec.table import TableCodec, Tabular
 from undiffuse.codec.vae import MLPVAE, VAE, ConvVAE
 
-Codec = Normalise | VAE
-Description = Standard | MLPVAE | ConvVAE | Pretrained
+Codec = Normalise | VAE | TableCodec
+Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular
 
-__all__ = ["MLPVAE", "VAE", "Codec", "ConvVAE", "Description", "Normalise", "Pretrained", "Standard"]
+__all__ = [
+    "MLPVAE",
+    "VAE",
+    "Codec",
+    "ConvVAE",
+    "Description",
+    "Normalise",
+    "Pretrained",
+    "Standard",
+    "TableCodec",
+    "Tabular",
+]

@@ -22,6 +22,7 @@ from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.noise import Noise, Stream
+from undiffuse.process.mixed import RowShape
 
 
 @dataclass(frozen=True)
@@ -98,17 +99,25 @@ class TableCodec(nn.Module):
         return (len(self.schema),)
 
     @property
-    def latent_shape(self) -> tuple[int, ...]:
+    def latent_shape(self) -> RowShape:
         """Of a row that diffuses."""
-        return (self.numbers + len(self.classes),)
+        return RowShape(self.numbers, self.classes)
 
     def look(self, x: Tensor) -> Tensor:
-        """Rows (batch, columns) float64 -> where the uniform number of each may lie, from and to, and its tokens.
+        """The rows themselves: to encode costs less than to keep."""
+        return x
 
-        (batch, 2 numbers + tokens) float64. Of a missing number: from 0 to 1.
+    def draw(self, looked: Tensor) -> Tensor:
+        """Drawn from torch's generator, which training seeds for every step."""
+        return self.encode(looked)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """Rows (batch, columns) float64 -> rows that diffuse, (batch, numbers + tokens) float32.
+
+        Ties, and what stands for a missing number, are drawn from ``noise``, or else from torch's generator.
         """
-        looked = x.new_zeros(len(x), 2 * self.numbers + len(self.classes))
-        low, high, tokens = looked.split([self.numbers, self.numbers, len(self.classes)], 1)
+        low, high = x.new_zeros(len(x), self.numbers), x.new_ones(len(x), self.numbers)
+        tokens = x.new_zeros(len(x), len(self.classes))
         for column, place, cells in zip(self.schema, self.places, x.unbind(1), strict=True):
             if place.number is not None:
                 value = _number(column, cells)
@@ -117,20 +126,8 @@ class TableCodec(nn.Module):
                 high[:, place.number] = end.masked_fill(value.isnan(), 1.0)
             if place.token is not None:
                 tokens[:, place.token] = _token(column, place, cells)
-        return looked
-
-    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
-        """Of that, rows that diffuse, (batch, numbers + tokens) float32; the uniform numbers are drawn from ``noise``.
-
-        Without, from torch's generator, which training seeds for every step.
-        """
-        low, high, tokens = looked.split([self.numbers, self.numbers, len(self.classes)], 1)
         numbers = to_normal(low, high, (noise or Stream()).uniform(low))
         return torch.cat([numbers, tokens], 1).float()
-
-    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """Rows (batch, columns) float64 -> rows that diffuse."""
-        return self.draw(self.look(x), noise)
 
     def decode(self, z: Tensor) -> Tensor:
         """Back to rows (batch, columns) float64. ``decode(encode(x))`` is x, if x was measured."""
@@ -160,6 +157,14 @@ class TableCodec(nn.Module):
         facts = json.loads(text)
         return cls(tuple(map(Column.from_plain, facts["schema"])), facts["distinct"])
 
+    def seen(self, k: int) -> tuple[float, float]:
+        """The least and the largest value of column ``k``, one of numbers."""
+        number = self.places[k].number
+        if number is None:
+            raise UserError(f"{self.schema[k].name!r} is no column of numbers")
+        values = self._quantile(number).values
+        return float(values[0]), float(values[-1])
+
     def _quantile(self, k: int) -> Quantile:
         found = self.quantiles[k]
         assert isinstance(found, Quantile)
@@ -178,3 +183,14 @@ def _token(column: Column, place: Place, cells: Tensor) -> Tensor:
     if is_long(column):
         token = token.clamp_max(column.frequent)
     return torch.where(cells.isnan(), place.classes - 1, token)
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """A table's rows: numbers by their quantiles, categories as tokens."""
+
+    def measure(self, data: Dataset) -> TableCodec:
+        """The codec of this table. Raises UserError for data that is none."""
+        if data.kind != "table":
+            raise UserError(f"{data.name}: {data.kind}, and no table; leave --codec and --net as they are for it")
+        return TableCodec.measure(data)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 
 LISTED = 10  # columns and labels that are listed before the rest is only counted
@@ -12,13 +13,28 @@ def describe(data: Dataset) -> str:
     """A few lines: count and shape, range, mean and deviation, labels with their counts, and the reader's notes."""
     row = " x ".join(str(size) for size in data.shape)
     lines = [f"{data.name}: {len(data):,} {data.kind}, each {row}"]
-    lines += _pixels(data) if data.kind == "pictures" else _columns(data)
+    if data.kind == "table":
+        lines += [f"  {_described(column, x)}" for column, x in zip(data.schema, data.x.unbind(1), strict=True)]
+    else:
+        lines += _pixels(data) if data.kind == "pictures" else _columns(data)
     if data.labels is not None:
         several = isinstance(data.label_names, dict)
         every = data.label_names.items() if isinstance(data.label_names, dict) else [("", data.label_names)]
         for column, (name, names) in zip(data.labels.reshape(len(data), -1).unbind(1), every, strict=True):
             lines.append(f"  {name}: {_counts(column, names)}" if several else f"  {_counts(column, names)}")
     return "\n".join(lines + [f"  note: {note}" for note in data.notes])
+
+
+def _described(column: Column, x: Tensor) -> str:
+    """A column of a table: its kind, what it holds, and how much is missing."""
+    known = x[~x.isnan()]
+    missing = f", {len(x) - len(known):,} missing" if len(known) < len(x) else ""
+    if column.is_number and len(known):
+        low, high = (column.write(float(value)) for value in (known.min(), known.max()))
+        return f"{column.name}: {column.kind}, {low} to {high}{missing}"
+    listed = ", ".join(category or "''" for category in column.categories[:4])
+    more = f", ... ({len(column.categories):,})" if len(column.categories) > 4 else ""
+    return f"{column.name}: {column.kind}, {listed}{more}{missing}"
 
 
 def _counts(labels: Tensor, names: tuple[str, ...]) -> str:

@@ -34,11 +34,7 @@ def open_data(
     Raises:
         UserError: Nothing there, nothing understood, more than one kind of data, or what the reader of it refuses.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = nearest(path.name, beside, "file or folder") if beside else "no such file or folder"
-        raise UserError(f"{path}: {hint}")
+    path = existing(path)
     reads_pictures = path.is_dir() and not _is_binary(path)
     if size is not None and not reads_pictures:
         raise UserError(f"{path}: a size is for folders of pictures; this data has its own")
@@ -49,6 +45,16 @@ def open_data(
     if path.is_dir() or is_idx(path):
         return idx(path, split)
     return _read_file(path).part(split)
+
+
+def existing(path: str | Path) -> Path:
+    """The path, if there is anything; else a UserError that names what lies near."""
+    path = Path(path).expanduser()
+    if not path.exists():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = nearest(path.name, beside, "file or folder") if beside else "no such file or folder"
+        raise UserError(f"{path}: {hint}")
+    return path
 
 
 def _is_binary(folder: Path) -> bool:

@@ -5,15 +5,18 @@ A source whose rows a program can check says how: ``source.validity() -> (name, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.digits import digits
 from undiffuse.data.keyboard import valid
-from undiffuse.data.open import open_data
+from undiffuse.data.open import existing, open_data
 from undiffuse.data.piano import piano
+from undiffuse.data.table import read_table
 from undiffuse.data.toys import toy
+from undiffuse.errors import UserError
 
 Validity = tuple[str, Callable[[Tensor], Tensor]]  # a name, and (count, *shape) -> (count,) bool: is it one?
 
@@ -78,4 +81,30 @@ class Files:
         return open_data(self.path, self.size, split, self.skip_unreadable)
 
 
-Source = Toy | Digits | Piano | Files
+@dataclass(frozen=True)
+class Table:
+    """A .csv or .tsv file of numbers, dates and categories, as `read_table` reads it.
+
+    ``types`` says what a column is where what is detected is wrong: age=number,zip=category (number, integer, date,
+    category); ``header`` whether the first line names the columns; ``names`` are those of a file without one.
+    """
+
+    path: str = ""
+    types: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    header: Literal["auto", "yes", "no"] = "auto"
+    frequent: int = 255
+
+    def __post_init__(self) -> None:
+        if self.frequent < 1:
+            raise UserError(f"frequent, the categories that are told apart, must be at least 1, not {self.frequent}")
+
+    def open(self, split: str = "train") -> Dataset:
+        """The table; a tenth is held out, always the same. Raises UserError where it is gone or not understood."""
+        if not self.path:
+            raise UserError("which table? say --data people.csv")
+        path = existing(self.path)
+        return read_table(path, self.types, self.names, self.header, self.frequent).part(split)
+
+
+Source = Toy | Digits | Piano | Files | Table

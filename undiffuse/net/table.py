@@ -6,6 +6,7 @@ A number is read as it is and as waves, a token as a vector for each of its clas
 added: what one linear layer makes of them. Each number is told apart by whether it is given, that is without noise.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,33 +17,38 @@ from torch import Tensor, nn
 from undiffuse.errors import UserError
 from undiffuse.net.embed import Condition
 from undiffuse.net.mlp import Block
+from undiffuse.process.mixed import RowShape
 
 
 @dataclass(frozen=True)
 class TableMLP:
-    """``depth`` blocks of ``width`` units; ``waves`` (even) of each number, ``embedding`` of the noise level."""
+    """``depth`` blocks of ``width`` units; ``waves`` (even) of each number, ``embedding`` of the noise level.
+
+    The waves' frequencies rise by a factor from a half to ``finest``, in radians per standard deviation: a value that
+    takes one row in a hundred is a few hundredths of a deviation wide, and coarse waves do not tell it from the next.
+    """
 
     width: int = 256
     depth: int = 4
     waves: int = 16
-    bandwidth: float = 2.0
+    finest: float = 64.0
     embedding: int = 64
 
     def __post_init__(self) -> None:
-        if min(self.width, self.depth) < 1 or self.waves < 0 or self.waves % 2:
+        if min(self.width, self.depth) < 1 or self.waves < 0 or self.waves % 2 or self.finest <= 0:
             raise UserError(
                 f"a table's MLP needs a width and depth of at least 1 and an even count of waves, not {self}"
             )
 
-    def build(self, numbers: int, classes: Sequence[int]) -> "TableNet":
-        """The module, for ``numbers`` and tokens of so many ``classes`` each."""
-        return TableNet(self, numbers, classes)
+    def build(self, shape: RowShape) -> "TableNet":
+        """The module, for rows of this shape."""
+        return TableNet(self, shape.numbers, shape.classes)
 
 
 class TableNet(nn.Module):
     """The contract is the file's first line; a class that a token does not have gets the logit -inf."""
 
-    frequencies: Tensor  # (numbers, waves / 2), radians per standard deviation
+    frequencies: Tensor  # (waves / 2,), radians per standard deviation
     starts: Tensor  # (tokens,), where each token's vectors begin in the table
     place: Tensor  # (tokens, most classes), where each logit lies in the head's output
     absent: Tensor  # (tokens, most classes) bool
@@ -57,7 +63,8 @@ class TableNet(nn.Module):
         self.register_buffer(
             "place", (sizes.cumsum(0)[:-1, None] + order).clamp_max(sum(classes) - 1), persistent=False
         )
-        self.register_buffer("frequencies", design.bandwidth * torch.randn(numbers, design.waves // 2))
+        frequencies = torch.logspace(math.log2(0.5), math.log2(design.finest), design.waves // 2, base=2)
+        self.register_buffer("frequencies", frequencies, persistent=False)
         self.condition = Condition(design.embedding, 0)
         self.stem = nn.Linear(numbers * (2 + design.waves), design.width)
         self.table = nn.EmbeddingBag(max(1, sum(classes) + len(classes)), design.width, mode="sum")

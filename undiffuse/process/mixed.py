@@ -7,8 +7,9 @@ For tables (columns of numbers and of categories) and for a picture with its lab
 is a pair. Both halves are the processes that they are alone: every law below is one of theirs beside the other's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +20,19 @@ from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine
 from undiffuse.process.categorical import Categorical
 from undiffuse.process.schedule import Schedule
+
+
+class RowShape(tuple[int, ...]):
+    """The shape of a row that diffuses, (numbers + tokens,), which also knows how many classes each token has."""
+
+    numbers: int
+    classes: tuple[int, ...]
+
+    def __new__(cls, numbers: int, classes: Sequence[int]) -> Self:
+        """Of so many numbers, and a token for each of the ``classes``."""
+        shape = super().__new__(cls, (numbers + len(classes),))
+        shape.numbers, shape.classes = numbers, tuple(classes)
+        return shape
 
 
 class MixedBelief(NamedTuple):

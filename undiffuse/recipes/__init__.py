@@ -13,6 +13,7 @@ from undiffuse.recipes.digits_latent import digits_latent
 from undiffuse.recipes.own import own_data
 from undiffuse.recipes.piano import piano
 from undiffuse.recipes.toys import SUMMARIES, recipe_of
+from undiffuse.recipes.table import table
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
     "digits": digits,
@@ -22,6 +23,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
 }
 
 
+    "table": table,
 def find(what: str) -> Recipe:
     """A recipe by its name, from a .yaml file, or for the data at a path.
 

@@ -1,19 +1,33 @@
 """Data of your own: what it is decides how it is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from undiffuse.data.source import Files
+from undiffuse.data.source import Files, Table
+from undiffuse.errors import UserError
 from undiffuse.net import MLP, UNet
 from undiffuse.recipe import Recipe
+from undiffuse.recipes.table import table
+
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
 def own_data(path: Path) -> Recipe:
-    """Points or pictures, by what is at the path; the path is kept whole, so that the run may be used from anywhere.
+    """Points, pictures or a table, by what is at the path, which is kept whole: the run may be used from anywhere.
+
+    A .csv of numbers alone, but for labels, is points; with text, dates or missing cells it is a table.
 
     Raises UserError where there is no data, or none that is understood.
     """
     source = Files(str(path.expanduser().resolve()))
-    data = source.open()
+    try:
+        data = source.open()
+    except UserError:
+        if not source.path.lower().endswith(TABLES) or not path.is_file():
+            raise
+        found = replace(table(), data=Table(source.path))
+        found.data.open()
+        return found
     return pictures(source, data.shape[1:]) if data.kind == "pictures" else points(source)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from undiffuse.codec import MLPVAE, VAE, ConvVAE, Normalise
+from undiffuse.codec import MLPVAE, VAE, ConvVAE
 from undiffuse.codec.vae import Fit
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
@@ -91,7 +91,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
         if isinstance(recipe.codec, MLPVAE | ConvVAE):
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
         objective.codec.load_state_dict(codec.state_dict())
-        looked = data if isinstance(codec, Normalise) else _looked(codec.to(device), data)
+        looked = _looked(codec.to(device), data) if isinstance(codec, VAE) else data
         trainer = Trainer(recipe, looked, accelerator, objective)
         _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet)
     accelerator.wait_for_everyone()
@@ -122,7 +122,7 @@ def _fitted(
             write_tensors(folder / MODEL, trained.state_dict())
         accelerator.wait_for_everyone()
     codec.load_state_dict(read_tensors(folder / MODEL)[0])
-    return codec.eval()
+    return codec.eval().requires_grad_(False)
 
 
 def _looked(codec: VAE, data: Dataset) -> Dataset:

@@ -6,6 +6,7 @@ codec and whatever the loss learns (a schedule, a law of t); or, before there is
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from undiffuse.codec import VAE, Codec
 from undiffuse.codec.vae import Fit
 from undiffuse.data.dataset import Dataset
-from undiffuse.denoiser import Denoiser
 from undiffuse.label import classes
 from undiffuse.noise import Stream
 from undiffuse.recipe import Loss, Recipe
@@ -36,7 +36,7 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        denoiser: Denoiser,
+        denoiser: Any,
         loss: Loss,
         codec: Codec,
         label_dropout: float = 0.0,
@@ -49,7 +49,7 @@ class Objective(nn.Module):
         self.label_dropout, self.attribute_dropout, self.bf16 = label_dropout, attribute_dropout, bf16
 
     @property
-    def model(self) -> Denoiser:
+    def model(self) -> Any:
         """The denoiser."""
         return self.denoiser
 
@@ -78,7 +78,7 @@ class Autoencoding(nn.Module):
 
     def __init__(self, codec: VAE, fit: Fit, bf16: bool = False) -> None:
         super().__init__()
-        self.codec, self.fit, self.bf16 = codec, fit, bf16
+        self.codec, self.fit, self.bf16 = codec.requires_grad_(True), fit, bf16
 
     @property
     def model(self) -> VAE:

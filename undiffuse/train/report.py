@@ -1,5 +1,6 @@
 """Looking up from training: what the averaged weights make of the same noise by now, drawn and measured."""
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,13 +12,14 @@ from undiffuse.label import combined
 from undiffuse.measure.floor import floor
 from undiffuse.measure.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
+from undiffuse.measure.table import column_distances
 from undiffuse.run import Run
 from undiffuse.train.log import Log
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-COUNT = {"points": 2000, "pictures": 128}  # samples measured
+COUNT = {"points": 2000, "pictures": 128, "table": 2000}  # samples measured
 SHOWN = 64  # pictures on a sheet
 
 
@@ -31,15 +33,21 @@ class Reporter:
         self.real = held_out.take(order[: 2 * self.count])
         self.data = held_out.take(order[: self.count]) if self.count > 1 else self.real
         self.labels = random_labels(held_out, len(self.data), seed)
-        self.floor = floor(sliced_wasserstein, self.real.x, self.count, seed=seed).median
+        self.schema = held_out.schema
+        if self.schema:
+            self.floor = floor(self._by_columns, self.real.x, self.count, seed=seed).median
+        else:
+            self.floor = floor(sliced_wasserstein, self.real.x, self.count, seed=seed).median
 
     def __call__(self, run: Run, log: Log) -> str:
         """Sample, draw into ``pictures/STEP.png``, measure, log; returns a line for a person.
 
-        Of a classifier, measure its accuracy by noise level.
+        Of a table, measure alone; of a classifier, measure its accuracy by noise level.
         """
         if run.is_classifier:
             return self._examine(run, log)
+        if run.kind == "table":
+            return self._tabulate(run, log)
         x = run.sample(len(self.data), label=self.labels, seed=self.seed)
         image = self._draw(run, x)
         folder = run.folder / "pictures"
@@ -55,6 +63,14 @@ class Reporter:
         log.write(run.step, {f"accuracy at noise {level:g}": right for level, right in found.items()})
         told = ", ".join(f"{right:.0%} right at noise {level:g}" for level, right in found.items())
         return f"step {run.step:,}: {told}"
+
+    def _tabulate(self, run: Run, log: Log) -> str:
+        distance = self._by_columns(run.sample(len(self.data), seed=self.seed), self.data.x)
+        log.write(run.step, {"distance by columns": distance, "floor": self.floor})
+        return f"step {run.step:,}: distance by columns {distance:.3g} (floor {self.floor:.3g}, {self.count:,} samples)"
+
+    def _by_columns(self, x: Tensor, y: Tensor) -> float:
+        return fmean(column_distances(x, y, self.schema))
 
     def _draw(self, run: Run, x: Tensor) -> "Image":
         """Points beside the data; a sheet of pictures, the labels in turn."""
