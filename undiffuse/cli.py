@@ -238,6 +238,18 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _FORCE,
         ),
     ),
+    "write": (
+        commands.write,
+        (
+            _arg("text", metavar="TEXT", help='what to write; "\\n" begins a new line'),
+            _RUN,
+            *(option for option in _SAMPLING if "--label" not in option[0]),
+            _arg("--columns", type=_whole, default=16, metavar="N", help="characters a line (16)"),
+            _SEED,
+            _arg("--out", metavar="FILE", help=".gif or .png (letters.gif)"),
+            _FORCE,
+        ),
+    ),
     "animate": (
         commands.animate,
         (_RUN, _COUNT, *_SAMPLING, _SEED, _arg("--out", metavar="FILE.gif", help="(undiffuse.gif)"), _FORCE),

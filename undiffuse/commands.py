@@ -163,6 +163,35 @@ def animate(options: Namespace) -> None:
     print(f"wrote {out}: {len(frames)} frames of {count:,} {run.kind}, {_cost(run, options)}")
 
 
+def write(options: Namespace) -> None:
+    """Write a text: each letter a sample, line by line, as a film or, by the ending of --out, a picture."""
+    from itertools import chain
+
+    from undiffuse.draw.animation import write_film
+    from undiffuse.files import write_atomically
+    from undiffuse.run import load
+    from undiffuse.write import lines, pages, spelled
+
+    out = _out(options, (".gif", ".png"), otherwise="letters.gif")
+    text = lines(options.text, options.columns)
+    run = load(options.folder)
+    options.label = None  # they are the text's own
+    how = {name: value for name, value in _how(options).items() if name != "label"}
+    made = pages(run, text, **how)
+    first = next(made)  # what cannot be written is said before anything is drawn
+    steps = options.steps or run.recipe.sampling_steps
+    written = [row for row in text if row.strip()]
+    count = len(written) * (steps + 1)
+    shown = (page.image for page in _tracked(chain([first], made), "writing", count))
+    if out.suffix.lower() == ".gif":
+        write_film(shown, out, count, held=range(steps, count, steps + 1))
+    else:
+        *_, last = shown
+        write_atomically(out, last.save)
+    letters = len(spelled(text, run.label_names))
+    print(f"wrote {out}: {letters} letters on {len(written)} lines, {_cost(run, options)}")
+
+
 def fields(target: str | None) -> None:
     """The fields of a recipe, their values, and what they may be."""
     from undiffuse.plain import kebab, leaves
@@ -183,6 +212,20 @@ def fields(target: str | None) -> None:
 
 
 # ----------------------------------------------------------------------------------------- what they share
+
+
+def _sample_table(run: "Run", count: int, out: Path, options: Namespace) -> None:
+    """Rows as a .csv or .tsv with the columns of the data, some of them fixed where ``--given`` says so."""
+    from undiffuse.data.table import write_table
+    from undiffuse.fill import given, schema_of
+
+    schema, out = schema_of(run), _table_path(out)
+    if options.given:
+        rows = given(run, options.given, count, options.steps, options.seed)
+    else:
+        rows = run.sample(count, **_how(options))
+    write_table(schema, rows, out)
+    print(f"wrote {out}: {count:,} rows, {_cost(run, options)}")
 
 
 def _recipe(target: str) -> "Recipe":
@@ -213,20 +256,6 @@ def _name(target: str) -> str:
 def _out(options: Namespace, endings: tuple[str, ...], otherwise: str | None = None) -> Any:
     """Where to write, checked before the work is done; None if nothing is asked for and there is no ``otherwise``."""
     from undiffuse.draw.save import check_writable
-def _sample_table(run: "Run", count: int, out: Path, options: Namespace) -> None:
-    """Rows as a .csv or .tsv with the columns of the data, some of them fixed where ``--given`` says so."""
-    from undiffuse.data.table import write_table
-    from undiffuse.fill import given, schema_of
-
-    schema, out = schema_of(run), _table_path(out)
-    if options.given:
-        rows = given(run, options.given, count, options.steps, options.seed)
-    else:
-        rows = run.sample(count, **_how(options))
-    write_table(schema, rows, out)
-    print(f"wrote {out}: {count:,} rows, {_cost(run, options)}")
-
-
 
     path = options.out or otherwise
     return check_writable(path, endings, options.force) if path else None
@@ -270,6 +299,8 @@ def _overridden(recipe: "Recipe", name: str, value: str) -> "Recipe":
     known = [field.name.replace("_", "-") for field in fields_of(recipe)] + ["out", "quiet", "help"]
     if name.partition(".")[0].replace("_", "-") not in known:
         raise UserError(nearest(f"--{name}", [f"--{other}" for other in known], "option or field of the recipe"))
+    if name == "data" and Path(value).expanduser().exists() and hasattr(recipe.data, "path"):
+        return recipe.override("data.path", str(Path(value).expanduser().resolve()))
     return recipe.override(name, value)
 
 
@@ -281,36 +312,6 @@ def _cost(run: "Run", options: Namespace) -> str:
     return f"{name} with {steps} steps, {SAMPLERS[name].evaluations(steps)} network evaluations each"
 
 
-def _some_rows(dataset: "Dataset", count: int, seed: int) -> "Rows":
-    """At most ``count`` rows of the data, drawn by ``seed``."""
-    import torch
-
-    from undiffuse.draw.save import Rows
-    from undiffuse.label import combined
-
-    chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count]
-    labels, names = combined(dataset.labels, dataset.label_names)
-    return Rows(dataset.x[chosen], None if labels is None else labels[chosen], names, dataset.columns, dataset.name)
-
-
-def _made_rows(run: "Run", samples: "Tensor", how: dict[str, Any]) -> "Rows":
-    """Samples with their labels; points with what they are drawn beside."""
-    from undiffuse.data.densities import DENSITIES
-    from undiffuse.data.source import Toy
-    from undiffuse.draw.points import Cloud
-    if name == "data" and Path(value).expanduser().exists() and hasattr(recipe.data, "path"):
-        return recipe.override("data.path", str(Path(value).expanduser().resolve()))
-    from undiffuse.draw.save import Rows
-
-    (labels, names), source = _labels(run, len(samples), how), run.recipe.data
-    density = DENSITIES.get(source.name) if isinstance(source, Toy) else None
-    beside = None
-    if run.kind == "points":
-        with suppress(UserError):  # the data may be gone: to sample, the model is enough
-            shown = _some_rows(run.dataset(), max(1000, len(samples)), seed=0)
-            beside = Cloud("data", shown.x, shown.labels)
-    log_density = density.log_density if density else None
-    return Rows(samples, labels, names, run.columns, beside=beside, log_density=log_density)
 def _samples(folder: str) -> str:
     """What samples are called unless --out says."""
     from undiffuse.codec import Tabular
@@ -334,6 +335,34 @@ def _table_path(out: Path) -> Path:
     return out
 
 
+def _some_rows(dataset: "Dataset", count: int, seed: int) -> "Rows":
+    """At most ``count`` rows of the data, drawn by ``seed``."""
+    import torch
+
+    from undiffuse.draw.save import Rows
+    from undiffuse.label import combined
+
+    chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count]
+    labels, names = combined(dataset.labels, dataset.label_names)
+    return Rows(dataset.x[chosen], None if labels is None else labels[chosen], names, dataset.columns, dataset.name)
+
+
+def _made_rows(run: "Run", samples: "Tensor", how: dict[str, Any]) -> "Rows":
+    """Samples with their labels; points with what they are drawn beside."""
+    from undiffuse.data.densities import DENSITIES
+    from undiffuse.data.source import Toy
+    from undiffuse.draw.points import Cloud
+    from undiffuse.draw.save import Rows
+
+    (labels, names), source = _labels(run, len(samples), how), run.recipe.data
+    density = DENSITIES.get(source.name) if isinstance(source, Toy) else None
+    beside = None
+    if run.kind == "points":
+        with suppress(UserError):  # the data may be gone: to sample, the model is enough
+            shown = _some_rows(run.dataset(), max(1000, len(samples)), seed=0)
+            beside = Cloud("data", shown.x, shown.labels)
+    log_density = density.log_density if density else None
+    return Rows(samples, labels, names, run.columns, beside=beside, log_density=log_density)
 
 
 def _states(run: "Run", count: int, shown: set[int], how: dict[str, Any]) -> "Iterator[State]":

@@ -12,6 +12,7 @@ from torch import Tensor
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.digits import digits
 from undiffuse.data.keyboard import valid
+from undiffuse.data.letters import letters
 from undiffuse.data.open import existing, open_data
 from undiffuse.data.piano import piano
 from undiffuse.data.table import read_table
@@ -45,6 +46,19 @@ class Digits:
     def open(self, split: str = "train") -> Dataset:
         """The pictures and their labels."""
         return digits(split)
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Handwritten letters, from ``path`` or a folder of data sets; ``copies`` of each, deformed by ``seed``."""
+
+    path: str | None = None
+    copies: int = 20
+    seed: int = 0
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pictures and their labels. Raises UserError where they are not at hand."""
+        return letters(self.path, self.copies, self.seed, split)
 
 
 @dataclass(frozen=True)
@@ -107,4 +121,4 @@ class Table:
         return read_table(path, self.types, self.names, self.header, self.frequent).part(split)
 
 
-Source = Toy | Digits | Piano | Files | Table
+Source = Toy | Digits | Letters | Piano | Files | Table

@@ -5,7 +5,7 @@
 A state is the samples at some step and what to write above them. Frames are drawn and written one by one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,8 +67,8 @@ def film_of_pictures(states: Iterable[State], captions: Sequence[str] = ()) -> "
         yield page
 
 
-def write_film(frames: "Iterable[Image]", path: str | Path, count: int) -> None:
-    """Write ``count`` frames as an endless GIF: whole, or not at all."""
+def write_film(frames: "Iterable[Image]", path: str | Path, count: int, held: Collection[int] = ()) -> None:
+    """Write ``count`` frames as an endless GIF, the last and those ``held`` for longer: whole, or not at all."""
     from PIL import Image
 
     if count < 1:
@@ -77,7 +77,7 @@ def write_film(frames: "Iterable[Image]", path: str | Path, count: int) -> None:
     def write(temporary: Path) -> None:
         few = (page.quantize(SHADES, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE) for page in frames)
         first = next(few)
-        durations = [TICK] * (count - 1) + [TICK * HELD]
+        durations = [TICK * HELD if k in {*held, count - 1} else TICK for k in range(count)]
         first.save(temporary, "GIF", save_all=True, append_images=few, duration=durations, loop=0, optimize=False)
 
     write_atomically(path, write)

@@ -10,20 +10,23 @@ from undiffuse.errors import UserError, nearest
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_latent import digits_latent
+from undiffuse.recipes.letters import letters, letters_post
 from undiffuse.recipes.own import own_data
 from undiffuse.recipes.piano import piano
-from undiffuse.recipes.toys import SUMMARIES, recipe_of
 from undiffuse.recipes.table import table
+from undiffuse.recipes.toys import SUMMARIES, recipe_of
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
     "digits": digits,
     "digits-classifier": digits_classifier,
     "digits-latent": digits_latent,
+    "letters": letters,
+    "letters-post": letters_post,
     "piano": piano,
+    "table": table,
 }
 
 
-    "table": table,
 def find(what: str) -> Recipe:
     """A recipe by its name, from a .yaml file, or for the data at a path.
 
