@@ -12,6 +12,7 @@ from torch import Tensor
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.digits import digits
 from undiffuse.data.keyboard import valid
+from undiffuse.data.known import known
 from undiffuse.data.letters import letters
 from undiffuse.data.open import existing, open_data
 from undiffuse.data.piano import piano
@@ -46,6 +47,18 @@ class Digits:
     def open(self, split: str = "train") -> Dataset:
         """The pictures and their labels."""
         return digits(split)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set that everybody knows, from ``path`` or a folder of data sets: mnist, fashion-mnist, cifar10."""
+
+    name: str = "mnist"
+    path: str | None = None
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pictures and their labels. Raises UserError where they are not at hand."""
+        return known(self.name, self.path, split)
 
 
 @dataclass(frozen=True)
@@ -121,4 +134,4 @@ class Table:
         return read_table(path, self.types, self.names, self.header, self.frequent).part(split)
 
 
-Source = Toy | Digits | Letters | Piano | Files | Table
+Source = Toy | Digits | Known | Letters | Piano | Files | Table

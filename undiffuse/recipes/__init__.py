@@ -10,6 +10,7 @@ from undiffuse.errors import UserError, nearest
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_latent import digits_latent
+from undiffuse.recipes.known import cifar10, fashion_mnist, fashion_mnist_ddpm, fashion_mnist_latent, mnist
 from undiffuse.recipes.letters import letters, letters_post
 from undiffuse.recipes.own import own_data
 from undiffuse.recipes.piano import piano
@@ -20,6 +21,11 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "digits": digits,
     "digits-classifier": digits_classifier,
     "digits-latent": digits_latent,
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "fashion-mnist-latent": fashion_mnist_latent,
+    "fashion-mnist-ddpm": fashion_mnist_ddpm,
+    "cifar10": cifar10,
     "letters": letters,
     "letters-post": letters_post,
     "piano": piano,
