@@ -83,7 +83,7 @@ class Quantile(nn.Module):
 
 def to_normal(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
     """Phi^-1 of what lies the share u of the way from ``low`` to ``high``, float64."""
-    return torch.special.ndtri(torch.lerp(low, high, u.double()).clamp(TINY, 1 - TINY))
+    return torch.special.ndtri(torch.lerp(low.double(), high.double(), u.double()).clamp(TINY, 1 - TINY))
 
 
 def to_uniform(z: Tensor) -> Tensor:

@@ -83,7 +83,8 @@ class Column:
         if self.kind in ("category", "constant"):
             return self.categories[int(value)]
         if self.kind == "date":
-            return (EPOCH + timedelta(seconds=round(value) * self._unit)).strftime(self.form)
+            day = EPOCH + timedelta(seconds=round(value) * self._unit)
+            return day.strftime(self.form.replace("%Y", f"{day.year:04}"))  # strftime pads no years
         if self.decimals is None:
             return str(round(value)) if self.kind == "integer" else repr(value)
         least, most = self.decimals

@@ -1,0 +1,112 @@
+"""Rows of which some is given: with an exact denoiser, what is drawn follows the conditional law exactly."""
+
+import math
+
+import pytest
+import torch
+from scipy.stats import kstest
+from torch import Tensor
+
+from undiffuse.grid import trailing
+from undiffuse.loss.mixed import MixedLoss
+from undiffuse.mixed import Given, MixedDenoiser
+from undiffuse.net.table import TableMLP
+from undiffuse.noise import SeededNoise, Stream
+from undiffuse.predict import V
+from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
+from undiffuse.process.mixed import Mixed, MixedBelief, RowShape
+from undiffuse.sample import last, trajectory
+from undiffuse.step.ancestral import Ancestral
+
+PROCESS = Mixed(1, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2, torch.float64))
+JOINT = torch.tensor([[0.4, 0.1], [0.15, 0.35]]).double()  # P(a, b)
+MEANS, STD = torch.tensor([[-1.0, 0.0], [0.5, 1.5]]).double(), 0.4
+COUNT = 4000
+
+
+def exact(x_t: Tensor, t: float, given: Tensor) -> MixedBelief:
+    """E[number | x_t], and each token's law, by the four cases; a given number is without noise."""
+    y, tokens = PROCESS.parts(x_t)
+    alpha, sigma, _ = PROCESS.schedule.at(t)
+    alpha, sigma = (torch.where(given, one, other)[:, :, None] for one, other in ((1.0, alpha), (0.0, sigma)))
+    spread = (alpha * STD) ** 2 + sigma**2
+    logits = JOINT.log() - 0.5 * (y[:, :, None] - alpha * MEANS) ** 2 / spread
+    for axis in (1, 2):
+        token = tokens[:, axis - 1].view(-1, 1, 1)
+        classes = torch.arange(2).view([1, -1, 1] if axis == 1 else [1, 1, -1])
+        logits = torch.where((token == 2) | (token == classes), logits, -math.inf)
+    weights = logits.flatten(1).softmax(1).view_as(logits)
+    means = MEANS + alpha * STD**2 / spread * (y[:, :, None] - alpha * MEANS)
+    mean = torch.where(given, y, (weights * means).sum((1, 2))[:, None])
+    return MixedBelief(mean, torch.stack([weights.sum(2), weights.sum(1)], 1).log())
+
+
+def drawn(x_0: list[float], known: list[bool], ruled_out: Tensor | None = None) -> Tensor:
+    row, fixed = torch.tensor([x_0]).double().expand(COUNT, -1), torch.tensor([known]).expand(COUNT, -1)
+    noise, times = SeededNoise(0), trailing(PROCESS.schedule, 60)
+    denoise = Given(exact, PROCESS, row, fixed, ruled_out)  # type: ignore[arg-type]  # a function will do
+    return last(trajectory(Ancestral(PROCESS), denoise, PROCESS.start(row, noise, times[0]), times, noise))
+
+
+def shares(x: Tensor) -> Tensor:
+    a, b = x[:, 1].long(), x[:, 2].long()
+    return (2 * a + b).bincount(minlength=4).view(2, 2) / len(x)
+
+
+def test_given_a_category():
+    x = drawn([0, 1, 0], [False, True, False])
+    assert (x[:, 1] == 1).all()
+    assert abs(float(x[:, 2].mean()) - 0.7) < 0.025
+    assert abs(float(x[:, 0].mean()) - float(0.3 * 0.5 + 0.7 * 1.5)) < 0.04
+
+
+def test_given_a_number():
+    x = drawn([0.3, 0, 0], [True, False, False])
+    torch.testing.assert_close(x[:, 0], torch.full_like(x[:, 0], 0.3))
+    law = JOINT * torch.exp(-0.5 * ((0.3 - MEANS) / STD) ** 2)
+    assert (shares(x) - law / law.sum()).abs().max() < 0.03
+
+
+def test_given_all_but_the_number():
+    x = drawn([0, 1, 1], [False, True, True])
+    assert kstest(((x[:, 0] - 1.5) / STD).numpy(), "norm").statistic < 0.05
+
+
+def test_given_nothing():
+    assert (shares(drawn([0, 0, 0], [False] * 3)) - JOINT).abs().max() < 0.03
+
+
+def test_given_what_a_category_is_not():
+    ruled_out = torch.zeros(COUNT, 2, 2, dtype=torch.bool)
+    ruled_out[:, 0, 0] = True
+    x = drawn([0, 0, 0], [False] * 3, ruled_out)
+    assert (x[:, 1] == 1).all()
+
+
+@pytest.mark.parametrize("shape", [RowShape(2, (3, 2)), RowShape(2, ()), RowShape(0, (3, 4))])
+def test_the_network_learns_rows_of_any_parts_and_is_told_what_is_given(shape):
+    torch.manual_seed(0)
+    categorical = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
+    process = Mixed(shape.numbers, Affine(Cosine()), categorical)
+    denoiser = MixedDenoiser(TableMLP(width=16, depth=1).build(shape), process, V())
+    tokens = torch.stack([torch.arange(8) % k for k in shape.classes], 1) if shape.classes else torch.zeros(8, 0)
+    x_0 = torch.cat([torch.randn(8, shape.numbers), tokens], 1)
+    loss = MixedLoss()(denoiser, x_0, Stream())
+    loss.mean().backward()
+    assert loss.shape == (8,) and loss.isfinite().all()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in denoiser.parameters())
+    for k, classes in enumerate(shape.classes):
+        assert (denoiser(x_0, 0.5).logits[:, k, classes:] == -math.inf).all()
+    given = torch.ones(8, shape.numbers, dtype=torch.bool)
+    assert torch.equal(denoiser(x_0, 0.5, given).mean, x_0[:, : shape.numbers])
+
+
+def test_what_is_given_is_not_asked_for():
+    """With everything given the loss is 0; with nothing, the untrained network's is the entropy of even guesses."""
+    shape = RowShape(0, (2,))
+    process = Mixed(0, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2))
+    denoiser = MixedDenoiser(TableMLP(width=8, depth=1).build(shape), process, V())
+    x_0 = torch.randint(2, (4096, 1), generator=torch.Generator().manual_seed(0)).float()
+    nothing = MixedLoss(share=0.0)(denoiser, x_0, SeededNoise(0))
+    assert abs(nothing.mean().item() - math.log(2)) < 0.1
+    assert MixedLoss(share=1.0)(denoiser, x_0, SeededNoise(0)).mean() < nothing.mean()
