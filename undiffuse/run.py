@@ -92,7 +92,7 @@ class Run:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return next(self.codec.buffers()).device
+        return next(self.denoiser.parameters()).device
 
     def dataset(self, split: str = "train") -> Dataset:
         """What it was trained on, or with ``"test"`` what was held out."""

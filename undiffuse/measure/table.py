@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BINS = 10  # of a number, where pairs of columns are compared
 TOLD = 30  # categories told apart, where pairs or rows are compared
 MOST = 254  # that trees take
+LEAST = -1e300  # stands for a missing number, below any
 
 COLUMNS = Number(
     "columns", "lower", "the mean over columns of the largest gap between distribution functions, or of total variation"
@@ -184,8 +185,7 @@ def _variation(x: Tensor, y: Tensor) -> float:
 
 def _filled(x: Tensor, schema: Sequence[Column]) -> Tensor:
     """A missing cell as one category more, or as a number below all others: trees tell it from the rest."""
-    least = min(0.0, float(x.nan_to_num().min())) - 1
-    fill = torch.tensor([least if column.is_number else len(column.categories) for column in schema]).to(x)
+    fill = torch.tensor([LEAST if column.is_number else len(column.categories) for column in schema], dtype=x.dtype)
     return torch.where(x.isnan(), fill, x)
 
 

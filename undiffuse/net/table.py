@@ -3,7 +3,8 @@
     net(x, given, tokens, log_snr) -> y (batch, numbers), logits (batch, tokens, classes)
 
 A number is read as it is and as waves, a token as a vector for each of its classes and one for the mask, and all are
-added: what one linear layer makes of them. Each number is told apart by whether it is given, that is without noise.
+added: what one linear layer makes of them. A number that is given, that is without noise, is read by its own weights:
+at high noise the others say nothing, and it says all.
 """
 
 import math
@@ -31,7 +32,7 @@ class TableMLP:
     width: int = 256
     depth: int = 4
     waves: int = 16
-    finest: float = 64.0
+    finest: float = 32.0
     embedding: int = 64
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ class TableNet(nn.Module):
         frequencies = torch.logspace(math.log2(0.5), math.log2(design.finest), design.waves // 2, base=2)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.condition = Condition(design.embedding, 0)
-        self.stem = nn.Linear(numbers * (2 + design.waves), design.width)
+        self.stem = nn.Linear(numbers * (3 + 2 * design.waves), design.width)
         self.table = nn.EmbeddingBag(max(1, sum(classes) + len(classes)), design.width, mode="sum")
         nn.init.normal_(self.table.weight, std=max(1, len(classes)) ** -0.5)
         self.blocks = nn.ModuleList(Block(design.width, design.embedding) for _ in range(design.depth))
@@ -80,8 +81,10 @@ class TableNet(nn.Module):
         A token's mask is the class that follows the most that any token has. log_snr is of the numbers not given.
         """
         condition = self.condition(log_snr, None)
-        angles = (x[..., None] * self.frequencies).flatten(1)
-        h = self.stem(torch.cat([x, given.to(x.dtype), angles.sin(), angles.cos()], 1))
+        angles = x[..., None] * self.frequencies
+        read = torch.cat([x[..., None], angles.sin(), angles.cos()], -1)
+        clean = given[..., None].to(x.dtype)
+        h = self.stem(torch.cat([clean, clean * read, (1 - clean) * read], -1).flatten(1))
         if self.classes:
             own = torch.tensor(self.classes, device=tokens.device)
             h = h + self.table(torch.minimum(tokens, own) + self.starts)
