@@ -24,7 +24,7 @@ from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
 from undiffuse.mixed import MixedDenoiser
-from undiffuse.net import MLP, Folded, UNet
+from undiffuse.net import MLP, DiT, Folded, UNet
 from undiffuse.net.table import TableMLP
 from undiffuse.plain import from_plain, override, to_plain
 from undiffuse.predict import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
@@ -62,7 +62,7 @@ class Recipe:
     """
 
     data: Source
-    net: MLP | UNet | Folded | TableMLP
+    net: MLP | UNet | Folded | DiT | TableMLP
     codec: Description = field(default_factory=Standard)
     schedule: Schedule = field(default_factory=Cosine)
     z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)

@@ -21,10 +21,13 @@ The pattern
     mlp.py   ``MLP``   -> ``ResidualMLP``   points of any shape
     unet.py  ``UNet``  -> ``NestedUNet``    pictures, any height and width: DDPM's, ADM's and Imagen's U-Nets
     fold.py  ``Folded``             a U-Net on pictures whose patches became channels
-    blocks.py              what the U-Net is made of
+    dit.py   ``DiT``   -> ``PatchTransformer``      pictures as patches that look at one another
+    token_transformer.py  ``TokenTransformer``      tokens, likewise
+    blocks.py, transformer.py   what these are made of
     embed.py               what all are told beside x: the noise level and the label
 """
 
+from undiffuse.net.dit import DiT, PatchTransformer
 from undiffuse.net.embed import Condition, GaussianFourier, LabelEmbedding, Sinusoidal, sinusoidal_table
 from undiffuse.net.fold import Folded
 from undiffuse.net.mlp import MLP, ResidualMLP
@@ -33,10 +36,12 @@ from undiffuse.net.unet import NestedUNet, UNet
 __all__ = [
     "MLP",
     "Condition",
+    "DiT",
     "Folded",
     "GaussianFourier",
     "LabelEmbedding",
     "NestedUNet",
+    "PatchTransformer",
     "ResidualMLP",
     "Sinusoidal",
     "UNet",

@@ -1,0 +1,83 @@
+"""The transformer of tokens: any sequence, or picture of tokens, at once (Austin et al. 2021; Sahoo et al. 2024)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from undiffuse.errors import UserError
+from undiffuse.label import Classes
+from undiffuse.net.blocks import zero
+from undiffuse.net.embed import Condition
+from undiffuse.net.transformer import Block, angles_along, angles_over
+
+
+@dataclass(frozen=True)
+class TokenTransformer:
+    """A transformer of tokens, which all look at one another.
+
+    width    of each token's vector
+    depth    blocks
+    heads    of attention
+    time     whether it is told the noise level; that of masked tokens can be seen, by counting the masks
+    causal   whether a token sees only those before it: no denoiser, but what denoisers are compared with
+    dropout  of what each block adds
+    """
+
+    width: int = 256
+    depth: int = 6
+    heads: int = 8
+    time: bool = True
+    causal: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth, self.heads) < 1 or not 0 <= self.dropout < 1:
+            raise UserError(f"a transformer needs width, depth and heads from 1, dropout in [0, 1), not {self}")
+
+    def build(self, states: int, classes: int, labels: Classes = 0) -> "TokenNet":
+        """The module, of tokens with ``states`` states, of which the first ``classes`` are the data's."""
+        return TokenNet(self, states, classes, labels)
+
+
+class TokenNet(nn.Module):
+    """(batch, *shape) int64 -> logits (batch, *shape, classes); the contract is in `undiffuse.tokens`.
+
+    The embedding of what a token is and the answer to what it was share their vectors. Logits start at zero.
+    """
+
+    def __init__(self, design: TokenTransformer, states: int, classes: int, labels: Classes = 0) -> None:
+        super().__init__()
+        self.design, self.classes = design, classes
+        self.embedding = nn.Embedding(states, design.width)
+        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(design.width))
+        self.condition = Condition(design.width, labels) if design.time or labels else None
+        self.blocks = nn.ModuleList(
+            Block(
+                design.width,
+                design.heads,
+                design.width if self.condition else 0,
+                dropout=design.dropout,
+                causal=design.causal,
+            )
+            for _ in range(design.depth)
+        )
+        self.norm = nn.LayerNorm(design.width)
+        self.mix = zero(nn.Linear(design.width, design.width))  # then against the embedding: 0 at the start
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """Logits at noise level ``log_snr``, (batch,) or ()."""
+        tokens = x_t.flatten(1)
+        h = self.embedding(tokens) * math.sqrt(self.design.width)
+        level = log_snr if self.design.time else torch.zeros_like(log_snr)
+        condition = self.condition(level, label) if self.condition else None
+        pairs = self.design.width // self.design.heads // 2
+        shape = x_t.shape[1:]
+        angles = angles_over(*shape, pairs) if len(shape) == 2 else angles_along(tokens.shape[1], pairs)
+        angles = angles.to(h.device)
+        for block in self.blocks:
+            h = block(h, condition, angles)
+        logits = self.mix(self.norm(h)) @ self.embedding.weight[: self.classes].T + self.bias
+        return logits.unflatten(1, shape) if len(shape) != 1 else logits

@@ -1,0 +1,132 @@
+"""The transformer: places that look at one another, told the condition or not.
+
+    h <- h + gate_1 attention(scale_1 norm(h) + shift_1)
+    h <- h + gate_2 dense(scale_2 norm(h) + shift_2)              scale, shift, gate = linear(condition)
+
+With adaLN-Zero (Peebles and Xie 2023, section 3.2) that linear layer starts at zero, and with it the gates: every block
+starts as the identity, exactly. Without a condition (a network that knows no time) gates and scales are 1, shifts 0.
+Shared by the diffusion transformer of pictures (`dit`) and that of tokens (`token_transformer`).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undiffuse.errors import UserError
+from undiffuse.net.blocks import zero
+
+
+class Block(nn.Module):
+    """Attention, then two dense layers; ``condition`` is the width of what it is told, 0 for nothing."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        condition: int = 0,
+        tokens: int = 0,
+        qk_norm: bool = True,
+        ratio: float = 4.0,
+        dropout: float = 0.0,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        learns = condition == 0
+        self.norm_1, self.norm_2 = (nn.LayerNorm(width, elementwise_affine=learns) for _ in range(2))
+        self.attention = Attention(width, heads, qk_norm, causal)
+        self.dense = nn.Sequential(
+            nn.Linear(width, round(ratio * width)), nn.GELU("tanh"), nn.Linear(round(ratio * width), width)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.modulation = zero(nn.Linear(condition, 6 * width)) if condition else None
+        self.reading = Reading(width, heads, tokens) if tokens else None
+
+    def forward(
+        self,
+        h: Tensor,
+        condition: Tensor | None = None,
+        angles: Tensor | None = None,
+        tokens: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """h (batch, places, width); condition (batch or 1, condition); angles, see `Attention`.
+
+        tokens (batch, length, tokens) are read by cross-attention, where mask (batch, length) is true.
+        """
+        if self.modulation is None or condition is None:
+            h = h + self.dropout(self.attention(self.norm_1(h), angles))
+            h = self.reading(h, tokens, mask) if self.reading else h
+            return h + self.dropout(self.dense(self.norm_2(h)))
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(condition)[:, None].chunk(6, dim=-1)
+        told = torch.addcmul(shift_1, self.norm_1(h), 1 + scale_1)
+        h = torch.addcmul(h, gate_1, self.dropout(self.attention(told, angles)))
+        h = self.reading(h, tokens, mask) if self.reading else h
+        told = torch.addcmul(shift_2, self.norm_2(h), 1 + scale_2)
+        return torch.addcmul(h, gate_2, self.dropout(self.dense(told)))
+
+
+class Attention(nn.Module):
+    """softmax(q k^T / sqrt(d)) v in ``heads``, with queries and keys of unit length (qk_norm) and turned by angles.
+
+    Turning pair (2i, 2i + 1) of query and key at place p by the angle p f_i makes their product depend on the distance
+    of places alone (rotary positions, Su et al. 2021). Without, what a place is must be in h. ``causal`` hides from each
+    place those after it.
+    """
+
+    def __init__(self, width: int, heads: int, qk_norm: bool = True, causal: bool = False) -> None:
+        super().__init__()
+        if heads < 1 or width % heads or (width // heads) % 4:
+            raise UserError(f"a transformer's width must split into heads of a multiple of 4, not {width} into {heads}")
+        self.heads, self.causal = heads, causal
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.norm_q, self.norm_k = (nn.RMSNorm(width // heads) if qk_norm else nn.Identity() for _ in range(2))
+        self.out = nn.Linear(width, width)
+
+    def forward(self, h: Tensor, angles: Tensor | None = None) -> Tensor:
+        """(batch, places, width) -> the same; angles (places, width / heads / 2) in radians."""
+        split = self.query_key_value(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = self.norm_q(split[0]), self.norm_k(split[1]), split[2]
+        if angles is not None:
+            query, key = turned(query, angles), turned(key, angles)
+        query, key = query.to(value.dtype), key.to(value.dtype)
+        read = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+        return self.out(read.transpose(1, 2).flatten(2))
+
+
+class Reading(nn.Module):
+    """h + what each place reads from tokens of another kind, such as words: cross-attention, zero at the start."""
+
+    def __init__(self, width: int, heads: int, tokens: int) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, nn.LayerNorm(width)
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(tokens, 2 * width)
+        self.out = zero(nn.Linear(width, width))
+
+    def forward(self, h: Tensor, tokens: Tensor | None, mask: Tensor | None = None) -> Tensor:
+        """h (batch, places, width), tokens (batch, length, tokens), mask (batch, length) true where there is one."""
+        if tokens is None:
+            return h
+        query = self.query(self.norm(h)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key, value = self.key_value(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = None if mask is None else mask[:, None, None]
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        return h + self.out(read.transpose(1, 2).flatten(2))
+
+
+def turned(x: Tensor, angles: Tensor) -> Tensor:
+    """Pairs of x (batch, heads, places, d) turned by angles (places, d / 2)."""
+    cosine, sine = angles.cos().to(x), angles.sin().to(x)
+    a, b = x.chunk(2, dim=-1)  # entry i and i + d/2 are a pair
+    return torch.cat([a * cosine - b * sine, a * sine + b * cosine], dim=-1)
+
+
+def angles_along(count: int, pairs: int, base: float = 10_000.0) -> Tensor:
+    """p f_i for places p = 0 ... count - 1 and f_i = base^(-i/pairs): (count, pairs)."""
+    return torch.arange(count)[:, None] * base ** (-torch.arange(pairs) / pairs)
+
+
+def angles_over(height: int, width: int, pairs: int, base: float = 100.0) -> Tensor:
+    """Half of the pairs are turned by the row, half by the column: (height * width, pairs)."""
+    down = angles_along(height, pairs // 2, base)[:, None].expand(-1, width, -1)
+    across = angles_along(width, pairs - pairs // 2, base)[None].expand(height, -1, -1)
+    return torch.cat([down, across], dim=-1).flatten(0, 1)
