@@ -11,13 +11,15 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from itertools import islice
+from pathlib import Path
 from typing import Any, NoReturn
 
-from undiffuse import commands
+from undiffuse import commands, group
 from undiffuse.errors import UserError, nearest
 
 DEBUG = "UNDIFFUSE_DEBUG"
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+SAMPLING = ("sample", "evaluate")  # what several processes do as one
 
 
 class Usage(Exception):
@@ -58,7 +60,18 @@ def _run(words: list[str]) -> None:
     if name == "train" and (options.help or options.target is None):
         _help_train(parser, options)
         return
+    if name in SAMPLING and group.launched():
+        _as_one(name, options)
+        return
     COMMANDS[name][0](options, *([fields] if name == "train" else []))
+
+
+def _as_one(name: str, options: argparse.Namespace) -> None:
+    """A command that samples, by several processes: all do it, the main one speaks and writes."""
+    with group.as_one() as main_one:
+        if not main_one and getattr(options, "out", None):
+            options.out, options.force = str(group.elsewhere(Path(options.out))), True
+        COMMANDS[name][0](options)
 
 
 def _explained(error: BaseException) -> tuple[int, str]:

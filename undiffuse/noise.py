@@ -64,18 +64,32 @@ class SeededNoise:
 
 
 class Stream:
-    """Noise from one torch generator, in order: fast, for training. Drawn on the generator's device."""
+    """Noise from one torch generator, in order: fast, for training. Drawn on the generator's device.
 
-    def __init__(self, generator: torch.Generator | None = None) -> None:
-        self.generator = generator
+    Of several processes that share a batch, each draws for the whole batch and keeps its rows, every
+    ``processes``-th from ``process`` on: training is then the same, whatever their number.
+    """
+
+    def __init__(self, generator: torch.Generator | None = None, process: int = 0, processes: int = 1) -> None:
+        self.generator, self.process, self.processes = generator, process, processes
 
     def normal(self, like: Tensor) -> Tensor:
         """N(0, 1) in the shape, dtype and device of ``like``."""
-        return self._empty(like).normal_(generator=self.generator).to(like.device)
+        return self._mine(self._empty(like).normal_(generator=self.generator)).to(like.device)
 
     def uniform(self, like: Tensor) -> Tensor:
         """U[0, 1) in the shape, dtype and device of ``like``."""
-        return self._empty(like).uniform_(generator=self.generator).to(like.device)
+        return self._mine(self._empty(like).uniform_(generator=self.generator)).to(like.device)
+
+    def whole(self) -> "Stream":
+        """The same noise, of the batch of all processes."""
+        return Stream(self.generator)
 
     def _empty(self, like: Tensor) -> Tensor:
-        return torch.empty_like(like, device=self.generator.device if self.generator else like.device)
+        device = self.generator.device if self.generator else like.device
+        if self.processes == 1:
+            return torch.empty_like(like, device=device)
+        return torch.empty(len(like) * self.processes, *like.shape[1:], dtype=like.dtype, device=device)
+
+    def _mine(self, drawn: Tensor) -> Tensor:
+        return drawn[self.process :: self.processes]

@@ -24,6 +24,7 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError, nearest, usage
 from undiffuse.files import read_tensors, write_tensors
 from undiffuse.grid import GRIDS
+from undiffuse.group import gathered, share
 from undiffuse.guidance import Guidance
 from undiffuse.guide import Conditional
 from undiffuse.label import Label, Names, classes, read_labels
@@ -125,17 +126,23 @@ class Run:
         plan = self._plan(steps, sampler, guided, grid)
         labels = self.labels(count, label, first, guided)
         batch = _at_least(1, "batch", self._batch() if batch is None else batch)
-        made: list[Tensor] = []
-        while (done := sum(map(len, made))) < count:
-            now = min(batch, count - done)
+        mine = share(count)  # all of them, unless several processes sample as one
+        made, done = [self._nothing()], mine.start
+        while done < mine.stop:
+            now = min(batch, mine.stop - done)
             told = None if labels is None else labels[done : done + now]
             try:
                 made.append(self.codec.decode(last(self._states(plan, now, told, seed, first + done))).cpu())
+                done += now
             except torch.OutOfMemoryError:
                 if batch == 1:
                     raise UserError("one sample alone does not fit the device's memory") from None
                 batch //= 2
-        return torch.cat(made)
+        return gathered(torch.cat(made))
+
+    def _nothing(self) -> Tensor:
+        """No samples: of a process that has none to make."""
+        return self.codec.decode(torch.zeros(0, *self.codec.latent_shape, device=self.device)).cpu()
 
     def trajectory(
         self,

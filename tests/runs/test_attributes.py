@@ -18,6 +18,7 @@ from undiffuse.label import classes, combined, negative_of, read_labels
 from undiffuse.net import MLP
 from undiffuse.net.embed import LabelEmbedding
 from undiffuse.recipe import Recipe
+from undiffuse.noise import Stream
 from undiffuse.train.loop import train
 from undiffuse.train.objective import hide
 
@@ -104,13 +105,13 @@ def test_hiding():
     """Whole rows with one probability, single attributes besides; what is shown is what was there."""
     label = torch.randint(0, 3, (40_000, 2), generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    hidden = hide(label, 0.2, 0.3) < 0
+    hidden = hide(label, Stream(), 0.2, 0.3) < 0
     expected = {(True, True): 0.2 + 0.8 * 0.09, (True, False): 0.8 * 0.21, (False, False): 0.8 * 0.49}
     for (one, other), share in expected.items():
         found = float(((hidden[:, 0] == one) & (hidden[:, 1] == other)).double().mean())
         assert abs(found - share) < 5 * (share * (1 - share) / len(label)) ** 0.5
-    assert torch.equal(hide(label, 0.0), label)
-    rows = hide(label, 0.5)
+    assert torch.equal(hide(label, Stream(), 0.0), label)
+    rows = hide(label, Stream(), 0.5)
     assert torch.equal((rows < 0).all(1), (rows < 0).any(1))
     assert torch.equal(rows[rows >= 0], label[rows >= 0])
 

@@ -20,6 +20,7 @@ from undiffuse.process import EDM, Flow, Linear, PoissonLaw
 from undiffuse.recipe import Recipe
 from undiffuse.recipes import RECIPES, own_data
 from undiffuse.run import load
+from undiffuse.noise import Stream
 from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train
 from undiffuse.train.objective import hide
@@ -150,10 +151,10 @@ def test_it_learns(tmp_path):
 
 def test_labels_are_hidden_one_by_one():
     label = torch.arange(10).repeat(1000)
-    hidden = hide(label, 0.3) == -1
+    hidden = hide(label, Stream(), 0.3) == -1
     assert abs(hidden.float().mean() - 0.3) < 0.02
     kept = ~hidden
-    assert torch.equal(hide(label, 0.0), label) and (hide(label, 1.0 - 1e-9) == -1).all()
+    assert torch.equal(hide(label, Stream(), 0.0), label) and (hide(label, Stream(), 1.0 - 1e-9) == -1).all()
     assert 0 < kept[:10].sum() < 10 or 0 < kept[10:20].sum() < 10
 
 

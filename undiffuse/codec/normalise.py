@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.data.dataset import Dataset
+from undiffuse.noise import Noise
 
 MEASURED_AT_ONCE = 1 << 18  # values widened to float64 together: 2 MB, which stay in the cache
 
@@ -71,7 +72,7 @@ class Normalise(nn.Module):
         """The data itself: to normalise costs less than to keep."""
         return x
 
-    def draw(self, looked: Tensor) -> Tensor:
+    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
         """Nothing is random here."""
         return self.encode(looked)
 

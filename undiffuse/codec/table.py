@@ -107,9 +107,9 @@ class TableCodec(nn.Module):
         """The rows themselves: to encode costs less than to keep."""
         return x
 
-    def draw(self, looked: Tensor) -> Tensor:
-        """Drawn from torch's generator, which training seeds for every step."""
-        return self.encode(looked)
+    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
+        """Afresh, by ``noise`` or else torch's generator."""
+        return self.encode(looked, noise)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Rows (batch, columns) float64 -> rows that diffuse, (batch, numbers + tokens) float32.

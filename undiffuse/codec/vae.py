@@ -25,6 +25,7 @@ from undiffuse.codec.normalise import Normalise
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.net.blocks import GroupNorm
+from undiffuse.noise import Noise, Stream
 
 AT_ONCE = 256  # rows encoded together
 WIDEST, NARROWEST = 10.0, -20.0  # of v, the latents' log-variance
@@ -76,10 +77,10 @@ class VAE(nn.Module):
         m, v = self.law(x)
         return torch.stack([self.latents.encode(m), (0.5 * v).exp() / self.latents.std], dim=1)
 
-    def draw(self, looked: Tensor) -> Tensor:
-        """A draw of q(z | x), standardised. Random numbers: torch's global generator."""
+    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
+        """A draw of q(z | x), standardised, by ``noise`` or else torch's global generator."""
         mean, std = looked.unbind(1)
-        return torch.addcmul(mean, std, torch.randn_like(mean))
+        return torch.addcmul(mean, std, (noise or Stream()).normal(mean))
 
     def encode(self, x: Tensor) -> Tensor:
         """``(batch, *shape)`` as it is stored to a draw ``(batch, *latent_shape)`` of mean 0 and deviation 1."""
@@ -89,10 +90,10 @@ class VAE(nn.Module):
         """Back to data: uint8 pictures or float32 points."""
         return self.pixels.decode(self.decoder(self.latents.decode(z)).float())
 
-    def loss(self, x: Tensor, deviation: float, kl: float) -> Tensor:
-        """The bound (batch,), in nats per number of x; ``kl`` weighs its second term. Random numbers: torch's."""
+    def loss(self, x: Tensor, deviation: float, kl: float, noise: Noise | None = None) -> Tensor:
+        """The bound (batch,), in nats per number of x; ``kl`` weighs its second term."""
         m, v = self.law(x)
-        z = torch.addcmul(m, (0.5 * v).exp(), torch.randn_like(m))
+        z = torch.addcmul(m, (0.5 * v).exp(), (noise or Stream()).normal(m))
         error = (self.decoder(z).float() - self.pixels.encode(x)).square().flatten(1).sum(1)
         divergence = 0.5 * (m.square() + v.exp() - 1 - v).flatten(1).sum(1)
         return (error / (2 * deviation**2) + kl * divergence) / x[0].numel()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from undiffuse.noise import Noise
+from undiffuse.noise import Noise, Stream
 
 TINY = 2.0**-53
 
@@ -20,7 +20,11 @@ class Draws(ABC):
 
     def __call__(self, count: int, noise: Noise) -> Tensor:
         """(count,) float64 on the CPU, inside (0, 1): neither end, so that every inverse is finite."""
-        return self.spread(count, noise).clamp(TINY, 1 - TINY)
+        if isinstance(noise, Stream) and noise.processes > 1:  # spread over the batch of all processes
+            u = self.spread(count * noise.processes, noise.whole())[noise.process :: noise.processes]
+        else:
+            u = self.spread(count, noise)
+        return u.clamp(TINY, 1 - TINY)
 
     @abstractmethod
     def spread(self, count: int, noise: Noise) -> Tensor:

@@ -69,8 +69,8 @@ class Attention(nn.Module):
     """softmax(q k^T / sqrt(d)) v in ``heads``, with queries and keys of unit length (qk_norm) and turned by angles.
 
     Turning pair (2i, 2i + 1) of query and key at place p by the angle p f_i makes their product depend on the distance
-    of places alone (rotary positions, Su et al. 2021). Without, what a place is must be in h. ``causal`` hides from each
-    place those after it.
+    of places alone (rotary positions, Su et al. 2021). Without, what a place is must be in h. ``causal`` hides from
+    each place those after it.
     """
 
     def __init__(self, width: int, heads: int, qk_norm: bool = True, causal: bool = False) -> None:

@@ -15,7 +15,7 @@ from undiffuse.codec import VAE, Codec
 from undiffuse.codec.vae import Fit
 from undiffuse.data.dataset import Dataset
 from undiffuse.label import classes
-from undiffuse.noise import Stream
+from undiffuse.noise import Noise, Stream
 from undiffuse.recipe import Loss, Recipe
 from undiffuse.stateful import modules
 
@@ -47,6 +47,7 @@ class Objective(nn.Module):
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
         self.parts = nn.ModuleList([*modules(denoiser.process), *modules(loss)])
         self.label_dropout, self.attribute_dropout, self.bf16 = label_dropout, attribute_dropout, bf16
+        self.noise = Stream()  # of several processes, each has its own
 
     @property
     def model(self) -> Any:
@@ -58,11 +59,11 @@ class Objective(nn.Module):
 
         Random numbers: torch's global generator.
         """
-        x_0 = self.codec.draw(x)
+        x_0 = self.codec.draw(x, self.noise)
         if label is not None:
-            label = hide(label, self.label_dropout, self.attribute_dropout)
+            label = hide(label, self.noise, self.label_dropout, self.attribute_dropout)
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.loss(self.denoiser, x_0, Stream(), label).mean()
+            return self.loss(self.denoiser, x_0, self.noise, label).mean()
 
 
 def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
@@ -79,6 +80,7 @@ class Autoencoding(nn.Module):
     def __init__(self, codec: VAE, fit: Fit, bf16: bool = False) -> None:
         super().__init__()
         self.codec, self.fit, self.bf16 = codec.requires_grad_(True), fit, bf16
+        self.noise = Stream()
 
     @property
     def model(self) -> VAE:
@@ -88,17 +90,18 @@ class Autoencoding(nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """x (batch, *shape) as it is stored; labels do not matter. Random numbers: torch's global generator."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.codec.loss(x, self.fit.deviation, self.fit.kl).mean()
+            return self.codec.loss(x, self.fit.deviation, self.fit.kl, self.noise).mean()
 
 
-def hide(label: Tensor, share: float, share_of_attributes: float = 0.0) -> Tensor:
+def hide(label: Tensor, noise: Noise, share: float, share_of_attributes: float = 0.0) -> Tensor:
     """Labels (batch,) or (batch, attributes) of which each row, on its own, is -1 with probability ``share``.
 
     Besides, each single entry is -1 with probability ``share_of_attributes``.
     """
     if share > 0:
-        hidden = torch.rand(len(label), device=label.device) < share
+        hidden = noise.uniform(torch.empty(len(label), device=label.device)) < share
         label = label.masked_fill(hidden.view(-1, *[1] * (label.ndim - 1)), -1)
     if share_of_attributes > 0:
-        label = label.masked_fill(torch.rand(label.shape, device=label.device) < share_of_attributes, -1)
+        each = noise.uniform(torch.empty(label.shape, device=label.device))
+        label = label.masked_fill(each < share_of_attributes, -1)
     return label

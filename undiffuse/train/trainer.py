@@ -14,6 +14,7 @@ from torch import Tensor
 
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
+from undiffuse.noise import Stream
 from undiffuse.recipe import Recipe
 from undiffuse.train.average import Average
 from undiffuse.train.batches import Batches, key
@@ -48,6 +49,11 @@ class Trainer:
         self._seed(recipe.seed)
         self.objective: Any = (objective or denoising(recipe, recipe.codec.measure(data), data)).to(self.device)
         self._shared = accelerator.prepare_model(self.objective) if processes > 1 else self.objective
+        if recipe.batch % processes:
+            raise UserError(
+                f"a batch of {recipe.batch} does not split evenly over {processes} processes; change --batch"
+            )
+        self.objective.noise = Stream(None, process, processes)
         self.learned = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.learned, lr=recipe.lr, betas=(0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True
@@ -60,7 +66,7 @@ class Trainer:
     def step(self) -> None:
         """Take one step."""
         recipe = self.recipe
-        self._seed(key(recipe.seed, self.done, self.accelerator.process_index))
+        self._seed(key(recipe.seed, self.done))
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(self.done)
         loss = self._shared(*self.batches(self.done))
