@@ -114,7 +114,8 @@ def evaluate(options: Namespace) -> None:
     from undiffuse.evaluate import evaluate
     from undiffuse.run import load
 
-    report = evaluate(load(options.folder), options.count, options.seed, options.target)
+    how = (options.features, options.sampler, options.steps, options.guidance)
+    report = evaluate(load(options.folder), options.count, options.seed, options.target, *how)
     if options.json:
         print(json.dumps(report.to_json()))
     else:

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.data.dataset import Dataset, labelled, random_labels
+from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.draw.curves import Quality, quality
 from undiffuse.draw.style import save
 from undiffuse.errors import UserError, nearest, usage
 from undiffuse.files import write_json, write_text
 from undiffuse.guidance import Guidance
+from undiffuse.judged import judge_of
 from undiffuse.measure.estimate import Estimate, estimate
 from undiffuse.measure.floor import Floor, floor
 from undiffuse.measure.frechet import frechet_distance
-from undiffuse.measure.judge import Judge
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run import Run
 from undiffuse.samplers import SAMPLERS
@@ -284,10 +284,9 @@ def _some(rows: Tensor, count: int) -> Tensor:
 
 def _ruler(run: Run, train: Dataset, test: Dataset) -> _Ruler:
     """Frechet distance where a classifier can be had to look at pictures, else sliced Wasserstein."""
-    (x, labels), (held_out, held_out_labels) = labelled(train), labelled(test)
-    if run.kind == "points" or len(labels.unique()) < 2 or not len(held_out):
+    judge = None if run.kind == "points" else judge_of(run, train, test)
+    if judge is None:
         return _Ruler("sliced Wasserstein", sliced_wasserstein, "the data itself", lambda x: x)
-    judge = Judge.train(x, labels, held_out, held_out_labels)
     return _Ruler("Frechet distance", frechet_distance, f"of a classifier {judge.accuracy:.1%} right", judge.features)
 
 

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from math import nan
+from typing import Literal
 
 import torch
 
-from undiffuse.data.dataset import Dataset, labelled, random_labels
+from undiffuse.data.dataset import random_labels
 from undiffuse.errors import UserError
+from undiffuse.judged import judge_of
 from undiffuse.label import combined
-from undiffuse.measure.judge import Judge
+from undiffuse.measure.inception import inception_features
 from undiffuse.measure.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.report import Report, Row, report
 from undiffuse.measure.table import table_report
@@ -18,8 +20,20 @@ from undiffuse.samplers import SAMPLERS
 COUNT = {"points": 5000, "pictures": 1000, "table": 5000}  # samples, unless told otherwise
 
 
-def evaluate(run: Run, count: int | None = None, seed: int = 0, target: str | None = None) -> Report:
-    """``count`` samples by the recipe's sampler, with the labels of random training rows, drawn by ``seed``.
+Features = Literal["judge", "inception"]
+
+
+def evaluate(
+    run: Run,
+    count: int | None = None,
+    seed: int = 0,
+    target: str | None = None,
+    features: Features = "judge",
+    sampler: str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+) -> Report:
+    """``count`` samples, with the labels of random training rows, drawn by ``seed``; made as the recipe says, or so.
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
     was asked for, beside how often it is right on held-out data, and its features serve the measures that need some.
@@ -39,41 +53,43 @@ def evaluate(run: Run, count: int | None = None, seed: int = 0, target: str | No
         found = table_report(run.sample(count, seed=seed), test.x, train.x, test.schema, target, seed)
         return replace(found, protocol=_sampled(run) | found.protocol)
     test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
+    extract = inception_features(device=run.device) if features == "inception" else None
     labels = random_labels(train, count, seed) if run.label_names else None
-    samples = run.sample(count, label=labels, seed=seed)
+    samples = run.sample(count, label=labels, seed=seed, sampler=sampler, steps=steps, guidance=guidance)
+    asked, names = combined(labels, run.label_names)
+    held_out_labels = combined(test.labels, test.label_names)[0]
     validity = getattr(run.recipe.data, "validity", None)
     found = report(
         samples.float(),
         test.x.float(),
         train=train.x.float(),
-        labels=combined(labels, run.label_names)[0],
-        judge=_judge(train, test, seed) if labels is not None else None,
+        labels=asked,
+        judge=judge_of(run, train, test) if labels is not None else None,
+        held_out_labels=held_out_labels,
+        label_names=names,
+        features=extract,
         validity=validity() if validity else None,
         at_most=count,
         seed=seed,
     )
-    asked = {"labels": "of random training rows" if labels is not None else None}
-    return replace(found, protocol=_sampled(run) | asked | found.protocol)
+    drawn = {"labels": "of random training rows" if labels is not None else None}
+    protocol = found.protocol | ({"features": "Inception's"} if extract else {})
+    return replace(found, protocol=_sampled(run, sampler, steps, guidance) | drawn | protocol)
 
 
-def _sampled(run: Run) -> dict[str, int | float | str | None]:
+def _sampled(
+    run: Run, sampler: str | None = None, steps: int | None = None, guidance: float | None = None
+) -> dict[str, int | float | str | None]:
     """How the samples were made."""
     recipe = run.recipe
+    sampler, steps = sampler or recipe.sampler, steps or recipe.sampling_steps
     return {
-        "sampler": recipe.sampler,
-        "steps": recipe.sampling_steps,
-        "network evaluations": SAMPLERS[recipe.sampler].evaluations(recipe.sampling_steps),
-        "guidance": recipe.guidance if run.label_names else None,
+        "sampler": sampler,
+        "steps": steps,
+        "network evaluations": SAMPLERS[sampler].evaluations(steps),
+        "guidance": (recipe.guidance if guidance is None else guidance) if run.label_names else None,
         "trained steps": run.step,
     }
-
-
-def _judge(train: Dataset, test: Dataset, seed: int) -> Judge | None:
-    """A classifier of the rows whose labels are known; None where there are fewer than two labels to tell apart."""
-    (x, labels), (held_out, held_out_labels) = (labelled(data) for data in (train, test))
-    if len(labels.unique()) < 2 or not len(held_out):
-        return None
-    return Judge.train(x.float(), labels, held_out.float(), held_out_labels, seed=seed)
 
 
 def _examined(run: Run, seed: int) -> Report:

@@ -179,7 +179,7 @@ def test_perfect_samples_are_at_the_floor_and_bad_ones_are_not():
     good = report(normal(800, 2), held_out, train=train)
     bad = report(1 + 0.3 * normal(800, 2), held_out, train=train)
     for row in good.rows:
-        if row.name != "copied":
+        if row.name not in ("copied", "KID"):  # of which the one is 0, the other around it
             assert 0.5 < row.ratio < 2, row
     for name in ("sliced Wasserstein", "energy distance", "MMD", "Frechet distance"):
         assert bad[name].ratio > 5

@@ -12,6 +12,7 @@ from undiffuse.errors import UserError
 from undiffuse.measure.rows import rows
 
 WIDTH = 64  # features
+STEPS = (800, 1800)  # of training, at least and at most
 CHUNK = 2048  # rows judged at once
 
 
@@ -34,11 +35,13 @@ class Judge:
         held_out: Tensor,
         held_out_labels: Tensor,
         *,
-        steps: int = 800,
+        steps: int | None = None,
         batch: int = 128,
         seed: int = 0,
     ) -> "Judge":
         """Learn ``labels (n,)``, any integers, from ``data (n, *shape)``; measure accuracy on the held-out rows.
+
+        Data may be bytes: they are made floats a batch at a time. ``steps`` are four epochs, within `STEPS`.
 
         Raises ``UserError`` when counts or shapes do not match, or there is only one label.
         """
@@ -49,12 +52,13 @@ class Judge:
         classes, targets = labels.cpu().unique(return_inverse=True)
         if len(classes) < 2:
             raise UserError(f"a judge needs at least two different labels; all are {int(classes[0])}")
-        data = data.float()
-        std = float(data.std()) or 1.0
+        steps = min(max(4 * len(data) // batch, STEPS[0]), STEPS[1]) if steps is None else steps
+        some = data[:: max(1, len(data) // 10_000)].float()
+        std = float(some.std()) or 1.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _network(tuple(data.shape[1:]), len(classes)).to(data.device)
-        judge = cls(network, tuple(data.shape[1:]), float(data.mean()), std, classes, accuracy=float("nan"))
+        judge = cls(network, tuple(data.shape[1:]), float(some.mean()), std, classes, accuracy=float("nan"))
         judge._fit(data, targets.to(data.device), steps, batch, seed)
         accuracy = float((judge.predict(held_out) == held_out_labels.cpu()).double().mean())
         return cls(network, judge.shape, judge.mean, judge.std, classes, accuracy)
@@ -66,6 +70,11 @@ class Judge:
     def features(self, x: Tensor) -> Tensor:
         """The last hidden layer for each of ``x (n, *shape)``: ``(n, WIDTH)``."""
         return self._run(self.network[:-1], x)
+
+    def to(self, device: torch.device) -> "Judge":
+        """The same judge on a device."""
+        self.network.to(device)
+        return self
 
     def state(self) -> dict[str, Tensor]:
         """Everything as tensors, to be stored with safetensors."""
@@ -94,7 +103,7 @@ class Judge:
         self.network.train()
         for _ in range(steps):
             chosen = torch.randint(len(data), (batch,), generator=generator).to(data.device)
-            outputs = self.network((data[chosen] - self.mean) / self.std)
+            outputs = self._outputs(self.network, data[chosen])
             loss = nn.functional.cross_entropy(outputs, targets[chosen], label_smoothing=0.05)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -106,21 +115,33 @@ class Judge:
     def _run(self, network: nn.Module, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != self.shape:
             raise UserError(f"this judge knows rows of shape {self.shape}, not {tuple(x.shape[1:])}")
-        weight = next(self.network.parameters())
-        chunks = ((chunk.to(weight) - self.mean) / self.std for chunk in x.split(CHUNK))
-        return torch.cat([network(chunk) for chunk in chunks])
+        return torch.cat([self._outputs(network, chunk) for chunk in x.split(CHUNK)])
+
+    def _outputs(self, network: nn.Module, x: Tensor) -> Tensor:
+        """(n, *shape), bytes or floats, through a network; pictures in bfloat16, which is enough to tell labels."""
+        x = (x.to(next(self.network.parameters())) - self.mean) / self.std
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.ndim == 4):
+            return network(x).float()
 
 
 def _network(shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """Convolutions for pictures, dense layers for anything else; ``WIDTH`` features before the last layer."""
     if len(shape) == 3:
         body = [
-            *(nn.Conv2d(shape[0], 32, 3, padding=1), nn.ReLU()),
-            *(nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU()),
-            *(nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.ReLU()),
-            *(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * 16, WIDTH), nn.ReLU()),
+            *_convolved(shape[0], 32),
+            *_convolved(32, 32),
+            *_convolved(32, 64, stride=2),
+            *_convolved(64, 64),
+            *_convolved(64, 128, stride=2),
+            *(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128 * 16, WIDTH), nn.ReLU()),
         ]
     else:
         size = torch.Size(shape).numel()
         body = [nn.Flatten(), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, WIDTH), nn.ReLU()]
     return nn.Sequential(*body, nn.Linear(WIDTH, classes))
+
+
+def _convolved(wide_in: int, width: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(wide_in, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]

@@ -13,6 +13,7 @@ from undiffuse.measure.energy import energy_distance
 from undiffuse.measure.floor import Floor, real_against_real, summarise
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.judge import Judge
+from undiffuse.measure.kid import kid
 from undiffuse.measure.manifold import manifold
 from undiffuse.measure.memorise import memorisation
 from undiffuse.measure.mmd import mmd
@@ -77,7 +78,13 @@ MEASURES = (
         (Number("Frechet distance", "lower", "how far apart mean and covariance are, squared"),),
         on_features=True,
     ),
+    Measure(
+        lambda x, y, seed: [kid(x, y)],
+        (Number("KID", "lower", "how far apart features are by a cubic kernel, squared; around 0 for one law"),),
+        on_features=True,
+    ),
 )
+SHOWN = 8  # labels that a table names
 NEAREST = Number("nearest training example", "near floor", "how far the median sample is from any training example")
 COPIED = Number("copied", "lower", "the share of samples nearer to a training example than all but 1% of new data")
 VALID = "the share of samples that pass an exact check of what makes real ones real"
@@ -104,11 +111,22 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """How often one label was asked for, the share of these samples that the judge reads so, and of real rows."""
+
+    label: str
+    count: int
+    read: float
+    real: float  # nan where none was held out
+
+
+@dataclass(frozen=True)
 class Report:
-    """The rows, and the protocol: counts, seed, draws, features, and what stood for the samples' judge."""
+    """The rows, the protocol (counts, seed, draws, features, what stood for the samples' judge), and label by label."""
 
     rows: tuple[Row, ...]
     protocol: dict[str, int | float | str | None]
+    labels: tuple["Asked", ...] = ()
 
     def __getitem__(self, name: str) -> Row:
         return {row.name: row for row in self.rows}[name]
@@ -117,7 +135,8 @@ class Report:
         """Plain dicts and lists for ``json.dumps``; what is not a finite number is null."""
         table = [asdict(row) | {"ratio": row.ratio} for row in self.rows]
         finite = [{key: None if _endless(value) else value for key, value in row.items()} for row in table]
-        return {"measures": finite, "protocol": self.protocol}
+        labels = [{k: None if _endless(v) else v for k, v in asdict(asked).items()} for asked in self.labels]
+        return {"measures": finite, "protocol": self.protocol, "labels": labels}
 
     def table(self) -> "Group":
         """For rich's ``print``: a line a number, then what each means and how it was measured."""
@@ -132,7 +151,9 @@ class Report:
             numbers.add_row(row.name, f"{row.value:.3g}", floor, f"{row.ratio:.2f}", row.better)
         meanings = "\n".join(f"{row.name}: {row.meaning}" for row in self.rows)
         protocol = ", ".join(f"{key} {value}" for key, value in self.protocol.items() if value is not None)
-        return Group(numbers, meanings, protocol)
+        worst = sorted(self.labels, key=lambda asked: asked.read)
+        told = ", ".join(f"{asked.label} {asked.read:.0%} (real {asked.real:.0%})" for asked in worst[:SHOWN])
+        return Group(numbers, meanings, protocol, *([f"read as asked, the worst first: {told}"] if told else []))
 
 
 def report(
@@ -142,6 +163,8 @@ def report(
     train: Tensor | None = None,
     labels: Tensor | None = None,
     judge: Judge | None = None,
+    held_out_labels: Tensor | None = None,
+    label_names: Sequence[str] = (),
     validity: tuple[str, Callable[[Tensor], Tensor]] | None = None,
     features: Callable[[Tensor], Tensor] | None = None,
     measures: Sequence[Measure] = MEASURES,
@@ -165,9 +188,11 @@ def report(
     x, y = (part[torch.randperm(len(part), generator=generator)[:count]] for part in (samples, held_out))
     extract = features or (judge.features if judge else None)
     views = {False: (x, y, real)}
-    views[True] = (extract(x), extract(y), extract(real)) if extract else views[False]
+    some = real[torch.randperm(len(real), generator=generator)[: 2 * count * draws]]  # what the floor can use
+    views[True] = (extract(x), extract(y), extract(some)) if extract else views[False]
 
     table: list[Row] = []
+    by_label: tuple[Asked, ...] = ()
     for measure in measures:
         ours, theirs, pool = views[measure.on_features]
 
@@ -184,8 +209,9 @@ def report(
     if judge is not None and labels is not None:
         if labels.shape != (len(samples),):
             raise UserError(f"{len(samples)} samples need labels of shape ({len(samples)},), not {tuple(labels.shape)}")
-        right = float((judge.predict(samples) == labels.cpu()).double().mean())
-        table.append(_row(LABELLED, right, Floor(judge.accuracy, math.nan)))
+        right = judge.predict(samples) == labels.cpu()
+        table.append(_row(LABELLED, float(right.double().mean()), Floor(judge.accuracy, math.nan)))
+        by_label = _by_label(judge, right, labels.cpu(), held_out, held_out_labels, label_names)
     if validity is not None:
         name, check = validity
         passed = (float(check(part).double().mean()) for part in (samples, held_out))
@@ -199,7 +225,26 @@ def report(
         "judge's accuracy": judge.accuracy if judge else None,
         "seed": seed,
     }
-    return Report(tuple(table), protocol)
+    return Report(tuple(table), protocol, by_label)
+
+
+def _by_label(
+    judge: Judge,
+    right: Tensor,
+    labels: Tensor,
+    held_out: Tensor,
+    held_out_labels: Tensor | None,
+    names: Sequence[str],
+) -> tuple[Asked, ...]:
+    """Every label that was asked for, beside what the judge makes of real rows of it."""
+    real = judge.predict(held_out) == held_out_labels if held_out_labels is not None else None
+    found = []
+    for label in labels.unique().tolist():
+        mine = labels == label
+        theirs = real[held_out_labels == label] if real is not None else torch.empty(0)
+        name = names[label] if label < len(names) else str(label)
+        found.append(Asked(name, int(mine.sum()), *(float(part.double().mean()) for part in (right[mine], theirs))))
+    return tuple(found)
 
 
 def _row(number: Number, value: float, floor: Floor) -> Row:
