@@ -62,14 +62,8 @@ def test_labels_are_counted_one_by_one():
     judge = Judge.train(data.x, data.labels, data.x, data.labels, steps=150)
     asked = data.labels.clone()
     asked[data.labels == 3] = 5  # threes, though fives were asked for
-    found = report(
-        data.x.float(),
-        data.x.float(),
-        labels=asked,
-        judge=judge,
-        held_out_labels=data.labels,
-        label_names=data.label_names,
-    )
+    x, names = data.x.float(), data.label_names
+    found = report(x, x, labels=asked, judge=judge, held_out_labels=data.labels, label_names=names)
     by_label = {row.label: row for row in found.labels}
     fives, threes = (data.labels == 5), (data.labels == 3)
     read = judge.predict(data.x.float())
