@@ -2,8 +2,8 @@
 
 Trains the recipes `letters` and `letters-post` (the founding post's, its mistakes mended) on one thread each, or takes
 runs (--run FOLDER), and prints for as many samples as there are held-out letters, asked for the same labels: the share
-that a classifier reads as asked, beside its share on the held-out letters, whose writers nobody trained on; and how much
-of the held-out letters' variety they cover, beside what as many training letters, undeformed, cover.
+that a classifier reads as asked, beside its share on the held-out letters, whose writers nobody trained on; and how
+much of the held-out letters' variety they cover, beside what as many training letters, undeformed, cover.
 """
 
 import argparse
