@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from undiffuse.codec import MLPVAE
+from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Digits, Toy
 from undiffuse.errors import UserError
 from undiffuse.files import read_tensors
@@ -42,6 +44,12 @@ RECIPES = {
         BASE, loss=Denoising(time=Importance(bins=5, history=2)), label_dropout=0.5
     ),
     "a learned schedule": replace(BASE, schedule=Learned(learn_ends=True, units=4), loss=ContinuousBound(), lr=1e-3),
+    "latents of an autoencoder": replace(
+        BASE,
+        data=Digits(),
+        codec=MLPVAE(latent=4, hidden=(16,), fit=Fit(steps=60, batch=16)),
+        report_every=1000,
+    ),
     "pictures in bf16, an adaptive law": replace(
         BASE,
         data=Digits(),
@@ -67,6 +75,8 @@ def _train(recipe, folder, step, parent):
         take_a_step(self)
         if self.done == step:
             parent.send(step)
+            if not parent.poll(120):
+                sys.exit("nobody said to go on")
             parent.recv()
 
     Trainer.step = told
@@ -147,6 +157,19 @@ def test_kill_9_loses_nothing(name, through, tmp_path):
     assert load_state(folder / "state").step == 80
     assert read_log(folder)[-1]["step"] == 100
     assert_same(resume(folder, quiet=True), through(name))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_codec_s_training_is_resumed_too(how, through, tmp_path):
+    """Ended at step 47 of the autoencoder's 60: the denoiser has not begun."""
+    name, folder = "latents of an autoencoder", tmp_path / "run"
+    code, said = stopped(RECIPES[name], folder, 47, how)
+    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert load_state(folder / "codec" / "state").step == (40 if how == signal.SIGKILL else 47)
+    assert not (folder / "state").exists() and (how == signal.SIGKILL or str(folder) in said)
+    assert_same(resume(folder, quiet=True), through(name))
+    codec, theirs = (read_tensors(run / "codec" / "model.safetensors")[0] for run in (folder, through(name).folder))
+    assert all(torch.equal(codec[part], theirs[part]) for part in theirs)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
