@@ -171,7 +171,7 @@ def write(options: Namespace) -> None:
     from undiffuse.draw.animation import write_film
     from undiffuse.files import write_atomically
     from undiffuse.run import load
-    from undiffuse.write import lines, pages, spelled
+    from undiffuse.write import lines, pages
 
     out = _out(options, (".gif", ".png"), otherwise="letters.gif")
     text = lines(options.text, options.columns)
@@ -189,7 +189,7 @@ def write(options: Namespace) -> None:
     else:
         *_, last = shown
         write_atomically(out, last.save)
-    letters = len(spelled(text, run.label_names))
+    letters = sum(len(row.replace(" ", "")) for row in text)
     print(f"wrote {out}: {letters} letters on {len(written)} lines, {_cost(run, options)}")
 
 

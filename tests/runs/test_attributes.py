@@ -17,8 +17,8 @@ from undiffuse.guidance import Guidance
 from undiffuse.label import classes, combined, negative_of, read_labels
 from undiffuse.net import MLP
 from undiffuse.net.embed import LabelEmbedding
-from undiffuse.recipe import Recipe
 from undiffuse.noise import Stream
+from undiffuse.recipe import Recipe
 from undiffuse.train.loop import train
 from undiffuse.train.objective import hide
 

@@ -15,12 +15,12 @@ from undiffuse.errors import UserError
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.variational import Hybrid, VariationalBound
 from undiffuse.net import MLP, Folded, UNet
+from undiffuse.noise import Stream
 from undiffuse.predict import EDMPrediction, Eps, Velocity
 from undiffuse.process import EDM, Flow, Linear, PoissonLaw
 from undiffuse.recipe import Recipe
 from undiffuse.recipes import RECIPES, own_data
 from undiffuse.run import load
-from undiffuse.noise import Stream
 from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train
 from undiffuse.train.objective import hide

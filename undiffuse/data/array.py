@@ -1,5 +1,6 @@
 """Arrays, bare or in .npy and .npz files: what is points, what is pictures, and labels of any type."""
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def index_labels(values: np.ndarray, known: np.ndarray | None = None) -> tuple[n
 
 
 def _is_known(value: object) -> bool:
-    return value == value and value != ""  # NaN is not itself
+    return value != "" and not (isinstance(value, float) and math.isnan(value))
 
 
 def index_attributes(values: np.ndarray, attributes: Sequence[str] = ()) -> tuple[np.ndarray, Names]:

@@ -149,9 +149,7 @@ class Dataset:
         form = (len(self), len(self.label_names)) if several else (len(self),)
         if labels.shape != form or labels.dtype != torch.int64:
             each = "one for each attribute of a row" if several else "one a row"
-            raise UserError(
-                f"{self.name}: labels are {form} int64, {each}, not {tuple(labels.shape)} {labels.dtype}"
-            )
+            raise UserError(f"{self.name}: labels are {form} int64, {each}, not {tuple(labels.shape)} {labels.dtype}")
         every = self.label_names.values() if isinstance(self.label_names, dict) else [self.label_names]
         for column, names in zip(labels.reshape(len(self), -1).unbind(1), every, strict=True):
             low, high, count = int(column.min()), int(column.max()), len(names)

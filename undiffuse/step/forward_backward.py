@@ -1,8 +1,8 @@
 """Tokens drawn twice: after a step back, some are lost again and drawn anew, now that their neighbours are known.
 
-An ancestral step draws all tokens independently, which with few steps loses their dependence. Losing some again, up to a
-time between, and going back once more leaves the law of x_s as it is where the denoiser is exact, and mends it where
-steps were too long (Campbell et al. 2022, section 4.4, in discrete steps; for the mask, remasking).
+An ancestral step draws all tokens independently, which with few steps loses their dependence. Losing some again, up
+to a time between, and going back once more leaves the law of x_s as it is where the denoiser is exact, and mends it
+where steps were too long (Campbell et al. 2022, section 4.4, in discrete steps; for the mask, remasking).
 """
 
 from dataclasses import dataclass
