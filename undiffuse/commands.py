@@ -232,12 +232,14 @@ def _sample_table(run: "Run", count: int, out: Path, options: Namespace) -> None
 def _recipe(target: str) -> "Recipe":
     """A recipe that comes along, by its name; the one in a .yaml file or in a run; or one for data of your own."""
     from undiffuse.recipe import Recipe
-    from undiffuse.recipes import RECIPES, own_data
+    from undiffuse.recipes import HUB, RECIPES, of_hub, own_data
     from undiffuse.run import RECIPE
 
     path = Path(target).expanduser()
     if target in RECIPES:
         return RECIPES[target]()
+    if target.startswith(HUB):
+        return of_hub(target.removeprefix(HUB))
     if path.suffix.lower() in (".yaml", ".yml"):
         return Recipe.load(path)
     if (path / RECIPE).is_file():

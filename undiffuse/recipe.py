@@ -48,6 +48,7 @@ class Recipe:
         codec: What diffuses: the data, or what an autoencoder makes of it; see `undiffuse.codec`.
         net, schedule, z, prediction, learned_variance: The denoiser: see `undiffuse.net`, `.process`, `.predict`.
         loss: What is minimised.
+        flip: Whether pictures are mirrored left to right, every other one, in training; not for letters.
         label_dropout: The share of labels hidden in training, which guidance needs; no matter without labels.
         attribute_dropout: Of data with several attributes, the share of each hidden besides, on its own; needed to ask
             for some attributes and leave others open.
@@ -69,6 +70,7 @@ class Recipe:
     prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
     learned_variance: bool = False
     loss: Loss = field(default_factory=Denoising)
+    flip: bool = False
     label_dropout: float = 0.1
     attribute_dropout: float = 0.0
     steps: int = 10_000

@@ -5,14 +5,13 @@ from pathlib import Path
 from undiffuse.data.array import numpy_file
 from undiffuse.data.cifar import cifar, is_cifar
 from undiffuse.data.dataset import Dataset
+from undiffuse.data.hub import hub
 from undiffuse.data.idx import idx, is_idx
 from undiffuse.data.pictures import ENDINGS, pictures
 from undiffuse.data.points import csv_points
 from undiffuse.errors import UserError, nearest
 
-UNDERSTOOD = (
-    "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a .npy, .npz, .csv or .tsv file"
-)
+UNDERSTOOD = "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a .npy, .npz, .csv, .tsv or .parquet file"
 
 
 def open_data(
@@ -74,6 +73,8 @@ def _is_binary(folder: Path) -> bool:
 def _read_file(path: Path) -> Dataset:
     """A single file, by its ending."""
     ending = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    if ending == ".parquet":
+        return hub(str(path), split="all")
     if ending in (".npy", ".npz"):
         return numpy_file(path)
     if ending in (".csv", ".tsv", ".csv.gz", ".tsv.gz"):

@@ -123,14 +123,21 @@ def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
 
 def decode_picture(path: Path, height: int, width: int, gray: bool) -> np.ndarray:
     """One picture as ``(channels, height, width)`` uint8, with 1 channel if ``gray``, else 3."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(path) as opened:
         # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice what is asked for leaves the filter its work.
         opened.draft(None, (2 * max(height, width),) * 2)
-        picture = _over_white(_eight_bits(ImageOps.exif_transpose(opened)))
-        fitted = ImageOps.fit(picture.convert("L" if gray else "RGB"), (width, height), Image.Resampling.LANCZOS)
-    values = np.asarray(fitted)
+        return fitted(opened, height, width, gray)
+
+
+def fitted(opened: "Picture", height: int, width: int, gray: bool) -> np.ndarray:
+    """A picture of any mode, upright, over white, scaled with antialiasing and cropped: (channels, height, width)."""
+    from PIL import Image, ImageOps
+
+    picture = _over_white(_eight_bits(ImageOps.exif_transpose(opened)))
+    scaled = ImageOps.fit(picture.convert("L" if gray else "RGB"), (width, height), Image.Resampling.LANCZOS)
+    values = np.asarray(scaled)
     return values[None] if gray else values.transpose(2, 0, 1)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.digits import digits
+from undiffuse.data.hub import hub
 from undiffuse.data.keyboard import valid
 from undiffuse.data.known import known
 from undiffuse.data.letters import letters
@@ -59,6 +60,20 @@ class Known:
     def open(self, split: str = "train") -> Dataset:
         """The pictures and their labels. Raises UserError where they are not at hand."""
         return known(self.name, self.path, split)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Pictures of a Hugging Face data set: its name on the hub, or the folder or parquet file that it lies in."""
+
+    name: str
+    size: int | tuple[int, int] | None = None
+    image: str | None = None
+    label: str | None = None
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pictures and their labels. Raises UserError where it cannot be had or holds no pictures."""
+        return hub(self.name, self.size, self.image, self.label, split)
 
 
 @dataclass(frozen=True)
@@ -134,4 +149,4 @@ class Table:
         return read_table(path, self.types, self.names, self.header, self.frequent).part(split)
 
 
-Source = Toy | Digits | Known | Letters | Piano | Files | Table
+Source = Toy | Digits | Known | Hub | Letters | Piano | Files | Table

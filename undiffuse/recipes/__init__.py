@@ -12,7 +12,7 @@ from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_latent import digits_latent
 from undiffuse.recipes.known import cifar10, fashion_mnist, fashion_mnist_ddpm, fashion_mnist_latent, mnist
 from undiffuse.recipes.letters import letters, letters_post
-from undiffuse.recipes.own import own_data
+from undiffuse.recipes.own import of_hub, own_data
 from undiffuse.recipes.piano import piano
 from undiffuse.recipes.table import table
 from undiffuse.recipes.toys import SUMMARIES, recipe_of
@@ -33,6 +33,9 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
 }
 
 
+HUB = "hf:"  # what a data set of the Hugging Face hub is called by: hf:user/name
+
+
 def find(what: str) -> Recipe:
     """A recipe by its name, from a .yaml file, or for the data at a path.
 
@@ -41,6 +44,8 @@ def find(what: str) -> Recipe:
     """
     if what in RECIPES:
         return RECIPES[what]()
+    if what.startswith(HUB):
+        return of_hub(what.removeprefix(HUB))
     path = Path(what).expanduser()
     if path.suffix.lower() in (".yaml", ".yml"):
         return Recipe.load(path)
@@ -51,4 +56,4 @@ def find(what: str) -> Recipe:
     raise UserError(f"{nearest(what, RECIPES, 'recipe')}, and there is no file or folder of that name")
 
 
-__all__ = ["RECIPES", "find", "own_data"]
+__all__ = ["HUB", "RECIPES", "find", "of_hub", "own_data"]

@@ -1,5 +1,7 @@
 """The data sets that everybody compares on, as far as a laptop gets with them."""
 
+from dataclasses import replace
+
 from undiffuse.codec import ConvVAE
 from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Known
@@ -23,7 +25,7 @@ def fashion_mnist() -> Recipe:
 
 def cifar10() -> Recipe:
     """small photographs of ten things; a day on a laptop, an hour on a GPU"""
-    return _pictures("cifar10", steps=100_000, width=128)
+    return replace(_pictures("cifar10", steps=100_000, width=128), flip=True)
 
 
 def fashion_mnist_latent() -> Recipe:

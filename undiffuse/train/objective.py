@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undiffuse.codec import VAE, Codec
+from undiffuse.codec import VAE, Codec, Normalise
 from undiffuse.codec.vae import Fit
 from undiffuse.data.dataset import Dataset
+from undiffuse.errors import UserError
 from undiffuse.label import classes
 from undiffuse.noise import Noise, Stream
 from undiffuse.recipe import Loss, Recipe
@@ -32,6 +33,7 @@ class Objective(nn.Module):
         attribute_dropout: The share of single attributes that are hidden besides, each on its own, so that it can be
             asked for some and not for others.
         bf16: Whether the network computes in bfloat16.
+        flip: Whether every other picture is mirrored, left to right.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class Objective(nn.Module):
         label_dropout: float = 0.0,
         bf16: bool = False,
         attribute_dropout: float = 0.0,
+        flip: bool = False,
     ) -> None:
         super().__init__()
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
         self.parts = nn.ModuleList([*modules(denoiser.process), *modules(loss)])
         self.label_dropout, self.attribute_dropout, self.bf16 = label_dropout, attribute_dropout, bf16
         self.noise = Stream()  # of several processes, each has its own
+        self.flip = flip
 
     @property
     def model(self) -> Any:
@@ -59,7 +63,7 @@ class Objective(nn.Module):
 
         Random numbers: torch's global generator.
         """
-        x_0 = self.codec.draw(x, self.noise)
+        x_0 = self.codec.draw(mirrored(x, self.noise) if self.flip else x, self.noise)
         if label is not None:
             label = hide(label, self.noise, self.label_dropout, self.attribute_dropout)
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
@@ -70,8 +74,10 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
     """What a recipe minimises on data that a codec encodes; the network is drawn from torch's seed."""
     recipe = copy.deepcopy(recipe)  # parts that learn are this training's own
     denoiser = recipe.denoiser(codec.latent_shape, classes(data.label_names))
+    if recipe.flip and not (data.kind == "pictures" and isinstance(codec, Normalise)):
+        raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
     bf16 = recipe.precision == "bf16"
-    return Objective(denoiser, recipe.loss, codec, recipe.label_dropout, bf16, recipe.attribute_dropout)
+    return Objective(denoiser, recipe.loss, codec, recipe.label_dropout, bf16, recipe.attribute_dropout, recipe.flip)
 
 
 class Autoencoding(nn.Module):
@@ -91,6 +97,12 @@ class Autoencoding(nn.Module):
         """x (batch, *shape) as it is stored; labels do not matter. Random numbers: torch's global generator."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             return self.codec.loss(x, self.fit.deviation, self.fit.kl, self.noise).mean()
+
+
+def mirrored(x: Tensor, noise: Noise) -> Tensor:
+    """Pictures (batch, channels, height, width), each mirrored left to right with probability 1/2."""
+    chosen = noise.uniform(torch.empty(len(x), device=x.device)) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1), x.flip(-1), x)
 
 
 def hide(label: Tensor, noise: Noise, share: float, share_of_attributes: float = 0.0) -> Tensor:
