@@ -51,7 +51,7 @@ def test_a_folder_that_was_saved_with_its_own_test_split(tmp_path):
 
 def test_sizes_are_asked_for_and_scaled(tmp_path):
     made(sizes=((6, 5), (9, 12))).to_parquet(tmp_path / "pets.parquet")
-    with pytest.raises(UserError, match="pictures of 2 sizes, 6 x 5 to 9 x 12; give --data.size"):
+    with pytest.raises(UserError, match=r"pictures of 2 sizes, 6 x 5 to 9 x 12; give --data.size"):
         hub(str(tmp_path / "pets.parquet"))
     assert hub(str(tmp_path / "pets.parquet"), size=4).shape == (3, 4, 4)
 

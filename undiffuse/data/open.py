@@ -11,7 +11,10 @@ from undiffuse.data.pictures import ENDINGS, pictures
 from undiffuse.data.points import csv_points
 from undiffuse.errors import UserError, nearest
 
-UNDERSTOOD = "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a .npy, .npz, .csv, .tsv or .parquet file"
+UNDERSTOOD = (
+    "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a file that ends in .npy, .npz, .csv, "
+    ".tsv or .parquet"
+)
 
 
 def open_data(
