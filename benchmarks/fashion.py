@@ -1,6 +1,6 @@
 """Shirts and shoes at equal time: python -m benchmarks.fashion [--minutes 20]
 
-Trains `fashion-mnist` (pixels, folded), `fashion-mnist-latent` and `fashion-mnist-ddpm` (every pixel, as in 2020) for so
+Trains `fashion-mnist` (pixels, folded), `fashion-mnist-latent` and `fashion-mnist-ddpm` (pixels, as in 2020) for so
 many minutes each on the threads given, or takes runs (--run FOLDER), and prints, for the same labels: the share that a
 classifier reads as asked, and the Frechet distance on its features to as many held-out pictures, beside what as many
 training pictures get. The classifier is trained here, once, on the real training pictures.
