@@ -24,7 +24,7 @@ def fashion_mnist() -> Recipe:
 
 
 def cifar10() -> Recipe:
-    """small photographs of ten things; a day on a laptop, an hour on a GPU"""
+    """small photographs of ten things; work for a GPU, and not trained to the end here"""
     return replace(_pictures("cifar10", steps=100_000, width=128), flip=True)
 
 
