@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-MEASUREMENTS = ("start_up", "momentum", "step_cost", "swiss_roll", "digits", "mixture", "letters", "table", "throughput", "fashion")
+MEASUREMENTS = (
+    "start_up",
+    "momentum",
+    "step_cost",
+    "swiss_roll",
+    "digits",
+    "mixture",
+    "letters",
+    "table",
+    "throughput",
+    "fashion",
+)
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ def judge_of(run: Run, train: Dataset, test: Dataset) -> Judge | None:
     (x, labels), (held_out, held_out_labels) = labelled(train), labelled(test)
     if len(labels.unique()) < 2 or not len(held_out):
         return None
-    path, mark = run.folder / FILE, str(_checksum(x, labels, held_out))
+    path, mark = run.folder / FILE, str(_checksum(x, labels, held_out, held_out_labels))
     if path.is_file():
         try:
             tensors, facts = read_tensors(path)

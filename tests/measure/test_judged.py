@@ -40,9 +40,11 @@ def test_a_run_s_judge_is_trained_once_and_again_for_other_data(run, monkeypatch
     assert torch.equal(again.features(test_part.x.float()), first.features(test_part.x.float()))
     judge_of(run, train_part.take(torch.arange(100)), test_part)
     assert trained == [len(train_part), 100]
+    judge_of(run, train_part.take(torch.arange(100)), replace(test_part, labels=test_part.labels.flip(0)))
+    assert len(trained) == 3
     (run.folder / FILE).write_bytes(b"damaged")
     judge_of(run, train_part, test_part)
-    assert len(trained) == 3
+    assert len(trained) == 4
 
 
 def test_every_score_says_how_it_was_made(run, monkeypatch):
@@ -51,7 +53,11 @@ def test_every_score_says_how_it_was_made(run, monkeypatch):
     found = evaluate(run, 20, sampler="heun", steps=3, guidance=1.5).to_json()
     said = found["protocol"]
     assert (said["sampler"], said["steps"], said["network evaluations"], said["guidance"]) == ("heun", 3, 5, 1.5)
-    assert said["samples"] == 20 and said["seed"] == 0 and said["judge's accuracy"] is not None
+    assert (
+        said["samples"] == said["samples read and checked"] == 20
+        and said["seed"] == 0
+        and said["judge's accuracy"] is not None
+    )
     assert {row["name"] for row in found["measures"]} >= {"KID", "Frechet distance", "label accuracy", "coverage"}
     assert all(row["floor"] is not None for row in found["measures"])
     assert sum(asked["count"] for asked in found["labels"]) == 20

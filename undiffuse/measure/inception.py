@@ -58,6 +58,6 @@ def _extractor(weights: str | None) -> Any:
     except (OSError, RuntimeError) as error:  # URLError is an OSError
         raise UserError(
             f"Inception's weights cannot be had ({str(error).splitlines()[0]}); download "
-            "pt_inception-2015-12-05-6726825d.pth from torch-fidelity's releases on GitHub into "
+            "weights-inception-2015-12-05-6726825d.pth from torch-fidelity's releases on GitHub into "
             "~/.cache/torch/hub/checkpoints"
         ) from None

@@ -218,6 +218,7 @@ def report(
         table.append(_row(Number(name, "higher", VALID), next(passed), Floor(next(passed), math.nan)))
     protocol = {
         "samples": count,
+        "samples read and checked": len(samples),
         "held-out rows": count,
         "training rows": None if train is None else len(train),
         "floor draws": draws,
