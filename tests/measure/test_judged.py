@@ -11,6 +11,7 @@ from undiffuse.errors import UserError
 from undiffuse.evaluate import evaluate
 from undiffuse.judged import FILE, judge_of
 from undiffuse.measure.inception import extractor_features, inception_features
+from undiffuse.measure.inception_score import inception_score
 from undiffuse.measure.judge import Judge
 from undiffuse.measure.kid import kid
 from undiffuse.measure.report import report
@@ -76,6 +77,18 @@ def test_labels_are_counted_one_by_one():
     assert by_label["5"].count == int((fives | threes).sum()) and "3" not in by_label
     assert by_label["5"].read == pytest.approx(float((read[fives | threes] == 5).double().mean()))
     assert by_label["5"].real == pytest.approx(float((read[fives] == 5).double().mean()))
+
+
+def test_the_inception_score_is_the_number_of_labels_that_are_clearly_seen():
+    clear = torch.eye(5).repeat(20, 1)
+    assert inception_score(clear) == pytest.approx(5)
+    assert inception_score(clear[:, [0, 0, 0, 0, 0]] * 0 + 0.2) == pytest.approx(1)
+    assert inception_score(torch.eye(5)[torch.zeros(9, dtype=torch.long)]) == pytest.approx(1)
+    half = 0.5 * clear + 0.1
+    expected = torch.tensor(0.6 * torch.tensor(3.0).log() + 0.4 * torch.tensor(0.5).log()).exp()
+    assert inception_score(half) == pytest.approx(float(expected), rel=1e-5)
+    with pytest.raises(UserError, match="probabilities"):
+        inception_score(torch.ones(3, 2))
 
 
 def test_kid_is_zero_on_average_for_one_law_and_the_kernel_s_distance_for_two():

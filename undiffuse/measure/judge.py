@@ -67,6 +67,10 @@ class Judge:
         """The label of each of ``x (n, *shape)``: ``(n,)``, on the CPU."""
         return self.classes[self._run(self.network, x).argmax(1).cpu()]
 
+    def probabilities(self, x: Tensor) -> Tensor:
+        """How likely each label is, by ``x (n, *shape)``: ``(n, classes)``."""
+        return self._run(self.network, x).softmax(1)
+
     def features(self, x: Tensor) -> Tensor:
         """The last hidden layer for each of ``x (n, *shape)``: ``(n, WIDTH)``."""
         return self._run(self.network[:-1], x)

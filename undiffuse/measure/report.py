@@ -12,6 +12,7 @@ from undiffuse.errors import UserError
 from undiffuse.measure.energy import energy_distance
 from undiffuse.measure.floor import Floor, real_against_real, summarise
 from undiffuse.measure.frechet import frechet_distance
+from undiffuse.measure.inception_score import inception_score
 from undiffuse.measure.judge import Judge
 from undiffuse.measure.kid import kid
 from undiffuse.measure.manifold import manifold
@@ -88,6 +89,7 @@ SHOWN = 8  # labels that a table names
 NEAREST = Number("nearest training example", "near floor", "how far the median sample is from any training example")
 COPIED = Number("copied", "lower", "the share of samples nearer to a training example than all but 1% of new data")
 VALID = "the share of samples that pass an exact check of what makes real ones real"
+SCORE = Number("inception score", "higher", "how clear single samples are and how various all, by the judge's labels")
 LABELLED = Number("label accuracy", "higher", "the share of samples that show the label asked for")
 
 
@@ -211,6 +213,8 @@ def report(
             raise UserError(f"{len(samples)} samples need labels of shape ({len(samples)},), not {tuple(labels.shape)}")
         right = judge.predict(samples) == labels.cpu()
         table.append(_row(LABELLED, float(right.double().mean()), Floor(judge.accuracy, math.nan)))
+        scores = (inception_score(judge.probabilities(part)) for part in (samples, held_out))
+        table.append(_row(SCORE, next(scores), Floor(next(scores), math.nan)))
         by_label = _by_label(judge, right, labels.cpu(), held_out, held_out_labels, label_names)
     if validity is not None:
         name, check = validity
