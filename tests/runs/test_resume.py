@@ -21,6 +21,7 @@ from undiffuse.loss.variational import ContinuousBound
 from undiffuse.net import MLP, UNet
 from undiffuse.process.learned import Learned
 from undiffuse.recipe import Recipe
+from undiffuse.train.lock import alone
 from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
@@ -205,6 +206,15 @@ def test_training_twice_is_the_same_and_learns_nothing_into_the_recipe(through, 
     assert_same(train(RECIPES[name], tmp_path / "run", quiet=True), through(name))
     assert torch.equal(torch.get_rng_state(), expected)  # nor anything of the caller's randomness
     assert not RECIPES[name].loss.time.seen.any()
+
+
+def test_two_trainings_do_not_share_a_folder(through, tmp_path):
+    name, folder = next(iter(RECIPES)), tmp_path / "run"
+    stopped(RECIPES[name], folder, 53, signal.SIGKILL)  # what it held is free
+    with alone(folder), pytest.raises(UserError, match="another process is training in it"):
+        resume(folder, quiet=True)
+    assert_same(resume(folder, quiet=True), through(name))
+    assert not (folder / ".lock").exists()
 
 
 def test_a_damaged_state_falls_back(through, tmp_path):

@@ -8,7 +8,7 @@ A run that is stopped, killed or cut off by a full disk goes on bit for bit: N s
 
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from undiffuse.errors import UserError
 from undiffuse.files import disk_errors_told, read_tensors, write_tensors
 from undiffuse.recipe import Recipe
 from undiffuse.run import MODEL, RECIPE, STATE, Run, load, read_recipe
+from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, denoising
 from undiffuse.train.product import Coded, Model, Product
 from undiffuse.train.scribe import Scribe
@@ -81,12 +82,14 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
         torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type),
         disk_errors_told(folder),
         _threads_for(data),
+        ExitStack() as held,
     ):
         torch.manual_seed(recipe.seed)
         codec = recipe.codec.measure(data)
         objective = denoising(recipe, codec, data)  # before anything is written: what cannot be, is said now
         if main:
             folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(alone(folder))
             recipe.save(folder / RECIPE)
         if isinstance(recipe.codec, MLPVAE | ConvVAE):
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)

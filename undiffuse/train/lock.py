@@ -1,0 +1,33 @@
+"""One training a folder: a second one, started by hand or by a scheduler, is turned away."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from undiffuse.errors import UserError
+
+NAME = ".lock"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder while this is open. Given back by the system when a process dies, however it does.
+
+    Raises:
+        UserError: Another process holds it. (Where the system has no such locks, on Windows, nobody is turned away.)
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    path = folder / NAME
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder}: another process is training in it; wait for it, or stop it first") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
