@@ -79,7 +79,7 @@ class Attention(nn.Module):
             raise UserError(f"a transformer's width must split into heads of a multiple of 4, not {width} into {heads}")
         self.heads, self.causal = heads, causal
         self.query_key_value = nn.Linear(width, 3 * width)
-        self.norm_q, self.norm_k = (nn.RMSNorm(width // heads) if qk_norm else nn.Identity() for _ in range(2))
+        self.norm_q, self.norm_k = (UnitLength(width // heads) if qk_norm else nn.Identity() for _ in range(2))
         self.out = nn.Linear(width, width)
 
     def forward(self, h: Tensor, angles: Tensor | None = None) -> Tensor:
@@ -91,6 +91,14 @@ class Attention(nn.Module):
         query, key = query.to(value.dtype), key.to(value.dtype)
         read = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         return self.out(read.transpose(1, 2).flatten(2))
+
+
+class UnitLength(nn.RMSNorm):
+    """x / rms(x) times a learned weight, in the precision of x; torch's own falls back under autocast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) -> the same."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class Reading(nn.Module):
