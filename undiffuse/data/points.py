@@ -115,7 +115,7 @@ class Column:
             if _number(cell) is None and not _is_missing(cell):
                 raise UserError(
                     f"{self.path}: column {self.name!r} holds text, as {cell!r} in line {line}; call it label if it "
-                    "is one, else remove it: tables with categories come in a later version"
+                    "is one, else train it as a table: undiffuse train table --data FILE"
                 )
 
 

@@ -70,16 +70,10 @@ class Coded:
     def report(self, log: Log, seconds: float) -> str:
         """The root mean square error of data that was encoded and decoded, in the data's standard deviations."""
         codec = self.trainer.averaged()
-        back = codec.decode(codec.encode(self.held_out.to(self.trainer.device))).cpu()
-        error = float(
-            (
-                codec.pixels.encode(back.to(self.trainer.device))
-                - codec.pixels.encode(self.held_out.to(self.trainer.device))
-            )
-            .square()
-            .mean()
-            .sqrt()
-        )
+        x = self.held_out.to(self.trainer.device)
+        back = codec.decode(codec.encode(x))
+        error = float((codec.pixels.encode(back) - codec.pixels.encode(x)).square().mean().sqrt())
+        back = back.cpu()
         log.write(self.trainer.done, {"reconstruction error": error})
         if codec.kind == "pictures":
             image = pictures(torch.stack([self.held_out[:SHOWN], back[:SHOWN]], 1).flatten(0, 1))
