@@ -30,6 +30,17 @@ def smalldiffusion() -> ModuleType:
     return importlib.import_module("smalldiffusion")
 
 
+def denoising_diffusion() -> ModuleType:
+    """``denoising_diffusion_pytorch``'s main module. Nothing stands in afterwards: diffusers looks for torchvision."""
+    names = "torchvision", "torchvision.transforms", "torchvision.utils", "pytorch_fid", "pytorch_fid.inception"
+    stood_in = _stand_in(*names)
+    try:
+        return importlib.import_module("denoising_diffusion_pytorch.denoising_diffusion_pytorch")
+    finally:
+        for name in stood_in:
+            del sys.modules[name]
+
+
 def azula_sample() -> ModuleType:
     """``azula.sample``."""
     return importlib.import_module("azula.sample")
@@ -42,7 +53,12 @@ def _find(name: str) -> importlib.machinery.ModuleSpec:
     return spec
 
 
-def _stand_in(*names: str) -> None:
-    for name in names:
-        if name not in sys.modules and (name.count(".") or importlib.util.find_spec(name) is None):
-            sys.modules[name] = MagicMock()
+def _stand_in(*names: str) -> list[str]:
+    """Empty modules for those that are missing, whose names are returned."""
+    missing = [name for name in names if name.split(".")[0] not in sys.modules and not _is_there(name.split(".")[0])]
+    sys.modules.update({name: MagicMock() for name in missing})
+    return missing
+
+
+def _is_there(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
