@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 SAVED = (".png", ".npy", ".npz", ".csv", ".tsv")  # endings of samples and data
 TABLES = (".csv", ".tsv")
-SHOWN = {"points": 2000, "pictures": 64, "table": 1000}  # samples, unless -n says how many
+TEXTS = (".txt", ".npy")
+ALL_SAVED = (*SAVED, ".txt")
+SHOWN = {"points": 2000, "pictures": 64, "table": 1000, "tokens": 10}  # samples, unless -n says how many
 FILMED = {"points": 1500, "pictures": 36}
+RULE = "-" * 40  # between two texts
 FILM_STEPS = 40  # at least, unless --steps says how many: fewer are over before they are seen
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
 
@@ -47,11 +50,14 @@ def data(options: Namespace) -> None:
     from undiffuse.data.describe import describe
     from undiffuse.draw.save import save_rows
 
-    out = _out(options, SAVED)
+    out = _out(options, ALL_SAVED)
     dataset = _recipe(options.target).data.open(options.split)
     print(describe(dataset))
     if out and dataset.kind == "table":
         _save_some_of_table(dataset, _at_least_1("-n", options.count, SHOWN["table"]), options.seed, out)
+    elif out and dataset.alphabet is not None:
+        chosen = _some_rows(dataset, _at_least_1("-n", options.count, SHOWN["tokens"]), options.seed)
+        _save_texts([dataset.alphabet.decode(piece) for piece in chosen.x], chosen.x, out)
     elif out:
         rows = _some_rows(dataset, _at_least_1("-n", options.count, SHOWN[dataset.kind]), options.seed)
         save_rows(rows, out)
@@ -81,13 +87,15 @@ def sample(options: Namespace) -> None:
     from undiffuse.draw.save import save_rows
     from undiffuse.run import load
 
-    out = _out(options, (*SAVED, ".gif"), otherwise=_samples(options.folder))
+    out = _out(options, (*ALL_SAVED, ".gif"), otherwise=_samples(options.folder))
     if out.suffix.lower() == ".gif":
         return animate(options)
     run = load(options.folder)
     count = _at_least_1("-n", options.count, SHOWN[run.kind])
     if run.kind == "table" or options.given:
         return _sample_table(run, count, out, options)
+    if run.kind == "tokens" or options.prompt:
+        return _sample_text(run, count, out, options)
     how = _how(options)
     samples = run.sample(count, **how)
     save_rows(_made_rows(run, samples, how), out)
@@ -229,6 +237,32 @@ def _sample_table(run: "Run", count: int, out: Path, options: Namespace) -> None
     print(f"wrote {out}: {count:,} rows, {_cost(run, options)}")
 
 
+def _sample_text(run: "Run", count: int, out: Path, options: Namespace) -> None:
+    """Texts, of which some is as ``--prompt`` says; also shown, if they are few."""
+    from undiffuse.prompt import infill, read
+
+    if options.prompt is not None:
+        x = infill(run, options.prompt, count, options.hole, options.steps, options.sampler, options.seed)
+    else:
+        x = run.sample(count, **_how(options))
+    _save_texts(read(run.codec, x), x, out)
+    print(f"wrote {out}: {count:,} texts, {_cost(run, options)}")
+
+
+def _save_texts(texts: Sequence[str], x: "Tensor", out: Path) -> None:
+    """As text, one after the other with a line between them; or as an array of tokens. The first are shown."""
+    from undiffuse.draw.save import Rows, save_rows
+    from undiffuse.files import write_text
+
+    if out.suffix.lower() not in TEXTS:
+        raise UserError(f"{out}: text is saved as .txt, or its tokens as .npy")
+    if out.suffix.lower() == ".npy":
+        save_rows(Rows(x), out)
+    else:
+        write_text(out, f"\n{RULE}\n".join(texts) + "\n")
+    print(f"\n{RULE}\n".join(texts[:3]) + f"\n{RULE}")
+
+
 def _recipe(target: str) -> "Recipe":
     """A recipe that comes along, by its name; the one in a .yaml file or in a run; or one for data of your own."""
     from undiffuse.recipe import Recipe
@@ -309,18 +343,19 @@ def _overridden(recipe: "Recipe", name: str, value: str) -> "Recipe":
 
 def _cost(run: "Run", options: Namespace) -> str:
     """What sampling cost, in words."""
-    from undiffuse.samplers import SAMPLERS
+    from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
 
     name, steps = options.sampler or run.recipe.sampler, options.steps or run.recipe.sampling_steps
-    return f"{name} with {steps} steps, {SAMPLERS[name].evaluations(steps)} network evaluations each"
+    return f"{name} with {steps} steps, {(SAMPLERS | TOKEN_SAMPLERS)[name].evaluations(steps)} network evaluations each"
 
 
 def _samples(folder: str) -> str:
     """What samples are called unless --out says."""
-    from undiffuse.codec import Tabular
+    from undiffuse.codec import Tabular, Verbatim
     from undiffuse.run import read_recipe
 
-    return "samples.csv" if isinstance(read_recipe(Path(folder).expanduser()).codec, Tabular) else "samples.png"
+    codec = read_recipe(Path(folder).expanduser()).codec
+    return {Tabular: "samples.csv", Verbatim: "samples.txt"}.get(type(codec), "samples.png")
 
 
 def _save_some_of_table(dataset: "Dataset", count: int, seed: int, out: Path) -> None:

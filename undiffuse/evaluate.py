@@ -1,24 +1,29 @@
 """How good are a run's samples? Every measure against held-out data, beside what real data gets: its floor."""
 
+import math
 from dataclasses import replace
 from math import nan
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from undiffuse.data.dataset import random_labels
+from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.errors import UserError
 from undiffuse.judged import judge_of
 from undiffuse.label import combined
+from undiffuse.measure.bits import token_bits
 from undiffuse.measure.inception import inception_features
 from undiffuse.measure.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.report import Report, Row, report
 from undiffuse.measure.table import table_report
+from undiffuse.measure.text import text_report
 from undiffuse.run import Run
-from undiffuse.samplers import SAMPLERS
+from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
 
-COUNT = {"points": 5000, "pictures": 1000, "table": 5000}  # samples, unless told otherwise
+COUNT = {"points": 5000, "pictures": 1000, "table": 5000, "tokens": 200}  # samples, unless told otherwise
 
+BITS = "what a held-out token costs, by the variational bound; the floor is the entropy, where it is known"
 
 Features = Literal["judge", "inception"]
 
@@ -39,7 +44,8 @@ def evaluate(
     was asked for, beside how often it is right on held-out data, and its features serve the measures that need some.
     Data of which a program can tell right from wrong (`Piano`) is checked by it. Several attributes are judged as one
     label, their combination. A table is measured as `undiffuse.measure.table` says, ``target`` being the column to be
-    predicted of the others (the last category). A classifier samples nothing: its accuracy by noise level is reported.
+    predicted of the others (the last category). Of a text the bits a token are counted, and what its
+    samples are made of is compared. A classifier samples nothing: its accuracy by noise level is reported.
 
     Raises UserError for a count below 2, or where the data is gone.
     """
@@ -52,6 +58,9 @@ def evaluate(
     if run.kind == "table":
         found = table_report(run.sample(count, seed=seed), test.x, train.x, test.schema, target, seed)
         return replace(found, protocol=_sampled(run) | found.protocol)
+    if run.kind == "tokens":
+        samples = run.sample(count, seed=seed, sampler=sampler, steps=steps, guidance=guidance)
+        return _of_text(run, samples, train, test, seed, _sampled(run, sampler, steps, guidance))
     test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
     extract = inception_features(device=run.device) if features == "inception" else None
     labels = random_labels(train, count, seed) if run.label_names else None
@@ -77,6 +86,23 @@ def evaluate(
     return replace(found, protocol=_sampled(run, sampler, steps, guidance) | drawn | protocol)
 
 
+def _of_text(
+    run: Run, samples: Tensor, train: Dataset, test: Dataset, seed: int, how: dict[str, int | float | str | None]
+) -> Report:
+    """Bits a token of held-out text, by the bound, and what samples are made of."""
+    assert test.alphabet is not None
+    entropy = getattr(run.recipe.data, "entropy", None)
+    floor = entropy() / math.log(2) / test.x[0].numel() if entropy else nan
+    bits = token_bits(run, test, seed=seed)
+    error: dict[str, int | float | str | None] = {
+        "standard error of the bits": bits.error,
+        "rows of the bits": bits.repeats,
+    }
+    found = text_report(samples, test.x, train.x, test.alphabet, seed)
+    row = Row("bits a token", bits.mean, floor, nan, "lower", BITS)
+    return replace(found, rows=(row, *found.rows), protocol=how | found.protocol | error)
+
+
 def _sampled(
     run: Run, sampler: str | None = None, steps: int | None = None, guidance: float | None = None
 ) -> dict[str, int | float | str | None]:
@@ -86,7 +112,7 @@ def _sampled(
     return {
         "sampler": sampler,
         "steps": steps,
-        "network evaluations": SAMPLERS[sampler].evaluations(steps),
+        "network evaluations": (SAMPLERS | TOKEN_SAMPLERS)[sampler].evaluations(steps),
         "guidance": (recipe.guidance if guidance is None else guidance) if run.label_names else None,
         "trained steps": run.step,
     }

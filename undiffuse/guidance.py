@@ -85,6 +85,8 @@ class Guidance:
 
         Raises UserError where this run cannot be guided so.
         """
+        if run.is_of_tokens and (self.classifier or self.rescale or self.threshold):
+            raise UserError("tokens are guided by labels or by a worse run: no classifier, rescale or threshold")
         guided = self._guided(denoise, run)
         if self.threshold is None:
             return guided

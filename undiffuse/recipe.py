@@ -6,9 +6,10 @@ Ready ones are in `undiffuse.recipes`.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
+from torch.nn import Module
 
 from undiffuse.codec import Description, Standard
 from undiffuse.data.source import Source
@@ -18,6 +19,7 @@ from undiffuse.files import write_text
 from undiffuse.label import Classes
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # laws of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
+from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
 from undiffuse.loss.cross_entropy import Classifier, CrossEntropy
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.mixed import MixedLoss
@@ -25,18 +27,35 @@ from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
 from undiffuse.mixed import MixedDenoiser
 from undiffuse.net import MLP, DiT, Folded, UNet
+from undiffuse.net.embedded import Embedded
 from undiffuse.net.table import TableMLP
+from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.plain import from_plain, override, to_plain
 from undiffuse.predict import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
-from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading, GaussianLaw, PoissonLaw, Schedule
+from undiffuse.process import (
+    ABSORBING,
+    Affine,
+    Categorical,
+    Cosine,
+    Fading,
+    GaussianLaw,
+    Ordinal,
+    PoissonLaw,
+    Replace,
+    Schedule,
+)
 from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
+from undiffuse.process.categorical import TokenShape
 from undiffuse.process.mixed import Mixed, RowShape
-from undiffuse.samplers import SAMPLERS
+from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
+from undiffuse.tokens import TokenDenoiser
 from undiffuse.train.average import power
 from undiffuse.train.rate import Decay
 
+N = TypeVar("N", bound=Module)
 Precision = Literal["fp32", "bf16"]
 Loss = Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching | CrossEntropy | MixedLoss
+TokenLoss = TokenBound | MaskedBound | Unrolled
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,7 @@ class Recipe:
         data: Where the data comes from.
         codec: What diffuses: the data, or what an autoencoder makes of it; see `undiffuse.codec`.
         net, schedule, z, prediction, learned_variance: The denoiser: see `undiffuse.net`, `.process`, `.predict`.
+        kernel, leave_one_out: Of tokens: how they are lost, and what the network says; see `undiffuse.tokens`.
         loss: What is minimised.
         flip: Whether pictures are mirrored left to right, every other one, in training; not for letters.
         label_dropout: The share of labels hidden in training, which guidance needs; no matter without labels.
@@ -63,13 +83,15 @@ class Recipe:
     """
 
     data: Source
-    net: MLP | UNet | Folded | DiT | TableMLP
+    net: MLP | UNet | Folded | DiT | TableMLP | TokenTransformer | Embedded
     codec: Description = field(default_factory=Standard)
     schedule: Schedule = field(default_factory=Cosine)
     z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
     prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
     learned_variance: bool = False
-    loss: Loss = field(default_factory=Denoising)
+    kernel: Replace | Ordinal = ABSORBING
+    leave_one_out: bool = False
+    loss: Loss | TokenLoss = field(default_factory=Denoising)
     flip: bool = False
     label_dropout: float = 0.1
     attribute_dropout: float = 0.0
@@ -103,7 +125,11 @@ class Recipe:
         _require(len(set(self.averages)) == len(self.averages) > 0, "averages", "one or more widths", self.averages)
         for width in self.averages:
             power(width)
-        for name, known in (("decay", get_args(Decay)), ("precision", get_args(Precision)), ("sampler", SAMPLERS)):
+        for name, known in (
+            ("decay", get_args(Decay)),
+            ("precision", get_args(Precision)),
+            ("sampler", SAMPLERS | TOKEN_SAMPLERS),
+        ):
             if getattr(self, name) not in known:
                 raise UserError(nearest(getattr(self, name), known, name))
 
@@ -116,24 +142,48 @@ class Recipe:
         """The `Denoiser`, untrained, for data of ``shape`` with ``classes`` labels (0: none); drawn from torch's seed.
 
         With the loss cross-entropy it is a classifier of noisy data: see `undiffuse.loss.cross_entropy`. For rows of a
-        table, whose shape is a `RowShape`, it is a `MixedDenoiser`: of numbers by the schedule, of tokens by masks.
+        table, whose shape is a `RowShape`, it is a `MixedDenoiser`: of numbers by the schedule, of tokens by masks. For
+        tokens, whose shape is a `TokenShape`, it is a `TokenDenoiser`.
 
         Raises UserError where the network cannot take such data.
         """
         if isinstance(shape, RowShape):
-            if not isinstance(self.net, TableMLP) or not isinstance(self.loss, MixedLoss):
-                raise UserError("a table needs --net table-mlp and --loss mixed-loss")
-            tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
-            process = Mixed(shape.numbers, Affine(self.schedule), tokens)
-            return MixedDenoiser(self.net.build(shape), process, self.prediction)
-        if isinstance(self.net, TableMLP) or isinstance(self.loss, MixedLoss):
-            raise UserError("table-mlp and mixed-loss are for tables alone; choose another --net and --loss")
+            return self._of_rows(shape)
+        if isinstance(shape, TokenShape):
+            return self._of_tokens(shape, classes)
+        return self._of_numbers(shape, classes)
+
+    def _of_rows(self, shape: RowShape) -> MixedDenoiser:
+        if not isinstance(self.net, TableMLP) or not isinstance(self.loss, MixedLoss):
+            raise UserError("a table needs --net table-mlp and --loss mixed-loss")
+        tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
+        process = Mixed(shape.numbers, Affine(self.schedule), tokens)
+        return MixedDenoiser(self.net.build(shape), process, self.prediction)
+
+    def _of_tokens(self, shape: TokenShape, classes: Classes) -> TokenDenoiser:
+        if not isinstance(self.net, TokenTransformer | Embedded) or not isinstance(self.loss, TokenLoss):
+            raise UserError("tokens need a network and a loss of tokens: --net token-transformer --loss masked-bound")
+        if self.sampler not in TOKEN_SAMPLERS:
+            raise UserError(f"tokens need a sampler of tokens, {', '.join(TOKEN_SAMPLERS)}, not {self.sampler}")
+        process = Categorical(self.schedule, self.kernel, shape.classes)
+        net = self.net.build(shape, process.states, classes)
+        return TokenDenoiser(self._compiled(net), process, self.leave_one_out)
+
+    def _of_numbers(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
+        net, process = self.net, Affine(self.schedule, self.z)
+        if isinstance(net, TableMLP | TokenTransformer | Embedded) or isinstance(self.loss, MixedLoss | TokenLoss):
+            raise UserError("this --net or --loss is for tables or tokens alone; choose others")
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"the sampler {self.sampler} is for tokens alone; choose another, such as ddim")
         if self.is_classifier:
-            return Denoiser(Classifier(self.net.build, shape, classes), Affine(self.schedule, self.z), self.prediction)
-        net = self.net.build(shape, classes, 2 if self.learned_variance else 1)
+            return Denoiser(Classifier(net.build, shape, classes), process, self.prediction)
+        built = self._compiled(net.build(shape, classes, 2 if self.learned_variance else 1))
+        return Denoiser(built, process, self.prediction, self.learned_variance)
+
+    def _compiled(self, net: N) -> N:
         if self.compile:
             net.compile()  # in place: the names of its tensors stay
-        return Denoiser(net, Affine(self.schedule, self.z), self.prediction, self.learned_variance)
+        return net
 
     def override(self, path: str, text: str) -> Self:
         """The recipe with one field changed, as the command line says it: ``override("net.width", "256")``.

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from undiffuse.codec import Codec, TableCodec, Tabular
+from undiffuse.codec import Codec, TableCodec, Tabular, TokenCodec, Verbatim
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError, nearest, usage
 from undiffuse.files import read_tensors, write_tensors
@@ -30,9 +30,10 @@ from undiffuse.guide import Conditional
 from undiffuse.label import Label, Names, classes, read_labels
 from undiffuse.linear import scale
 from undiffuse.noise import SeededNoise
+from undiffuse.process.categorical import TokenShape
 from undiffuse.recipe import Recipe
 from undiffuse.sample import State, last, trajectory
-from undiffuse.samplers import SAMPLERS
+from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
 from undiffuse.stateful import modules
 from undiffuse.step import Step
 
@@ -58,7 +59,8 @@ class Run:
     Attributes:
         folder: Where it lies.
         recipe: How it was trained.
-        denoiser: A `Denoiser`, or of a table a `MixedDenoiser`, with averaged weights, in eval mode.
+        denoiser: A `Denoiser`, of a table a `MixedDenoiser`, of tokens a `TokenDenoiser`; with averaged weights, in
+            eval mode.
         codec: Between data and what diffuses.
         label_names: Empty for a model without labels; see `undiffuse.label`.
         columns: Names of the columns of points, where they are known.
@@ -82,13 +84,18 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """``"points"``, ``"pictures"`` or ``"table"``."""
+        """``"points"``, ``"pictures"``, ``"tokens"`` or ``"table"``."""
         return self.codec.kind
 
     @property
     def is_classifier(self) -> bool:
         """Whether it tells labels of noisy data, and samples nothing."""
         return self.recipe.is_classifier
+
+    @property
+    def is_of_tokens(self) -> bool:
+        """Whether what diffuses is tokens: of a text, or of a picture."""
+        return isinstance(self.codec.latent_shape, TokenShape)
 
     @property
     def device(self) -> torch.device:
@@ -142,7 +149,12 @@ class Run:
 
     def _nothing(self) -> Tensor:
         """No samples: of a process that has none to make."""
-        return self.codec.decode(torch.zeros(0, *self.codec.latent_shape, device=self.device)).cpu()
+        return self.codec.decode(self._blank(0)).cpu()
+
+    def _blank(self, count: int) -> Tensor:
+        """States yet to be drawn, (count, *latent_shape)."""
+        dtype = torch.long if self.is_of_tokens else torch.float32
+        return torch.zeros(count, *self.codec.latent_shape, dtype=dtype, device=self.device)
 
     def trajectory(
         self,
@@ -166,8 +178,8 @@ class Run:
         plan = self._plan(steps, sampler, guided, grid)
         states = self._states(plan, count, self.labels(count, label, first, guided), seed, first)
         for x, t in states:
-            spread = self.denoiser.process.input_scale(t) if t > 0 else 1.0
-            yield self.codec.decode(scale(spread, x)).cpu(), t
+            spread = 1.0 if t == 0 or self.is_of_tokens else self.denoiser.process.input_scale(t)
+            yield self.codec.decode(x if spread == 1.0 else scale(spread, x)).cpu(), t
 
     @usage()
     def labels(
@@ -210,7 +222,8 @@ class Run:
             raise UserError(
                 "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
             )
-        chosen = _known(SAMPLERS, sampler or recipe.sampler, "sampler")
+        samplers = TOKEN_SAMPLERS if self.is_of_tokens else SAMPLERS
+        chosen = _known(samplers, sampler or recipe.sampler, "sampler")
         if self.kind == "table" and chosen is not SAMPLERS["ddpm"]:
             raise UserError("a table is sampled by ancestral steps: leave --sampler out, or say ddpm")
         count = _at_least(1, "steps", recipe.sampling_steps if steps is None else steps)
@@ -223,13 +236,15 @@ class Run:
 
     def _states(self, plan: _Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
         denoise = plan.denoise if labels is None else partial(plan.denoise, label=labels.to(self.device))
-        like = torch.empty(count, *self.codec.latent_shape, device=self.device)
         noise = SeededNoise(_at_least(0, "seed", seed), first)
-        x = self.denoiser.process.start(like, noise, plan.times[0])
+        x = self.denoiser.process.start(self._blank(count), noise, plan.times[0])
         return trajectory(plan.step, denoise, x, plan.times, noise)
 
     def _batch(self) -> int:
-        return max(1, VALUES.get(self.device.type, VALUES["cuda"]) // torch.Size(self.shape).numel())
+        size = torch.Size(self.shape).numel()
+        if isinstance(self.codec.latent_shape, TokenShape):
+            size *= max(1, self.codec.latent_shape.classes // 32)  # a token is as many probabilities
+        return max(1, VALUES.get(self.device.type, VALUES["cuda"]) // size)
 
 
 def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
@@ -279,7 +294,7 @@ def save_model(run: Run) -> None:
         "step": str(run.step),
         "seconds": f"{run.seconds:.3f}",
     }
-    if isinstance(run.codec, TableCodec):
+    if isinstance(run.codec, TableCodec | TokenCodec):
         facts["codec"] = run.codec.facts()
     write_tensors(run.folder / MODEL, _modules(run).state_dict(), facts)
 
@@ -298,9 +313,10 @@ def read_recipe(folder: Path) -> Recipe:
 
 def _codec(recipe: Recipe, facts: dict[str, str]) -> Codec:
     """The codec that a model's file is loaded into."""
-    if isinstance(recipe.codec, Tabular):
-        return TableCodec.from_facts(facts["codec"])
-    return recipe.codec.build(facts["kind"], tuple(json.loads(facts["shape"])))
+    shape = tuple(json.loads(facts["shape"]))
+    if isinstance(recipe.codec, Tabular | Verbatim):
+        return recipe.codec.restore(shape, facts["codec"])
+    return recipe.codec.build(facts["kind"], shape)
 
 
 def _modules(run: Run) -> torch.nn.ModuleDict:

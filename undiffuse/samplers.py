@@ -10,7 +10,6 @@ from undiffuse.denoiser import Denoise, with_variance
 from undiffuse.grid import Grid, Karras, gradient_estimation, log_snr_uniform, trailing
 from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine
-from undiffuse.process.categorical import Categorical
 from undiffuse.step import Step
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
@@ -43,20 +42,11 @@ def twice(steps: int) -> int:
 class Sampler:
     """A step that needs only a process, the grid that suits it, and its cost."""
 
-    make: Callable[[Affine], Step]
+    make: Callable[[Any], Step]
     grid: Grid
     summary: str
     evaluations: Callable[[int], int] = each  # of how many steps; one or two fewer where alpha is 0 at the start
     learned_variance: bool = False  # hand it `denoiser.belief`, not `denoiser`
-
-
-@dataclass(frozen=True)
-class TokenSampler:
-    """A step for tokens that needs only a process, and its cost; times are even."""
-
-    make: Callable[[Categorical], Step]
-    summary: str
-    evaluations: Callable[[int], int] = each
 
 
 def large_variance(process: Affine) -> Step:
@@ -103,10 +93,10 @@ SAMPLERS: dict[str, Sampler] = {
     ),
 }
 
-TOKEN_SAMPLERS: dict[str, TokenSampler] = {
-    "ancestral": TokenSampler(Ancestral, "the posterior, step by step"),
-    "tau-leaping": TokenSampler(TauLeaping, "jumps at the rates of a step's beginning"),
-    "forward-backward": TokenSampler(ForwardBackward, "ancestral, each step drawn twice", lambda steps: 2 * steps),
-    "first-hitting": TokenSampler(FirstHitting, "masks revealed one by one, at the process's own times"),
-    "surest-first": TokenSampler(SurestFirst, "the surest tokens unmasked first"),
+TOKEN_SAMPLERS: dict[str, Sampler] = {
+    "ancestral": Sampler(Ancestral, trailing, "the posterior, step by step"),
+    "tau-leaping": Sampler(TauLeaping, trailing, "jumps at the rates of a step's beginning"),
+    "forward-backward": Sampler(ForwardBackward, trailing, "ancestral, each step drawn twice", lambda steps: 2 * steps),
+    "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, at the process's own times"),
+    "surest-first": Sampler(SurestFirst, trailing, "the surest tokens unmasked first"),
 }

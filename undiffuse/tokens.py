@@ -13,10 +13,14 @@ Both are trained by the same losses, because these look at the posterior alone. 
 of the second, and its cross-entropy that of the first (`docs/design.md`): a network so trained serves two masters.
 """
 
+from dataclasses import dataclass
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undiffuse.denoiser import LOG_SNR_RANGE
+from undiffuse.guide import Conditional
 from undiffuse.linear import Number
 from undiffuse.process.categorical import Categorical
 
@@ -43,3 +47,24 @@ class TokenDenoiser(nn.Module):
         """Log-SNR as the network is told it, float32 on x_t's device: () for one time, (batch,) for one a sample."""
         log_snr = torch.as_tensor(self.process.schedule.at(t).log_snr, dtype=torch.float64)
         return log_snr.clamp(*LOG_SNR_RANGE).to(x_t.device, torch.float32)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A denoiser of tokens of which some are known: the network is shown them, and they are believed.
+
+    Attributes:
+        denoise: denoise(x_t, t, **condition) -> logits.
+        x_0: (*shape,) or (batch, *shape); what it holds where nothing is known does not matter.
+        known: Likewise, bool.
+    """
+
+    denoise: Conditional
+    x_0: Tensor
+    known: Tensor
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Tensor:
+        """Logits (batch, *shape, classes): those of what is known are 0 and -inf."""
+        logits: Tensor = self.denoise(torch.where(self.known, self.x_0, x_t), t, **condition)
+        truth = torch.zeros_like(logits).masked_fill(~F.one_hot(self.x_0, logits.shape[-1]).bool(), -torch.inf)
+        return torch.where(self.known[..., None], truth, logits)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from undiffuse.errors import UserError
 from undiffuse.net import DiT
 from undiffuse.net.token_transformer import TokenTransformer
+from undiffuse.process.categorical import TokenShape
 from undiffuse.net.transformer import Attention, Block, Reading, angles_along, angles_over, turned
 
 SMALL = DiT(width=16, depth=2, heads=2)
@@ -121,7 +122,7 @@ def test_words_are_read_where_the_mask_lets():
 @pytest.mark.parametrize("time", [True, False])
 @pytest.mark.parametrize("shape", [(7,), (2, 3)])
 def test_tokens_start_equally_likely(shape, time):
-    net = TokenTransformer(width=16, depth=2, heads=2, time=time).build(states=6, classes=5, labels=2)
+    net = TokenTransformer(width=16, depth=2, heads=2, time=time).build(TokenShape((4,), 5), states=6, labels=2)
     logits = net(torch.randint(0, 6, (3, *shape)), torch.zeros(()), torch.tensor([0, 1, -1]))
     assert logits.shape == (3, *shape, 5) and (logits == 0).all()
 

@@ -101,7 +101,7 @@ def test_holes_are_filled_by_what_is_known(run):
         ("impute RUN nothing.csv", "nothing.csv"),
         ("evaluate RUN --target hue -n 50", "unknown column 'hue'"),
         ("train table", "which table? say --data"),
-        ("train swiss-roll --net table-mlp", "for tables alone"),
+        ("train swiss-roll --net table-mlp", "for tables or tokens alone"),
         ("train table --data THINGS --net mlp", "--net table-mlp"),
         ("train table --data THINGS --data.types colr=category", "did you mean colour"),
     ],

@@ -4,6 +4,8 @@
 `vae`         variational autoencoders: trained first, so that diffusion runs among few numbers that matter
 `pretrained`  diffusers' AutoencoderKL, from a folder
 `table`       rows of a table as exactly normal numbers and tokens
+`tokens`      text, as it is
+`levels`      pictures as tokens: a few levels of brightness
 `latent`      what the last two share: pixels -> a law of latents -> a draw, standardised
 
 The contract of a codec, a module that travels in the model's file:
@@ -14,18 +16,20 @@ The contract of a codec, a module that travels in the model's file:
     encode(x)        draw(look(x))
     decode(z)        back to the data
 
-A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `Pretrained`, `Tabular`. ``description.build(kind, shape)``
-makes the module that a file is loaded into (a table's is made of what the file says of its columns);
-``measure(data)``, the one that training begins with.
+A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `Pretrained`, `Tabular`, `Verbatim`, `Levels`.
+``description.build(kind, shape)`` makes the module that a file is loaded into, of tables and texts ``restore``, as they
+are more than a shape; ``measure(data)``, the one that training begins with.
 """
 
+from undiffuse.codec.levels import LevelCodec, Levels
 from undiffuse.codec.normalise import Normalise, Standard
 from undiffuse.codec.pretrained import Pretrained
 from undiffuse.codec.table import TableCodec, Tabular
+from undiffuse.codec.tokens import TokenCodec, Verbatim
 from undiffuse.codec.vae import MLPVAE, VAE, ConvVAE
 
-Codec = Normalise | VAE | TableCodec
-Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular
+Codec = Normalise | VAE | TableCodec | TokenCodec | LevelCodec
+Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Verbatim | Levels
 
 __all__ = [
     "MLPVAE",
@@ -33,9 +37,13 @@ __all__ = [
     "Codec",
     "ConvVAE",
     "Description",
+    "LevelCodec",
+    "Levels",
     "Normalise",
     "Pretrained",
     "Standard",
     "TableCodec",
     "Tabular",
+    "TokenCodec",
+    "Verbatim",
 ]

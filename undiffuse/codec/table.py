@@ -189,6 +189,10 @@ def _token(column: Column, place: Place, cells: Tensor) -> Tensor:
 class Tabular:
     """A table's rows: numbers by their quantiles, categories as tokens."""
 
+    def restore(self, shape: tuple[int, ...], facts: str) -> TableCodec:
+        """The codec that a file speaks of, to be loaded."""
+        return TableCodec.from_facts(facts)
+
     def measure(self, data: Dataset) -> TableCodec:
         """The codec of this table. Raises UserError for data that is none."""
         if data.kind != "table":

@@ -6,6 +6,7 @@ from torch import Tensor
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 
+SHOWN = 80  # characters of a piece of text
 LISTED = 10  # columns and labels that are listed before the rest is only counted
 
 
@@ -13,7 +14,9 @@ def describe(data: Dataset) -> str:
     """A few lines: count and shape, range, mean and deviation, labels with their counts, and the reader's notes."""
     row = " x ".join(str(size) for size in data.shape)
     lines = [f"{data.name}: {len(data):,} {data.kind}, each {row}"]
-    if data.kind == "table":
+    if data.alphabet is not None:
+        lines += [f"  {data.alphabet.decode(piece)[:SHOWN]!r}" for piece in data.x[:: max(1, len(data) // 3)][:3]]
+    elif data.kind == "table":
         lines += [f"  {_described(column, x)}" for column, x in zip(data.schema, data.x.unbind(1), strict=True)]
     else:
         lines += _pixels(data) if data.kind == "pictures" else _columns(data)

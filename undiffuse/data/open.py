@@ -13,7 +13,7 @@ from undiffuse.errors import UserError, nearest
 
 UNDERSTOOD = (
     "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a file that ends in .npy, .npz, .csv, "
-    ".tsv or .parquet"
+    ".tsv or .parquet; text to train on is a .txt, with: undiffuse train FILE.txt"
 )
 
 

@@ -1,8 +1,10 @@
 """Where data comes from, as plain values that a recipe can write down: ``source.open(split) -> Dataset``.
 
-A source whose rows a program can check says how: ``source.validity() -> (name, check)``.
+A source whose rows a program can check says how, ``source.validity() -> (name, check)``; one whose law is known
+says the entropy of a row, ``source.entropy()`` in nats.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.digits import digits
+from undiffuse.data.heartbeat import heartbeat
 from undiffuse.data.hub import hub
 from undiffuse.data.keyboard import valid
 from undiffuse.data.known import known
@@ -18,6 +21,7 @@ from undiffuse.data.letters import letters
 from undiffuse.data.open import existing, open_data
 from undiffuse.data.piano import piano
 from undiffuse.data.table import read_table
+from undiffuse.data.text import Unit, shakespeare, text
 from undiffuse.data.toys import toy
 from undiffuse.errors import UserError
 
@@ -149,4 +153,51 @@ class Table:
         return read_table(path, self.types, self.names, self.header, self.frequent).part(split)
 
 
-Source = Toy | Digits | Known | Hub | Letters | Piano | Files | Table
+@dataclass(frozen=True)
+class Text:
+    """A text file in pieces of ``length`` tokens: characters, bytes, or those of a Hugging Face ``tokenizer``."""
+
+    path: str = ""
+    length: int = 128
+    unit: Unit = "characters"
+    tokenizer: str | None = None
+    encoding: str = "utf-8"
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pieces; the last tenth of the text is held out. Raises UserError where it is gone, or no text."""
+        if not self.path:
+            raise UserError("which text? say --data book.txt")
+        return text(existing(self.path), self.length, self.unit, self.tokenizer, split, self.encoding)
+
+
+@dataclass(frozen=True)
+class Shakespeare:
+    """A million characters of Shakespeare's plays, from ``path`` or a folder of data sets; see `Text`."""
+
+    path: str | None = None
+    length: int = 128
+    unit: Unit = "characters"
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pieces. Raises UserError where the text is not at hand."""
+        return text(shakespeare(self.path), self.length, self.unit, split=split)
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """``count`` sequences of ``length`` bits with a beat every ``period``, each phase as often."""
+
+    count: int = 10_000
+    length: int = 20
+    period: int = 5
+
+    def open(self, split: str = "train") -> Dataset:
+        """The sequences; the test split is the same ones."""
+        return heartbeat(self.count, self.length, self.period)
+
+    def entropy(self) -> float:
+        """Of a sequence, in nats: all phases are equally likely."""
+        return math.log(self.period)
+
+
+Source = Toy | Digits | Known | Hub | Letters | Piano | Files | Table | Text | Shakespeare | Heartbeat

@@ -9,12 +9,15 @@ import torch
 
 from undiffuse.data.alphabet import Alphabet, Bytes, Characters, Pretrained
 from undiffuse.data.dataset import Dataset, check_split
+from undiffuse.data.place import place
 from undiffuse.errors import UserError
 
 ENDINGS = (".txt", ".txt.gz", ".text", ".md")
 OVERLAP = 8  # training pieces begin every length/8 tokens
 HELD_OUT = 0.1  # the last tenth of the text
 Unit = Literal["characters", "bytes"]
+PLAYS = "tinyshakespeare.txt"
+ADVICE = f"get data/tinyshakespeare/input.txt from github.com/karpathy/char-rnn, as {PLAYS}"
 
 
 def text(
@@ -58,6 +61,18 @@ def text(
     step = length if split == "test" else max(1, length // OVERLAP)
     note = f"{len(tokens):,} tokens, {alphabet.describe()}"
     return Dataset(part.unfold(0, length, step), kind="tokens", alphabet=alphabet, notes=(note,), name=path.name)
+
+
+def shakespeare(path: str | Path | None = None) -> Path:
+    """Where a million characters of Shakespeare's plays lie ("tiny Shakespeare", public domain).
+
+    Raises UserError where they are not, saying where they can be had.
+    """
+    found = place("text", None if path is None else str(path), ADVICE)
+    file = found / PLAYS if found.is_dir() else found
+    if not file.is_file():
+        raise UserError(f"{found}: holds no {PLAYS}; {ADVICE}")
+    return file
 
 
 def _read(path: Path, encoding: str) -> str:

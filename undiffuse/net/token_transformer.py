@@ -11,6 +11,7 @@ from undiffuse.label import Classes
 from undiffuse.net.blocks import zero
 from undiffuse.net.embed import Condition
 from undiffuse.net.transformer import Block, angles_along, angles_over
+from undiffuse.process.categorical import TokenShape
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class TokenTransformer:
         if min(self.width, self.depth, self.heads) < 1 or not 0 <= self.dropout < 1:
             raise UserError(f"a transformer needs width, depth and heads from 1, dropout in [0, 1), not {self}")
 
-    def build(self, states: int, classes: int, labels: Classes = 0) -> "TokenNet":
-        """The module, of tokens with ``states`` states, of which the first ``classes`` are the data's."""
-        return TokenNet(self, states, classes, labels)
+    def build(self, shape: TokenShape, states: int, labels: Classes = 0) -> "TokenNet":
+        """The module, of tokens with ``states`` states, of which the first ``shape.classes`` are the data's."""
+        return TokenNet(self, states, shape.classes, labels)
 
 
 class TokenNet(nn.Module):

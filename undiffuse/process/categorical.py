@@ -7,7 +7,9 @@ a is alpha^2 of any variance preserving schedule. Every law here is made of a ke
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,18 @@ from undiffuse.linear import Number
 from undiffuse.noise import Noise
 from undiffuse.process.kernel import ALL, NOTHING, Kept, Kernel
 from undiffuse.process.schedule import Schedule
+
+
+class TokenShape(tuple[int, ...]):
+    """The shape of tokens that diffuse, which also knows how many classes each may be of."""
+
+    classes: int
+
+    def __new__(cls, shape: Sequence[int], classes: int) -> Self:
+        """Tokens of ``shape``, each one of ``classes``."""
+        made = super().__new__(cls, tuple(shape))
+        made.classes = classes
+        return made
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ class Categorical:
         D3PM's p(x_s | x_t) ~ q(x_t | x_s) sum_x0 p(x_0) q(x_s | x_0) is right for the first alone.
         """
         likelihood = self.kernel.backward(self._one_hot(x_t), ALL, self.kept(t))[..., : self.classes]
-        return alone + likelihood.log().to(alone)
+        return alone + likelihood.clamp_min(torch.finfo(self.dtype).tiny).log().to(alone)  # finite: guidance subtracts
 
     def _probs(self, x_0: Tensor) -> Tensor:
         """A belief as probabilities over all states: data never takes the states that only noise does."""

@@ -15,6 +15,8 @@ from undiffuse.recipes.letters import letters, letters_post
 from undiffuse.recipes.own import of_hub, own_data
 from undiffuse.recipes.piano import piano
 from undiffuse.recipes.table import table
+from undiffuse.recipes.text import heartbeat, heartbeat_masked, shakespeare
+from undiffuse.recipes.tokens import fashion_mnist_discrete, quantised_digits
 from undiffuse.recipes.toys import SUMMARIES, recipe_of
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
@@ -30,6 +32,11 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "letters-post": letters_post,
     "piano": piano,
     "table": table,
+    "heartbeat": heartbeat,
+    "heartbeat-masked": heartbeat_masked,
+    "shakespeare": shakespeare,
+    "quantised-digits": quantised_digits,
+    "fashion-mnist-discrete": fashion_mnist_discrete,
 }
 
 

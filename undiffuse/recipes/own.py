@@ -3,23 +3,28 @@
 from dataclasses import replace
 from pathlib import Path
 
-from undiffuse.data.source import Files, Hub, Table
+from undiffuse.data.source import Files, Hub, Table, Text
+from undiffuse.data.text import ENDINGS
 from undiffuse.errors import UserError
 from undiffuse.net import MLP, Folded, UNet
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.table import table
+from undiffuse.recipes.text import text
 
+BYTES = 256
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
 def own_data(path: Path) -> Recipe:
-    """Points, pictures or a table, by what is at the path, which is kept whole: the run may be used from anywhere.
+    """Points, pictures, a table or a text, by what is at the path, which is kept whole: runs go anywhere.
 
     A .csv of numbers alone, but for labels, is points; with text, dates or missing cells it is a table.
 
     Raises UserError where there is no data, or none that is understood.
     """
     source = Files(str(path.expanduser().resolve()))
+    if source.path.lower().endswith(ENDINGS):
+        return _text(Text(source.path))
     try:
         data = source.open()
     except UserError:
@@ -29,6 +34,13 @@ def own_data(path: Path) -> Recipe:
         found.data.open()
         return found
     return pictures(source, data.shape[1:]) if data.kind == "pictures" else points(source)
+
+
+def _text(source: Text) -> Recipe:
+    """Characters; or bytes, where there are more characters than bytes."""
+    alphabet = source.open().alphabet
+    assert alphabet is not None
+    return text(source if alphabet.size <= BYTES else replace(source, unit="bytes"))
 
 
 def points(source: Files) -> Recipe:

@@ -17,7 +17,7 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.label import classes
 from undiffuse.noise import Noise, Stream
-from undiffuse.recipe import Loss, Recipe
+from undiffuse.recipe import Loss, Recipe, TokenLoss
 from undiffuse.stateful import modules
 
 
@@ -39,7 +39,7 @@ class Objective(nn.Module):
     def __init__(
         self,
         denoiser: Any,
-        loss: Loss,
+        loss: Loss | TokenLoss,
         codec: Codec,
         label_dropout: float = 0.0,
         bf16: bool = False,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.pictures import pictures
@@ -18,13 +19,13 @@ SHOWN = 32  # pictures, each above what the codec makes of it
 
 
 class Product(Protocol):
-    """Told when it is time."""
+    """Told when it is time, with all tensors of the trainer."""
 
-    def report(self, log: Log, seconds: float) -> str:
+    def report(self, tensors: dict[str, Tensor], log: Log, seconds: float) -> str:
         """Draw and measure; a line for a person."""
         ...
 
-    def save(self, seconds: float) -> None:
+    def save(self, tensors: dict[str, Tensor], seconds: float) -> None:
         """Write what the averaged weights are by now, after so many seconds of training."""
         ...
 
@@ -36,19 +37,19 @@ class Model:
         self.trainer, self.recipe, self.folder, self.data = trainer, recipe, folder, data
         self._report = Reporter(recipe.data.open("test"), recipe.seed)
 
-    def report(self, log: Log, seconds: float) -> str:
+    def report(self, tensors: dict[str, Tensor], log: Log, seconds: float) -> str:
         """Samples beside held-out data."""
-        return self._report(self._run(seconds), log)
+        return self._report(self._run(tensors, seconds), log)
 
-    def save(self, seconds: float) -> None:
+    def save(self, tensors: dict[str, Tensor], seconds: float) -> None:
         """Codec and denoiser."""
-        save_model(self._run(seconds))
+        save_model(self._run(tensors, seconds))
 
-    def _run(self, seconds: float) -> Run:
+    def _run(self, tensors: dict[str, Tensor], seconds: float) -> Run:
         return Run(
             self.folder,
             self.recipe,
-            self.trainer.averaged(),
+            self.trainer.averaged(tensors),
             self.trainer.objective.codec,
             self.data.label_names,
             self.data.columns,
@@ -67,9 +68,9 @@ class Coded:
         self.held_out = held_out[order[:512]]
 
     @torch.no_grad()
-    def report(self, log: Log, seconds: float) -> str:
+    def report(self, tensors: dict[str, Tensor], log: Log, seconds: float) -> str:
         """The root mean square error of data that was encoded and decoded, in the data's standard deviations."""
-        codec = self.trainer.averaged()
+        codec = self.trainer.averaged(tensors)
         x = self.held_out.to(self.trainer.device)
         back = codec.decode(codec.encode(x))
         error = float((codec.pixels.encode(back) - codec.pixels.encode(x)).square().mean().sqrt())
@@ -82,5 +83,5 @@ class Coded:
             log.picture(self.trainer.done, "reconstructions", image)
         return f"codec, step {self.trainer.done:,}: reconstruction error {error:.3g} standard deviations"
 
-    def save(self, seconds: float) -> None:
+    def save(self, tensors: dict[str, Tensor], seconds: float) -> None:
         """Nothing but the state, until all is done."""

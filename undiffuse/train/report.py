@@ -1,5 +1,6 @@
 """Looking up from training: what the averaged weights make of the same noise by now, drawn and measured."""
 
+import math
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,19 @@ from torch import Tensor
 from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.files import write_atomically
 from undiffuse.label import combined
+from undiffuse.measure.bits import token_bits
 from undiffuse.measure.floor import floor
 from undiffuse.measure.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.measure.table import column_distances
+from undiffuse.prompt import read
 from undiffuse.run import Run
 from undiffuse.train.log import Log
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-COUNT = {"points": 2000, "pictures": 128, "table": 2000}  # samples measured
+COUNT = {"points": 2000, "pictures": 128, "table": 2000, "tokens": 256}  # samples measured
 SHOWN = 64  # pictures on a sheet
 
 
@@ -34,7 +37,9 @@ class Reporter:
         self.data = held_out.take(order[: self.count]) if self.count > 1 else self.real
         self.labels = random_labels(held_out, len(self.data), seed)
         self.schema = held_out.schema
-        if self.schema:
+        if held_out.kind == "tokens":
+            self.floor = math.nan  # of bits, nobody knows it
+        elif self.schema:
             self.floor = floor(self._by_columns, self.real.x, self.count, seed=seed).median
         else:
             self.floor = floor(sliced_wasserstein, self.real.x, self.count, seed=seed).median
@@ -42,12 +47,14 @@ class Reporter:
     def __call__(self, run: Run, log: Log) -> str:
         """Sample, draw into ``pictures/STEP.png``, measure, log; returns a line for a person.
 
-        Of a table, measure alone; of a classifier, measure its accuracy by noise level.
+        Of a table, measure alone; of a text, count bits and show some; of a classifier, measure its accuracy by noise.
         """
         if run.is_classifier:
             return self._examine(run, log)
         if run.kind == "table":
             return self._tabulate(run, log)
+        if run.kind == "tokens":
+            return self._read(run, log)
         x = run.sample(len(self.data), label=self.labels, seed=self.seed)
         image = self._draw(run, x)
         folder = run.folder / "pictures"
@@ -68,6 +75,12 @@ class Reporter:
         distance = self._by_columns(run.sample(len(self.data), seed=self.seed), self.data.x)
         log.write(run.step, {"distance by columns": distance, "floor": self.floor})
         return f"step {run.step:,}: distance by columns {distance:.3g} (floor {self.floor:.3g}, {self.count:,} samples)"
+
+    def _read(self, run: Run, log: Log) -> str:
+        bits = token_bits(run, self.data, seed=self.seed)
+        shown = read(run.codec, run.sample(1, seed=self.seed))[0]
+        log.write(run.step, {"bits a token": bits.mean, "standard error": bits.error})
+        return f"step {run.step:,}: {bits.mean:.3f} ± {bits.error:.2g} bits a token; {shown!r}"
 
     def _by_columns(self, x: Tensor, y: Tensor) -> float:
         return fmean(column_distances(x, y, self.schema))

@@ -1,0 +1,67 @@
+"""The codec of tokens: text, which diffuses as it is. What it carries is the alphabet, to read what comes out."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from undiffuse.data.alphabet import Alphabet, from_json, to_json
+from undiffuse.data.dataset import Dataset
+from undiffuse.errors import UserError
+from undiffuse.noise import Noise
+from undiffuse.process.categorical import TokenShape
+
+
+class TokenCodec(nn.Module):
+    """Between tokens as they are stored, small integers, and tokens that diffuse, int64.
+
+    Args:
+        shape: Of one sample, (length,).
+        alphabet: What tokens stand for.
+    """
+
+    kind = "tokens"
+
+    def __init__(self, shape: tuple[int, ...], alphabet: Alphabet) -> None:
+        super().__init__()
+        self.shape, self.alphabet = tuple(shape), alphabet
+
+    @property
+    def latent_shape(self) -> TokenShape:
+        """Tokens of the alphabet."""
+        return TokenShape(self.shape, self.alphabet.size)
+
+    def look(self, x: Tensor) -> Tensor:
+        """The tokens themselves."""
+        return x
+
+    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
+        """Nothing is random here."""
+        return self.encode(looked)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(batch, *shape) int64."""
+        return x.long()
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(batch, *shape) int32. On the way there may be masks, of state ``alphabet.size``."""
+        return z.to(torch.int32)
+
+    def facts(self) -> str:
+        """All that it takes to make one, but the shape, as JSON."""
+        return to_json(self.alphabet)
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Tokens as they are."""
+
+    def restore(self, shape: tuple[int, ...], facts: str) -> TokenCodec:
+        """The codec that a file speaks of."""
+        return TokenCodec(shape, from_json(facts))
+
+    def measure(self, data: Dataset) -> TokenCodec:
+        """The codec of this text. Raises UserError for data that is none."""
+        if data.alphabet is None:
+            raise UserError(f"{data.name}: {data.kind}, and no text; leave --codec and --net as they are for it")
+        return TokenCodec(data.shape, data.alphabet)

@@ -1,0 +1,84 @@
+"""How good is a generated text? What it is made of, whether its words are words, and whether it was copied.
+
+All compare pieces of text, (count, length) tokens, each beside what held-out pieces get.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from undiffuse.data.alphabet import Alphabet, Pretrained
+from undiffuse.errors import UserError
+from undiffuse.measure.floor import real_against_real, summarise
+from undiffuse.measure.report import Number, Report, Row
+
+RUNS = (1, 2, 4)  # tokens, whose frequencies are compared
+COPIED = 24  # tokens in a row, which are rarely written twice
+WORDS = Number("words known", "higher", "the share of words of letters that are anywhere in the training text")
+
+
+def text_report(
+    samples: Tensor, held_out: Tensor, train: Tensor, alphabet: Alphabet, seed: int = 0, draws: int = 3
+) -> Report:
+    """Samples (n, length) against held-out pieces, and against the training pieces.
+
+    Frequencies of single tokens, pairs and fours are compared by total variation; the floor is of real pieces, held-out
+    and training's. Raises `UserError` for fewer than 2 pieces.
+    """
+    count = min(len(samples), len(held_out))
+    if count < 2:
+        raise UserError(f"a text is measured on at least 2 pieces, not {count}")
+    pool = torch.cat([held_out, train[torch.randperm(len(train))[: 2 * count]].to(held_out)])
+    rows = []
+    length = samples.shape[1]
+    for run in (run for run in RUNS if run <= length):
+        known = real_against_real(partial(variation, run=run), pool, count, draws=draws, seed=seed)
+        floor, number = summarise(known), _frequencies(run)
+        value = variation(samples[:count], held_out[:count], run)
+        rows.append(Row(number.name, value, floor.median, floor.spread, number.better, number.meaning))
+    seen = coded(train, min(COPIED, length)).unique()
+    copies = (
+        float(torch.isin(coded(part[:count], min(COPIED, length)), seen).double().mean())
+        for part in (samples, held_out)
+    )
+    number = _copied(min(COPIED, length))
+    rows.append(Row(number.name, next(copies), next(copies), torch.nan, number.better, number.meaning))
+    if not isinstance(alphabet, Pretrained):
+        words = set(alphabet.decode(train.flatten()).split())
+        shares = (_known(alphabet, part[:count], words) for part in (samples, held_out))
+        rows.append(Row(WORDS.name, next(shares), next(shares), torch.nan, WORDS.better, WORDS.meaning))
+    return Report(
+        tuple(rows), {"samples": count, "held-out pieces": count, "training pieces": len(train), "seed": seed}
+    )
+
+
+def variation(x: Tensor, y: Tensor, run: int) -> float:
+    """Total variation between the frequencies of all ``run`` tokens in a row: 0 to 1."""
+    both, where = torch.cat([coded(x, run), coded(y, run)]).unique(return_inverse=True)
+    ours, theirs = where.split([len(coded(x, run)), len(coded(y, run))])
+    p, q = (part.bincount(minlength=len(both)).double() / len(part) for part in (ours, theirs))
+    return float((p - q).abs().sum()) / 2
+
+
+def coded(x: Tensor, run: int) -> Tensor:
+    """Every ``run`` tokens in a row of pieces (count, length) as one number, a hash where 64 bits are too few."""
+    factors = torch.randint(2**62, (run,), generator=torch.Generator().manual_seed(run)) * 2 + 1
+    return (x.long().unfold(1, run, 1) * factors).sum(-1).flatten()
+
+
+def _known(alphabet: Alphabet, x: Tensor, words: set[str]) -> float:
+    """The share of words, less those that the ends of a piece cut, that are known; 1 where there are none."""
+    found = [word for piece in x for word in alphabet.decode(piece).split()[1:-1]]
+    return sum(word in words for word in found) / len(found) if found else 1.0
+
+
+def _frequencies(run: int) -> Number:
+    what = {1: "single tokens", 2: "pairs of tokens"}.get(run, f"{run} tokens in a row")
+    return Number(what, "lower", f"total variation between the frequencies of {what} in samples and held-out pieces")
+
+
+def _copied(run: int) -> Number:
+    return Number(
+        f"{run} tokens copied", "near floor", f"the share of {run} tokens in a row that the training text has"
+    )

@@ -1,0 +1,65 @@
+"""Any network of pictures as one of pictures made of tokens: a U-Net or a DiT on embeddings.
+
+    tokens (batch, channels, height, width) -> a vector each -> the network, on channels x width channels -> logits
+
+As D3PM's pictures have it (Austin et al. 2021, appendix B), whose network is DDPM's U-Net. The embedding of what a
+token is and the answer to what it was share their vectors, as in `token_transformer`.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from undiffuse.errors import UserError
+from undiffuse.label import Classes
+from undiffuse.net.dit import DiT
+from undiffuse.net.fold import Folded
+from undiffuse.net.unet import UNet
+from undiffuse.process.categorical import TokenShape
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A network of pictures, made of tokens.
+
+    inner   the network on embeddings
+    width   of each token's vector
+    """
+
+    inner: UNet | Folded | DiT = field(default_factory=UNet)
+    width: int = 16
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise UserError(f"a token's vector has at least 1 number, not {self.width}")
+
+    def build(self, shape: TokenShape, states: int, labels: Classes = 0) -> "EmbeddedNet":
+        """The module. Raises UserError for tokens that are no pictures (channels, height, width), or height and width.
+
+        Of ``states`` states that a token may have, the first ``shape.classes`` are the data's.
+        """
+        if len(shape) not in (2, 3):
+            raise UserError(f"an embedded U-Net takes pictures made of tokens, not text of shape {tuple(shape)}")
+        channels = shape[0] if len(shape) == 3 else 1
+        inner = self.inner.build((channels * self.width, *shape[-2:]), labels)
+        return EmbeddedNet(inner, states, shape.classes, self.width)
+
+
+class EmbeddedNet(nn.Module):
+    """(batch, *shape) int64 -> logits (batch, *shape, classes); the contract is in `undiffuse.tokens`."""
+
+    def __init__(self, inner: nn.Module, states: int, classes: int, width: int) -> None:
+        super().__init__()
+        self.inner, self.classes = inner, classes
+        self.embedding = nn.Embedding(states, width)  # N(0, 1), as a network of pictures expects
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+        """Logits at noise level ``log_snr``, (batch,) or (); the inner network starts at zero, and so do they."""
+        pictures = x_t if x_t.ndim == 4 else x_t[:, None]
+        h = self.embedding(pictures).movedim(-1, 2).flatten(1, 2)  # (batch, channels x width, height, width)
+        answer = self.inner(h, log_snr, label).unflatten(1, (pictures.shape[1], -1)).movedim(2, -1)
+        logits = answer @ (self.embedding.weight[: self.classes].T / math.sqrt(answer.shape[-1])) + self.bias
+        return logits.view(*x_t.shape, self.classes)
