@@ -6,6 +6,7 @@
 A run that is stopped, killed or cut off by a full disk goes on bit for bit: N steps are k steps, kill -9, N - k steps.
 """
 
+import copy
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -26,7 +27,7 @@ from undiffuse.run import MODEL, RECIPE, STATE, Run, load, read_recipe
 from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, denoising
 from undiffuse.train.product import Coded, Model, Product
-from undiffuse.train.scribe import Scribe
+from undiffuse.train.scribe import Due, Scribe
 from undiffuse.train.state import load_state
 from undiffuse.train.stop import Stop
 from undiffuse.train.trainer import Trainer
@@ -115,13 +116,15 @@ def _fitted(
     folder = run / CODEC
     if not (folder / MODEL).is_file():
         recipe = replace(recipe, steps=fit.steps, batch=fit.batch, lr=fit.lr)
-        trainer = Trainer(recipe, data, accelerator, Autoencoding(codec, fit, recipe.precision == "bf16"))
+        objective = Autoencoding(copy.deepcopy(codec), fit, recipe.precision == "bf16")
+        trainer = Trainer(recipe, data, accelerator, objective)
         if accelerator.is_main_process:
             folder.mkdir(exist_ok=True)
         _train(trainer, folder, run, lambda: Coded(trainer, recipe, folder), facts, quiet)
-        trained: VAE = trainer.averaged()
-        trained.measure_latents(data.x)
+        tensors = trainer.tensors()
         if accelerator.is_main_process:
+            trained: VAE = trainer.averaged(tensors)
+            trained.measure_latents(data.x)
             write_tensors(folder / MODEL, trained.state_dict())
         accelerator.wait_for_everyone()
     codec.load_state_dict(read_tensors(folder / MODEL)[0])
@@ -142,11 +145,17 @@ def _train(
     seconds = _restore(trainer, folder, facts)
     main = accelerator.is_main_process
     with Stop() as stop, Scribe(trainer, folder, product(), facts, seconds, quiet) if main else nullcontext() as scribe:
+        if trainer.done == 0:
+            tensors = trainer.tensors()
+            if scribe:
+                scribe.save_state(tensors)
         while trainer.done < steps:
             trainer.step()
             stopping = _agreed(accelerator, stop.asked)
+            due = Due.after(trainer.done, trainer.recipe, stopping)
+            tensors = trainer.tensors() if due.report or due.save else {}
             if scribe:
-                scribe.after_step(stopping)
+                scribe.after_step(due, tensors)
             if stopping and (trainer.done < steps or folder != run):
                 saved = f"stopped, and saved after step {trainer.done:,}"
                 raise KeyboardInterrupt(f"{saved}; go on with: undiffuse resume {run}")

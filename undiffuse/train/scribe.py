@@ -3,9 +3,12 @@
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+
+from torch import Tensor
 
 from undiffuse.errors import UserError
+from undiffuse.recipe import Recipe
 from undiffuse.run import STATE
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
@@ -14,8 +17,26 @@ from undiffuse.train.state import State, save_state
 from undiffuse.train.trainer import WINDOW, Trainer
 
 
+class Due(NamedTuple):
+    """What is due after a step. Every process knows, for they gather together what the main one writes."""
+
+    log: bool
+    report: bool
+    save: bool
+
+    @classmethod
+    def after(cls, step: int, recipe: Recipe, stopping: bool) -> Self:
+        """As the recipe says, at the last step, and before stopping."""
+        last = step == recipe.steps
+        return cls(
+            log=step % WINDOW == 0 or last,
+            report=step % recipe.report_every == 0 or last,
+            save=step % recipe.save_every == 0 or last or stopping,
+        )
+
+
 class Scribe:
-    """Writes what is due after a step; of several processes, the main one has it.
+    """Writes what is due; of several processes, the main one has it. ``tensors`` are the trainer's, whole.
 
     Args:
         trainer: What is trained.
@@ -42,8 +63,6 @@ class Scribe:
         self._watch = Watch(self.recipe.steps, trainer.done, quiet)
 
     def __enter__(self) -> Self:
-        if self.trainer.done == 0:
-            self._save_state()
         self._watch.__enter__()
         return self
 
@@ -51,38 +70,34 @@ class Scribe:
         self._watch.__exit__(*error)
         self._log.close()
 
-    def after_step(self, stopping: bool) -> None:
-        """Log, report and save as the recipe says, at the last step, and before stopping.
+    def after_step(self, due: Due, tensors: dict[str, Tensor]) -> None:
+        """Log, report and save.
 
         Raises:
             UserError: The loss diverged, with where the last good state is; the disk is full.
         """
-        done, recipe = self.trainer.done, self.recipe
-        last = done == recipe.steps
         self._watch.step()
-        if done % WINDOW == 0 or last:
+        if due.log:
             self._write_log()
-        if done % recipe.report_every == 0 or last:
-            self._watch.say(self.product.report(self._log, self._seconds()))
-        if done % recipe.save_every == 0 or last or stopping:
-            self._save()
+        if due.report:
+            self._watch.say(self.product.report(tensors, self._log, self._seconds()))
+        if due.save:
+            self._read()  # nothing that diverged is saved
+            self.product.save(tensors, self._seconds())
+            self.save_state(tensors)
+
+    def save_state(self, tensors: dict[str, Tensor]) -> None:
+        """What going on from here needs."""
+        self._log.sync()
+        facts = self.facts | {"seconds": self._seconds()}
+        save_state(self.folder / STATE, State(self.trainer.done, tensors, facts))
+        self._saved = self.trainer.done
 
     def _write_log(self) -> None:
         losses, norms = self._read()
         numbers = {"loss": fmean(losses), "gradient norm": fmean(norms), "learning rate": self._lr()}
         self._log.write(self.trainer.done, numbers)
         self._watch.loss(numbers["loss"])
-
-    def _save(self) -> None:
-        self._read()  # nothing that diverged is saved
-        self.product.save(self._seconds())
-        self._save_state()
-
-    def _save_state(self) -> None:
-        self._log.sync()
-        facts = self.facts | {"seconds": self._seconds()}
-        save_state(self.folder / STATE, State(self.trainer.done, self.trainer.tensors(), facts))
-        self._saved = self.trainer.done
 
     def _read(self) -> tuple[list[float], list[float]]:
         try:

@@ -20,6 +20,7 @@ from undiffuse.train.average import Average
 from undiffuse.train.batches import Batches, key
 from undiffuse.train.objective import Autoencoding, Objective, denoising
 from undiffuse.train.rate import rate
+from undiffuse.train.shard import Sharded, all_whole, asked, rows, whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -34,6 +35,7 @@ class Trainer:
         done: Steps taken.
         objective: What is minimised, on the device.
         averages: One for every width in the recipe, over the parameters of the objective's model.
+        sharded: Whether weights, averages and the optimizer's state are shared out over processes.
         window: (2, WINDOW): the loss and the gradient's norm of the latest steps, step k in column k mod WINDOW.
     """
 
@@ -48,12 +50,19 @@ class Trainer:
         self.recipe, self.accelerator, self.device, self.done = recipe, accelerator, accelerator.device, 0
         self._seed(recipe.seed)
         self.objective: Any = (objective or denoising(recipe, recipe.codec.measure(data), data)).to(self.device)
-        self._shared = accelerator.prepare_model(self.objective) if processes > 1 else self.objective
         if recipe.batch % processes:
             raise UserError(
                 f"a batch of {recipe.batch} does not split evenly over {processes} processes; change --batch"
             )
         self.objective.noise = Stream(None, process, processes)
+        self.sharded = processes > 1 and asked()
+        self._model: Any = self.objective.model  # of which copies are made
+        self._shared: Any = self.objective  # which is called
+        if self.sharded:
+            self._model = copy.deepcopy(self._model).cpu()  # whole; what is shared out cannot be copied
+            self._shared = Sharded(self.objective, accelerator)
+        elif processes > 1:
+            self._shared = accelerator.prepare_model(self.objective)
         self.learned = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.learned, lr=recipe.lr, betas=(0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True
@@ -74,7 +83,7 @@ class Trainer:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.learned, recipe.clip, foreach=True)
         self.optimizer.step()
-        self.window[0, self.done % WINDOW], self.window[1, self.done % WINDOW] = loss.detach(), norm
+        self.window[0, self.done % WINDOW], self.window[1, self.done % WINDOW] = loss.detach(), whole(norm)
         self.done += 1
         for average in self.averages:
             average.update(self.weights, self.done)
@@ -103,16 +112,24 @@ class Trainer:
                 )
         return losses, norms
 
-    def averaged(self, index: int = 0) -> Any:
-        """A copy of the model with averaged weights: a denoiser to sample, or a codec."""
-        model = copy.deepcopy(self.objective.model).eval()
-        with torch.no_grad():
-            for weight, mean in zip(model.parameters(), self.averages[index].tensors, strict=True):
-                weight.copy_(mean)
+    @torch.no_grad()
+    def averaged(self, tensors: dict[str, Tensor]) -> Any:
+        """A copy of the model with the first averages among ``tensors``: a denoiser to sample, or a codec."""
+        model = copy.deepcopy(self._model).to(self.device).eval()
+        for name, weight in model.named_parameters():
+            weight.copy_(tensors[f"average {self.averages[0].width:g}.{name}"])
         return model
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that changes by a step, by name; the tensors themselves, not copies."""
+        """All that changes by a step, by name; whole, and not copies.
+
+        Where they are shared out, all processes must ask together: the main one gets copies on the CPU, others nothing.
+        """
+        held = self._held()
+        return all_whole(held, self.accelerator.is_main_process) if self.sharded else held
+
+    def _held(self) -> dict[str, Tensor]:
+        """All that changes by a step; of what is shared out, this process's part."""
         held = {f"objective.{name}": value for name, value in self.objective.state_dict().items()} | {
             "window": self.window
         }
@@ -132,12 +149,12 @@ class Trainer:
         """
         if done:
             self._begin_optimizer()
-        held = self.tensors()
+        held = self._held()
         wrong = [name for name in held.keys() | tensors.keys() if not _alike(held.get(name), tensors.get(name))]
         if wrong:
             raise UserError(f"the saved state is of another model: {min(wrong)} does not fit; was the recipe changed?")
         for name, value in held.items():
-            value.copy_(tensors[name])
+            value.copy_(rows(tensors[name], value))
         self.done = done
 
     def _begin_optimizer(self) -> None:
