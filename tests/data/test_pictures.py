@@ -12,6 +12,7 @@ from PIL import Image
 from undiffuse.data.open import open_data
 from undiffuse.data.pictures import decode_picture, pictures
 from undiffuse.errors import UserError
+from undiffuse.recipes import find
 
 REAL = os.environ.get("UNDIFFUSE_TEST_DATA")
 
@@ -193,6 +194,40 @@ def test_split_folders(tmp_path):
     assert test.shape == train.shape == (3, 6, 8)
     fill(tmp_path / "plane")  # now train is a label among others
     assert pictures(tmp_path).label_names == ("plane", "train", "val")
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """The names of all files that are decoded."""
+    names = []
+
+    def decode(path, *form):
+        names.append(path.name)
+        return decode_picture(path, *form)
+
+    monkeypatch.setattr("undiffuse.data.pictures.decode_picture", decode)
+    return names
+
+
+@pytest.mark.parametrize("splits", [("",), ("train", "test")], ids=["one tenth held out", "a split of its own"])
+def test_a_training_decodes_every_picture_once(tmp_path, decodings, splits):
+    for split in splits:
+        fill(tmp_path / split, 12)
+    find(str(tmp_path)), open_data(tmp_path, split="train"), open_data(tmp_path, split="test")  # as `train` does
+    assert sorted(decodings) == sorted(f"{k}.png" for _ in splits for k in range(12))
+
+
+def test_a_file_that_changed_is_decoded_again(tmp_path, decodings):
+    fill(tmp_path, 12)
+    before = open_data(tmp_path, split="all")
+    save(tmp_path / "0.png", noise(6, 8, 3, seed=99))
+    after = open_data(tmp_path, split="all")
+    assert len(decodings) == 24 and (before.x != after.x).flatten(1).any(1).nonzero().tolist() == [[0]]
+    save(tmp_path / "new.png", noise(6, 8, 3, seed=100))
+    os.remove(tmp_path / "1.png")
+    last = open_data(tmp_path, split="all")
+    assert len(last) == 12 and np.array_equal(last.x[-1].permute(1, 2, 0).numpy(), noise(6, 8, 3, seed=100))
+    assert open_data(tmp_path, size=4, split="all").shape == (3, 4, 4)
 
 
 def test_folders_that_are_refused(tmp_path):

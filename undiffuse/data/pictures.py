@@ -10,13 +10,18 @@
   not clipped; CMYK and palettes become RGB; colour profiles are ignored.
 - *Orientation*: as EXIF says. *Animations*: their first frame.
 - *Other files* are ignored, as are hidden ones. Pictures that cannot be read are an error that names the first.
+
+Decoding is shared out among threads, and the last two results are kept: a folder that is opened as its train part, and
+then as its test part, is decoded once, unless a file has changed.
 """
 
 import os
 import statistics
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +51,7 @@ class Found:
     path: Path
     split: str | None
     label: str | None
+    stamp: tuple[int, ...]  # of the file as it lay there: another if it is written to, or replaced
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,13 @@ def pictures(
     found, notes = find_pictures(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of decoders, about single pictures
-        headers, broken = _read_headers(found)
+        headers, broken = _read_headers(tuple(found))
         height, width = _choose_size(size, list(headers.values()), folder)
         gray = all(header.gray for header in headers.values())
         has_splits = any(file.split == "test" for file in found)
-        chosen = [file for file in headers if not has_splits or split in ("all", file.split)]
-        x, kept = _decode(chosen, height, width, gray, broken)
+        chosen = tuple(file for file in headers if not has_splits or split in ("all", file.split))
+        x, undecoded = _decode(chosen, height, width, gray)
+    broken = broken | undecoded
     if broken:
         first = min(broken, key=lambda file: file.path)
         reason = _reason(broken[first])
@@ -90,8 +97,8 @@ def pictures(
         notes.append(f"{_spread(list(headers.values()))}: scaled and cropped to {height} x {width}")
     if animated := sum(header.animated for header in headers.values()):
         notes.append(f"{animated} with several frames: the first is used")
-    labels, names = _labels(kept, found)
-    data = Dataset(torch.from_numpy(x), labels, names, "pictures", notes=tuple(notes), name=folder.name)
+    labels, names = _labels([file for file in chosen if file not in undecoded], found)
+    data = Dataset(x, labels, names, "pictures", notes=tuple(notes), name=folder.name)
     return data if has_splits else data.part(split)
 
 
@@ -165,7 +172,8 @@ def _over_white(picture: "Picture") -> "Picture":
     return Image.alpha_composite(white, picture.convert("RGBA"))
 
 
-def _read_headers(found: list[Found]) -> tuple[dict[Found, Header], dict[Found, Exception]]:
+@lru_cache(maxsize=2)
+def _read_headers(found: tuple[Found, ...]) -> tuple[dict[Found, Header], dict[Found, Exception]]:
     """The headers that can be read, and why the others cannot."""
     from PIL import ExifTags, Image
 
@@ -183,19 +191,24 @@ def _read_headers(found: list[Found]) -> tuple[dict[Found, Header], dict[Found, 
     return headers, broken
 
 
+@lru_cache(maxsize=2)
 def _decode(
-    files: list[Found], height: int, width: int, gray: bool, broken: dict[Found, Exception]
-) -> tuple[np.ndarray, list[Found]]:
-    """The pictures that can be decoded and their files; the others are added to ``broken``."""
+    files: tuple[Found, ...], height: int, width: int, gray: bool
+) -> tuple[torch.Tensor, dict[Found, Exception]]:
+    """The pictures that can be decoded, and why the others cannot."""
     x = np.empty((len(files), 1 if gray else 3, height, width), np.uint8)
-    kept: list[Found] = []
-    for file in files:
+
+    def decode(row: int) -> Exception | None:
         try:
-            x[len(kept)] = decode_picture(file.path, height, width, gray)
-            kept.append(file)
+            x[row] = decode_picture(files[row].path, height, width, gray)
         except Exception as error:  # as above
-            broken[file] = error
-    return x[: len(kept)], kept
+            return error
+        return None
+
+    with ThreadPoolExecutor() as threads:  # Pillow decodes and scales without the interpreter's lock
+        errors = list(threads.map(decode, range(len(files))))
+    broken = {file: error for file, error in zip(files, errors, strict=True) if error}
+    return torch.from_numpy(x[[error is None for error in errors]] if broken else x), broken
 
 
 def _choose_size(size: int | tuple[int, int] | None, headers: list[Header], folder: Path) -> tuple[int, int]:
@@ -233,7 +246,16 @@ def _place(path: Path, folder: Path, splits: bool) -> Found:
     """What the sub-folders between ``folder`` and a picture say about it."""
     above = path.relative_to(folder).parts[:-1]
     split, above = (SPLITS[above[0]], above[1:]) if splits else (None, above)
-    return Found(path, split, above[0] if above else None)
+    return Found(path, split, above[0] if above else None, _stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written to or replaced; nothing for a link that leads nowhere."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _walk(folder: Path) -> Iterable[Path]:
