@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from undiffuse.errors import UserError
 from undiffuse.net import DiT
 from undiffuse.net.token_transformer import TokenTransformer
+from undiffuse.net.transformer import Attention, Block, Reading, angles_along, angles_over, attend, turned
 from undiffuse.process.categorical import TokenShape
-from undiffuse.net.transformer import Attention, Block, Reading, angles_along, angles_over, turned
 
 SMALL = DiT(width=16, depth=2, heads=2)
 
@@ -125,6 +125,16 @@ def test_tokens_start_equally_likely(shape, time):
     net = TokenTransformer(width=16, depth=2, heads=2, time=time).build(TokenShape((4,), 5), states=6, labels=2)
     logits = net(torch.randint(0, 6, (3, *shape)), torch.zeros(()), torch.tensor([0, 1, -1]))
     assert logits.shape == (3, *shape, 5) and (logits == 0).all()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_plain_products_are_fused_attention_to_rounding(causal):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 3, 20, 8).to(torch.bfloat16)
+    exact = torch.nn.functional.scaled_dot_product_attention(
+        query.double(), key.double(), value.double(), is_causal=causal
+    )
+    torch.testing.assert_close(attend(query, key, value, causal).double(), exact, atol=0.03, rtol=0)
 
 
 def test_a_causal_transformer_does_not_see_what_comes():
