@@ -1,18 +1,14 @@
-"""Two processes on this machine train as one does, sample as one does, and end together.
-
-Launched by torchrun, to which `accelerate launch` comes down where there are GPUs; on a CPU it launches one process.
-"""
+"""Two processes on this machine train as one does, sample as one does, and end together."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from launched import command_of, launch, start, workers
 from safetensors.torch import load_file
 
 from undiffuse.data.source import Toy
@@ -22,15 +18,7 @@ from undiffuse.noise import Stream
 from undiffuse.run import load
 from undiffuse.train.batches import Batches
 
-LAUNCH = "-m torch.distributed.run --nproc_per_node"
 TINY = "--steps 12 --batch 16 --net.width 16 --net.depth 1 --data.count 200 --report-every 12 --save-every 4"
-
-
-def launch(processes: int, words: str, **more) -> subprocess.CompletedProcess:
-    several = f"{LAUNCH} {processes} --master_port {29600 + os.getpid() % 2000}" if processes > 1 else ""
-    command = [sys.executable, *several.split(), "-m", "undiffuse", *words.split()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "ACCELERATE_USE_CPU": "true"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False, **more)
 
 
 @pytest.fixture(scope="module")
@@ -89,31 +77,18 @@ def test_a_batch_that_does_not_split_is_refused(tmp_path):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes through /proc")
 def test_when_one_dies_all_stop(tmp_path):
     folder = tmp_path / "run"
-    several = f"{LAUNCH} 2 --master_port {27600 + os.getpid() % 2000}"
-    words = f"-m undiffuse train moons --quiet --out {folder} {TINY} --steps 1000000 --save-every 1000000"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "ACCELERATE_USE_CPU": "true"}
-    group = subprocess.Popen(
-        [sys.executable, *several.split(), *words.split()], stderr=subprocess.PIPE, text=True, env=environment
-    )
+    group = start(2, f"-m undiffuse train moons --quiet --out {folder} {TINY} --steps 1000000 --save-every 1000000")
     try:
         deadline = time.monotonic() + 60
         while not (folder / "log.jsonl").exists() or not (folder / "log.jsonl").read_text():
             assert time.monotonic() < deadline and group.poll() is None
             time.sleep(0.2)
-        workers = [pid for pid in children(group.pid) if "undiffuse" in command_of(pid)]
-        os.kill(max(workers), signal.SIGKILL)
+        pids = workers(group.pid)
+        os.kill(max(pids), signal.SIGKILL)
         assert group.wait(timeout=60) != 0
-        assert not any(Path(f"/proc/{pid}").exists() and "undiffuse" in command_of(pid) for pid in workers)
+        assert not any(Path(f"/proc/{pid}").exists() and "undiffuse" in command_of(pid) for pid in pids)
     finally:
         group.kill()
-
-
-def children(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
 def test_processes_share_every_epoch_without_repeats():

@@ -157,6 +157,7 @@ def _train(
             if scribe:
                 scribe.after_step(due, tensors)
             if stopping and (trainer.done < steps or folder != run):
+                accelerator.wait_for_everyone()  # a launcher ends those that are left, and one may still be writing
                 saved = f"stopped, and saved after step {trainer.done:,}"
                 raise KeyboardInterrupt(f"{saved}; go on with: undiffuse resume {run}")
 
