@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from undiffuse.errors import UserError
 from undiffuse.net import DiT
 from undiffuse.net.token_transformer import TokenTransformer
-from undiffuse.net.transformer import Attention, Block, Reading, angles_along, angles_over, attend, turned
+from undiffuse.net.transformer import Attention, Block, Reading, angles_along, angles_over, attend, rotary, turned
 from undiffuse.process.categorical import TokenShape
 
 SMALL = DiT(width=16, depth=2, heads=2)
@@ -16,7 +16,7 @@ SMALL = DiT(width=16, depth=2, heads=2)
 def test_a_block_starts_as_the_identity_exactly():
     torch.manual_seed(0)
     block, h, condition = Block(16, 2, condition=8, tokens=5), torch.randn(3, 6, 16), torch.randn(3, 8)
-    assert torch.equal(block(h, condition, angles_along(6, 4), torch.randn(3, 7, 5)), h)
+    assert torch.equal(block(h, condition, rotary(angles_along(6, 4)), torch.randn(3, 7, 5)), h)
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned"])
@@ -71,8 +71,8 @@ def test_a_block_is_its_formula():
 def test_turned_products_depend_on_the_distance_alone():
     torch.manual_seed(0)
     q, k = torch.randn(2, 1, 1, 1, 8).double()
-    angles = angles_over(4, 5, 4).double()
-    products = (turned(q.expand(1, 1, 20, 8), angles) @ turned(k.expand(1, 1, 20, 8), angles).mT)[0, 0].view(4, 5, 4, 5)
+    turn = rotary(angles_over(4, 5, 4).double())
+    products = (turned(q.expand(1, 1, 20, 8), turn) @ turned(k.expand(1, 1, 20, 8), turn).mT)[0, 0].view(4, 5, 4, 5)
     for i, j in ((0, 0), (1, 2), (2, 1)):  # from (i, j) to one down and two across
         torch.testing.assert_close(products[i, j, i + 1, j + 2], products[0, 0, 1, 2])
     torch.testing.assert_close(angles_over(1, 5, 4)[:, 2:], angles_along(5, 2, 100.0))

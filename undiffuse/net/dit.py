@@ -11,7 +11,7 @@ from undiffuse.errors import UserError
 from undiffuse.label import Classes
 from undiffuse.net.blocks import zero
 from undiffuse.net.embed import Condition
-from undiffuse.net.transformer import Block, angles_over
+from undiffuse.net.transformer import Block, angles_over, rotary
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,20 @@ class PatchTransformer(nn.Module):
         padded = F.pad(x, (0, -width % patch, 0, -height % patch))
         rows, columns = padded.shape[2] // patch, padded.shape[3] // patch
         h = self.stem(F.unfold(padded, patch, stride=patch).mT)
-        h, angles = self._placed(h, rows, columns)
+        h, turn = self._placed(h, rows, columns)
         condition = self.condition(log_snr, label)
         for block in self.blocks:
-            h = block(h, condition, angles)
+            h = block(h, condition, turn)
         shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)
         y = self.head(torch.addcmul(shift, self.norm(h), 1 + scale)).mT
         whole = F.fold(y.float(), padded.shape[2:], patch, stride=patch)
         return whole[:, :, :height, :width].to(x.dtype)
 
     def _placed(self, h: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor | None]:
-        """Patches that know where they are, or the angles that tell attention."""
+        """Patches that know where they are, or what turns their queries and keys."""
         if self.where is None:
             pairs = self.design.width // self.design.heads // 2
-            return h, angles_over(rows, columns, pairs).to(h.device)
+            return h, rotary(angles_over(rows, columns, pairs, device=h.device))
         if (rows, columns) != self.places:
             raise UserError(
                 f"learned positions are of {self.places[0]} x {self.places[1]} patches, not {rows} x {columns}; "

@@ -10,7 +10,7 @@ from undiffuse.errors import UserError
 from undiffuse.label import Classes
 from undiffuse.net.blocks import zero
 from undiffuse.net.embed import Condition
-from undiffuse.net.transformer import Block, angles_along, angles_over
+from undiffuse.net.transformer import Block, angles_along, angles_over, rotary
 from undiffuse.process.categorical import TokenShape
 
 
@@ -76,9 +76,11 @@ class TokenNet(nn.Module):
         condition = self.condition(level, label) if self.condition else None
         pairs = self.design.width // self.design.heads // 2
         shape = x_t.shape[1:]
-        angles = angles_over(*shape, pairs) if len(shape) == 2 else angles_along(tokens.shape[1], pairs)
-        angles = angles.to(h.device)
+        if len(shape) == 2:
+            turn = rotary(angles_over(shape[0], shape[1], pairs, device=h.device))
+        else:
+            turn = rotary(angles_along(tokens.shape[1], pairs, device=h.device))
         for block in self.blocks:
-            h = block(h, condition, angles)
+            h = block(h, condition, turn)
         logits = self.mix(self.norm(h)) @ self.embedding.weight[: self.classes].T + self.bias
         return logits.unflatten(1, shape) if len(shape) != 1 else logits

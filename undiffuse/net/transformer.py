@@ -47,32 +47,30 @@ class Block(nn.Module):
         self,
         h: Tensor,
         condition: Tensor | None = None,
-        angles: Tensor | None = None,
+        turn: Tensor | None = None,
         tokens: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """h (batch, places, width); condition (batch or 1, condition); angles, see `Attention`.
+        """h (batch, places, width); condition (batch or 1, condition); turn, see `rotary`.
 
         tokens (batch, length, tokens) are read by cross-attention, where mask (batch, length) is true.
         """
         if self.modulation is None or condition is None:
-            h = h + self.dropout(self.attention(self.norm_1(h), angles))
+            h = h + self.dropout(self.attention(self.norm_1(h), turn))
             h = self.reading(h, tokens, mask) if self.reading else h
             return h + self.dropout(self.dense(self.norm_2(h)))
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(condition)[:, None].chunk(6, dim=-1)
         told = torch.addcmul(shift_1, self.norm_1(h), 1 + scale_1)
-        h = torch.addcmul(h, gate_1, self.dropout(self.attention(told, angles)))
+        h = torch.addcmul(h, gate_1, self.dropout(self.attention(told, turn)))
         h = self.reading(h, tokens, mask) if self.reading else h
         told = torch.addcmul(shift_2, self.norm_2(h), 1 + scale_2)
         return torch.addcmul(h, gate_2, self.dropout(self.dense(told)))
 
 
 class Attention(nn.Module):
-    """softmax(q k^T / sqrt(d)) v in ``heads``, with queries and keys of unit length (qk_norm) and turned by angles.
+    """softmax(q k^T / sqrt(d)) v in ``heads``, with queries and keys of unit length (qk_norm) and turned (`rotary`).
 
-    Turning pair (2i, 2i + 1) of query and key at place p by the angle p f_i makes their product depend on the distance
-    of places alone (rotary positions, Su et al. 2021). Without, what a place is must be in h. ``causal`` hides from
-    each place those after it.
+    Where they are not turned, what a place is must be in h. ``causal`` hides from each place those after it.
     """
 
     def __init__(self, width: int, heads: int, qk_norm: bool = True, causal: bool = False) -> None:
@@ -84,12 +82,12 @@ class Attention(nn.Module):
         self.norm_q, self.norm_k = (UnitLength(width // heads) if qk_norm else nn.Identity() for _ in range(2))
         self.out = nn.Linear(width, width)
 
-    def forward(self, h: Tensor, angles: Tensor | None = None) -> Tensor:
-        """(batch, places, width) -> the same; angles (places, width / heads / 2) in radians."""
+    def forward(self, h: Tensor, turn: Tensor | None = None) -> Tensor:
+        """(batch, places, width) -> the same; turn (2, places, width / heads)."""
         split = self.query_key_value(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = self.norm_q(split[0]), self.norm_k(split[1]), split[2]
-        if angles is not None:
-            query, key = turned(query, angles), turned(key, angles)
+        if turn is not None:
+            query, key = turned(query, turn), turned(key, turn)
         query, key = query.to(value.dtype), key.to(value.dtype)
         read = attend(query, key, value, self.causal)
         return self.out(read.transpose(1, 2).flatten(2))
@@ -137,20 +135,30 @@ class Reading(nn.Module):
         return h + self.out(read.transpose(1, 2).flatten(2))
 
 
-def turned(x: Tensor, angles: Tensor) -> Tensor:
-    """Pairs of x (batch, heads, places, d) turned by angles (places, d / 2)."""
-    cosine, sine = angles.cos().to(x), angles.sin().to(x)
-    a, b = x.chunk(2, dim=-1)  # entry i and i + d/2 are a pair
-    return torch.cat([a * cosine - b * sine, a * sine + b * cosine], dim=-1)
+def rotary(angles: Tensor) -> Tensor:
+    """What turns queries and keys by angles (places, d / 2), in radians: cosines and signed sines, (2, places, d).
+
+    Turning pair i of query and key at place p by the angle p f_i makes their product depend on the distance of places
+    alone (Su et al. 2021). Once a network, for all of its blocks.
+    """
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([torch.cat([cosine, cosine], -1), torch.cat([-sine, sine], -1)])
 
 
-def angles_along(count: int, pairs: int, base: float = 10_000.0) -> Tensor:
+def turned(x: Tensor, turn: Tensor) -> Tensor:
+    """x (batch, heads, places, d), entries i and i + d/2 of it a pair, turned by what `rotary` gave."""
+    cosine, sine = turn.to(x)
+    return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, -1), sine)
+
+
+def angles_along(count: int, pairs: int, base: float = 10_000.0, device: torch.device | None = None) -> Tensor:
     """p f_i for places p = 0 ... count - 1 and f_i = base^(-i/pairs): (count, pairs)."""
-    return torch.arange(count)[:, None] * base ** (-torch.arange(pairs) / pairs)
+    places, i = (torch.arange(n, device=device) for n in (count, pairs))
+    return places[:, None] * base ** (-i / pairs)
 
 
-def angles_over(height: int, width: int, pairs: int, base: float = 100.0) -> Tensor:
+def angles_over(height: int, width: int, pairs: int, base: float = 100.0, device: torch.device | None = None) -> Tensor:
     """Half of the pairs are turned by the row, half by the column: (height * width, pairs)."""
-    down = angles_along(height, pairs // 2, base)[:, None].expand(-1, width, -1)
-    across = angles_along(width, pairs - pairs // 2, base)[None].expand(height, -1, -1)
+    down = angles_along(height, pairs // 2, base, device)[:, None].expand(-1, width, -1)
+    across = angles_along(width, pairs - pairs // 2, base, device)[None].expand(height, -1, -1)
     return torch.cat([down, across], dim=-1).flatten(0, 1)
