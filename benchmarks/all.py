@@ -7,6 +7,7 @@ MEASUREMENTS = (
     "start_up",
     "momentum",
     "step_cost",
+    "data_speed",
     "swiss_roll",
     "digits",
     "mixture",

@@ -4,7 +4,7 @@ A U-Net and a transformer, each of one architecture and of nearly as many parame
 (`benchmarks.contenders`), the same batch, optimiser and precision; repetitions are interleaved, so that whatever else
 the machine does meets all alike. Figures are medians, with the range from the first to the third quartile.
 
-FLOP/s are those of matrix products, convolutions and attention, as each network does them. On a GPU also the share of
+FLOP are those of matrix products, convolutions and attention, as each network does them. On a GPU also the share of
 what a plain matrix product reaches in the same run (model-FLOP utilisation).
 """
 
@@ -76,17 +76,18 @@ def report(contenders: dict[str, Contender], action: str, setting: Setting, roun
     work = {name: getattr(contender, action) for name, contender in contenders.items()}
     seconds = dict(zip(work, measure(list(work.values()), rounds, setting.device), strict=True))
     reached, last = matrix_product(setting), list(work)[-1]
-    print(f"\n{action}, {setting.precision}: images/s (quartiles), x {last}, peak MiB, FLOP/s", end="")
+    print(f"\n{action}, {setting.precision}: images/s (quartiles), x {last}, peak MiB, GFLOP an image, GFLOP/s", end="")
     print(f"; a matrix product reaches {reached / 1e9:.0f} GFLOP/s")
     for name, task in work.items():
         low, middle, high = statistics.quantiles(seconds[name], n=4)
-        rate = flops(task) / middle
+        operations = flops(task)
+        rate = operations / middle
         used = "" if setting.device == "cpu" else f"  {rate / reached:.0%} of a matrix product"  # the CPU's is no bound
         print(
             f"  {name:22}{setting.batch / middle:9.2f} "
             f"({setting.batch / high:.2f} to {setting.batch / low:.2f})"
             f"{statistics.median(seconds[last]) / middle:8.2f}{peak_memory(task, setting.device):9.0f}"
-            f"{rate / 1e9:9.0f}G{used}",
+            f"{operations / setting.batch / 1e9:9.2f}{rate / 1e9:9.0f}{used}",
             flush=True,
         )
 
