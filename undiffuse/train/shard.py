@@ -1,7 +1,7 @@
 """Weights shared out over processes (FSDP2), where accelerate is told to: ``--use_fsdp --fsdp_version 2``.
 
 Each process keeps its rows of every weight, and so of its gradient, of the optimizer's state and of the averages. A
-block's weights are gathered before it computes and dropped after it; its gradient is summed straight into the rows.
+block's weights are gathered before it computes and dropped after it; its gradient is averaged straight into the rows.
 What is kept is a `DTensor`, which computes like the whole tensor: a training need not know, but where tensors leave
 it (`whole`) and come back (`rows`).
 """
