@@ -282,8 +282,9 @@ class DenoisingDiffusion:
     def __init__(self, setting: Setting) -> None:
         library = peers.denoising_diffusion()
         self.setting = setting
+        width = setting.width * 9 // 8  # its blocks have fewer parameters
         self.net = library.Unet(
-            setting.width, dim_mults=setting.multiples, channels=setting.channels, attn_dim_head=setting.head_width
+            width, dim_mults=setting.multiples, channels=setting.channels, attn_dim_head=setting.head_width
         )
         self.diffusion = library.GaussianDiffusion(
             self.net, image_size=setting.size, objective="pred_noise", sampling_timesteps=setting.steps
