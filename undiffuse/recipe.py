@@ -165,6 +165,8 @@ class Recipe:
             raise UserError("tokens need a network and a loss of tokens: --net token-transformer --loss masked-bound")
         if self.sampler not in TOKEN_SAMPLERS:
             raise UserError(f"tokens need a sampler of tokens, {', '.join(TOKEN_SAMPLERS)}, not {self.sampler}")
+        if isinstance(self.loss, MaskedBound) and self.kernel != ABSORBING:
+            raise UserError("the masked bound is of masks alone; choose --kernel.mask 1, or --loss token-bound")
         process = Categorical(self.schedule, self.kernel, shape.classes)
         net = self.net.build(shape, process.states, classes)
         return TokenDenoiser(self._compiled(net), process, self.leave_one_out)

@@ -17,7 +17,7 @@ from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, O
 from undiffuse.sample import last, trajectory
 from undiffuse.samplers import TOKEN_SAMPLERS
 from undiffuse.step.unmask import FirstHitting, SurestFirst
-from undiffuse.tokens import TokenDenoiser
+from undiffuse.tokens import Known, TokenDenoiser
 
 DRAWS = 20_000
 
@@ -123,6 +123,20 @@ def drawn(chain: Chain, name: str, steps: int, seed: int = 0) -> Tensor:
 def distance(chain: Chain, law: Tensor) -> float:
     """In total variation; of exact draws about 0.01."""
     return float((law - (chain.table / chain.table.sum()).flatten()).abs().sum()) / 2
+
+
+@pytest.mark.parametrize("name, steps", [("first-hitting", 3), ("ancestral", 60)])
+def test_what_is_known_conditions_the_rest(name, steps):
+    chain = chain_of(ABSORBING)
+    process, x_0 = chain.process, torch.tensor([0, 2, 0])
+    known = torch.tensor([False, True, False])
+    times, noise = trailing(process.schedule, steps), SeededNoise(1)
+    start = torch.where(known, x_0, process.start(torch.zeros(DRAWS, 3, dtype=torch.long), noise))
+    x = last(trajectory(TOKEN_SAMPLERS[name].make(process), Known(chain, x_0, known), start, times, noise))
+    assert (x[:, 1] == 2).all()
+    law = torch.bincount(3 * x[:, 0] + x[:, 2], minlength=9).double() / DRAWS
+    given = chain.table[:, 2] / chain.table[:, 2].sum()
+    assert float((law - given.flatten()).abs().sum()) / 2 < 0.02
 
 
 def coupled(kernel) -> Chain:

@@ -120,9 +120,11 @@ def test_words_are_read_where_the_mask_lets():
 
 
 @pytest.mark.parametrize("time", [True, False])
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
 @pytest.mark.parametrize("shape", [(7,), (2, 3)])
-def test_tokens_start_equally_likely(shape, time):
-    net = TokenTransformer(width=16, depth=2, heads=2, time=time).build(TokenShape((4,), 5), states=6, labels=2)
+def test_tokens_start_equally_likely(shape, positions, time):
+    design = TokenTransformer(width=16, depth=2, heads=2, positions=positions, time=time)
+    net = design.build(TokenShape(shape, 5), states=6, labels=2)
     logits = net(torch.randint(0, 6, (3, *shape)), torch.zeros(()), torch.tensor([0, 1, -1]))
     assert logits.shape == (3, *shape, 5) and (logits == 0).all()
 

@@ -149,8 +149,8 @@ class Report:
             "measure", *(Column(name, justify="right") for name in ("value", "floor", "value / floor")), "better"
         )
         for row in self.rows:
-            floor = f"{row.floor:.3g}" if math.isnan(row.spread) else f"{row.floor:.3g} ± {row.spread:.1g}"
-            numbers.add_row(row.name, f"{row.value:.3g}", floor, f"{row.ratio:.2f}", row.better)
+            floor = _told(row.floor) if math.isnan(row.spread) else f"{row.floor:.3g} ± {row.spread:.1g}"
+            numbers.add_row(row.name, f"{row.value:.3g}", floor, _told(row.ratio, ".2f"), row.better)
         meanings = "\n".join(f"{row.name}: {row.meaning}" for row in self.rows)
         protocol = ", ".join(f"{key} {value}" for key, value in self.protocol.items() if value is not None)
         worst = sorted(self.labels, key=lambda asked: asked.read)
@@ -254,6 +254,10 @@ def _by_label(
 
 def _row(number: Number, value: float, floor: Floor) -> Row:
     return Row(number.name, value, floor.median, floor.spread, number.better, number.meaning)
+
+
+def _told(number: float, form: str = ".3g") -> str:
+    return "not known" if math.isnan(number) else f"{number:{form}}"
 
 
 def _endless(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +19,19 @@ from undiffuse.process.categorical import TokenShape
 class TokenTransformer:
     """A transformer of tokens, which all look at one another.
 
-    width    of each token's vector
-    depth    blocks
-    heads    of attention
-    time     whether it is told the noise level; that of masked tokens can be seen, by counting the masks
-    causal   whether a token sees only those before it: no denoiser, but what denoisers are compared with
-    dropout  of what each block adds
+    width      of each token's vector
+    depth      blocks
+    heads      of attention
+    positions  rotary: how far tokens are from each other, any length; learned: which place it is, the trained length
+    time       whether it is told the noise level; that of masked tokens can be seen, by counting the masks
+    causal     whether a token sees only those before it: no denoiser, but what denoisers are compared with
+    dropout    of what each block adds
     """
 
     width: int = 256
     depth: int = 6
     heads: int = 8
+    positions: Literal["rotary", "learned"] = "rotary"
     time: bool = True
     causal: bool = False
     dropout: float = 0.0
@@ -39,7 +42,7 @@ class TokenTransformer:
 
     def build(self, shape: TokenShape, states: int, labels: Classes = 0) -> "TokenNet":
         """The module, of tokens with ``states`` states, of which the first ``shape.classes`` are the data's."""
-        return TokenNet(self, states, shape.classes, labels)
+        return TokenNet(self, shape, states, labels)
 
 
 class TokenNet(nn.Module):
@@ -48,11 +51,13 @@ class TokenNet(nn.Module):
     The embedding of what a token is and the answer to what it was share their vectors. Logits start at zero.
     """
 
-    def __init__(self, design: TokenTransformer, states: int, classes: int, labels: Classes = 0) -> None:
+    def __init__(self, design: TokenTransformer, shape: TokenShape, states: int, labels: Classes = 0) -> None:
         super().__init__()
-        self.design, self.classes = design, classes
+        self.design, self.classes = design, shape.classes
         self.embedding = nn.Embedding(states, design.width)
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(design.width))
+        learned = design.positions == "learned"
+        self.where = nn.Parameter(torch.randn(math.prod(shape), design.width)) if learned else None
         self.condition = Condition(design.width, labels) if design.time or labels else None
         self.blocks = nn.ModuleList(
             Block(
@@ -66,21 +71,28 @@ class TokenNet(nn.Module):
         )
         self.norm = nn.LayerNorm(design.width)
         self.mix = zero(nn.Linear(design.width, design.width))  # then against the embedding: 0 at the start
-        self.bias = nn.Parameter(torch.zeros(classes))
+        self.bias = nn.Parameter(torch.zeros(shape.classes))
 
     def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """Logits at noise level ``log_snr``, (batch,) or ()."""
+        """Logits at noise level ``log_snr``, (batch,) or (). Raises UserError for another length than was learned."""
         tokens = x_t.flatten(1)
-        h = self.embedding(tokens) * math.sqrt(self.design.width)
+        h, turn = self._placed(self.embedding(tokens) * math.sqrt(self.design.width), x_t.shape[1:])
         level = log_snr if self.design.time else torch.zeros_like(log_snr)
         condition = self.condition(level, label) if self.condition else None
-        pairs = self.design.width // self.design.heads // 2
-        shape = x_t.shape[1:]
-        if len(shape) == 2:
-            turn = rotary(angles_over(shape[0], shape[1], pairs, device=h.device))
-        else:
-            turn = rotary(angles_along(tokens.shape[1], pairs, device=h.device))
         for block in self.blocks:
             h = block(h, condition, turn)
         logits = self.mix(self.norm(h)) @ self.embedding.weight[: self.classes].T + self.bias
-        return logits.unflatten(1, shape) if len(shape) != 1 else logits
+        return logits.unflatten(1, x_t.shape[1:]) if x_t.ndim != 2 else logits
+
+    def _placed(self, h: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor | None]:
+        """Tokens that know where they are, or the turn that tells attention."""
+        pairs = self.design.width // self.design.heads // 2
+        if self.where is None and len(shape) == 2:
+            return h, rotary(angles_over(shape[0], shape[1], pairs, device=h.device))
+        if self.where is None:
+            return h, rotary(angles_along(h.shape[1], pairs, device=h.device))
+        if h.shape[1] != len(self.where):
+            raise UserError(
+                f"learned positions are of {len(self.where)} tokens, not {h.shape[1]}; train with rotary ones"
+            )
+        return h + self.where, None

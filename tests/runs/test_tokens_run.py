@@ -1,0 +1,188 @@
+"""Tokens trained, sampled, prompted and measured: text and pictures of a few levels, from the command line and back."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+import undiffuse
+from undiffuse.cli import main
+from undiffuse.codec import Levels
+from undiffuse.data.alphabet import Characters
+from undiffuse.data.digits import digits
+from undiffuse.errors import UserError
+from undiffuse.evaluate import evaluate
+from undiffuse.loss.categorical import MaskedBound
+from undiffuse.measure.bits import token_bits
+from undiffuse.measure.text import text_report, variation
+from undiffuse.net import DiT, Folded, UNet
+from undiffuse.net.embedded import Embedded
+from undiffuse.net.token_transformer import TokenTransformer
+from undiffuse.process import UNIFORM
+from undiffuse.process.categorical import TokenShape
+from undiffuse.prompt import infill, read
+from undiffuse.recipes import RECIPES, own_data
+from undiffuse.train.loop import train
+
+TINY = {"steps": 4, "batch": 8, "warmup": 1, "report_every": 4, "save_every": 2, "sampling_steps": 4}
+
+
+@pytest.fixture(scope="module")
+def beats(tmp_path_factory):
+    """Heartbeats by masks, trained until the phase is understood."""
+    recipe = replace(RECIPES["heartbeat-masked"](), net=replace(RECIPES["heartbeat-masked"]().net, width=32))
+    recipe = replace(recipe, steps=300, batch=128, lr=4e-3, warmup=20, report_every=300, save_every=300)
+    return train(recipe.override("data.count", "500"), tmp_path_factory.mktemp("beats") / "run", quiet=True)
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """A text of one's own, hardly trained."""
+    folder = tmp_path_factory.mktemp("book")
+    (folder / "rhyme.txt").write_text("The cat sat on the mat; the dog sat on the cat.\n" * 60, encoding="utf-8")
+    recipe = replace(own_data(folder / "rhyme.txt"), net=TokenTransformer(width=16, depth=1, heads=2), **TINY)
+    train(recipe.override("data.length", "24"), folder / "run", quiet=True)
+    return folder
+
+
+def test_heartbeats_beat(beats):
+    x = beats.sample(200, seed=1)
+    places = torch.arange(20) % 5
+    assert x.dtype == torch.int32 and x.shape == (200, 20)
+    right = torch.stack([(x == (places == phase)).all(1) for phase in range(5)])
+    assert right.any(0).double().mean() > 0.9 and (right.double().mean(1) > 0.1).all()
+    assert torch.equal(beats.sample(7, seed=1, batch=3), x[:7])
+
+
+def test_the_bound_is_above_the_entropy_and_near_it(beats):
+    bits = token_bits(beats, beats.dataset("test"), draws=16)
+    entropy = math.log2(5) / 20
+    assert entropy - 4 * bits.error < bits.mean < 1.1 * entropy and bits.error < 0.05 * entropy
+
+
+def test_what_is_known_stays_and_decides_the_rest(beats):
+    texts = read(beats.codec, infill(beats, "__1_______", 50))
+    assert all(text[:3].endswith("1") for text in texts)
+    assert sum(text == "00100" * 4 for text in texts) > 40
+    ends = read(beats.codec, infill(beats, "*" * 19 + "1", 20, hole="*", seed=3, steps=20))
+    assert all(text[-1] == "1" for text in ends) and sum(text == "00001" * 4 for text in ends) > 14
+    assert read(beats.codec, torch.tensor([[2, 0, 2, 1]])) == ["\N{WHITE SQUARE}0\N{WHITE SQUARE}1"]
+
+
+def test_a_run_is_opened_as_it_was(beats):
+    again = undiffuse.load(beats.folder)
+    assert again.codec.alphabet == Characters(("0", "1")) and torch.equal(again.sample(5), beats.sample(5))
+    states = list(again.trajectory(3, steps=5))
+    assert len(states) == 6 and (states[0][0] == 2).all() and int(states[-1][0].max()) < 2
+
+
+def test_the_report_has_bits_and_their_floor(beats):
+    found = evaluate(beats, count=50)
+    assert found["bits a token"].floor == pytest.approx(math.log2(5) / 20)
+    assert found["20 tokens copied"].value > 0.8 and "standard error of the bits" in found.protocol
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "tau-leaping", "forward-backward", "first-hitting", "surest-first"])
+def test_every_sampler_leaves_no_mask(beats, sampler):
+    assert int(beats.sample(5, sampler=sampler, steps=3).max()) < 2
+
+
+def test_a_text_of_ones_own(book, capsys):
+    out = book / "out.txt"
+    assert main(["sample", str(book / "run"), "-n", "2", "--prompt", "The _at", "--out", str(out)]) == 0
+    first, second = (piece.strip("\n") for piece in out.read_text(encoding="utf-8").split("-" * 40))
+    assert first.startswith("The ") and first[5:7] == "at" and len(second) <= 24
+    assert "2 texts" in capsys.readouterr().out
+    assert main(["evaluate", str(book / "run"), "-n", "20", "--json"]) == 0
+    assert '"bits a token"' in capsys.readouterr().out
+    assert main(["data", str(book / "rhyme.txt"), "--out", str(book / "some.txt")]) == 0
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("sample RUN --prompt Zebra", "the character 'Z' is not known"),
+        ("sample RUN --prompt aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "31 tokens, and what the run makes has 24"),
+        ("sample RUN --prompt a --hole __", "a hole is one character"),
+        ("sample RUN --out x.png", "saved as .txt"),
+        ("sample RUN --sampler heun", "unknown sampler 'heun'"),
+        ("sample RUN --label 3", "trained without labels"),
+        ("sample RUN --given a=b", "only of a table"),
+        ("animate RUN", "not filmed"),
+        ("train TEXT --loss denoising", "a loss of tokens"),
+        ("train TEXT --net unet", "--net token-transformer"),
+        ("train TEXT --sampler ddim", "a sampler of tokens"),
+        ("train TEXT --codec levels", "levels are of pictures"),
+        ("train TEXT --kernel.mask 0", "masks alone"),
+        ("train TEXT --data.tokenizer nowhere", "no tokenizer"),
+        ("train swiss-roll --loss masked-bound", "tables or tokens"),
+        ("train swiss-roll --sampler first-hitting", "for tokens alone"),
+        ("train digits --codec verbatim", "no text"),
+    ],
+)
+def test_mistakes(book, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    argv = words.replace("RUN", str(book / "run")).replace("TEXT", str(book / "rhyme.txt")).split()
+    code, error = main(argv), capsys.readouterr().err
+    assert code in (1, 2) and message in error and error.count("\n") == 1, error
+
+
+# --------------------------------------------------------------------------------- pictures made of tokens
+
+
+def test_digits_lose_nothing_by_their_own_levels():
+    x = digits().x
+    for levels in (17, 256):
+        codec = Levels(levels).build("pictures", (1, 8, 8))
+        assert torch.equal(codec.decode(codec.encode(x)), x)
+    few = Levels(4).build("pictures", (1, 8, 8))
+    assert int((few.decode(few.encode(x)).int() - x.int()).abs().max()) <= 255 // 3 // 2 + 1
+    assert (few.decode(torch.full((1, 1, 8, 8), 4)) == 128).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (2, 4, 6)])
+@pytest.mark.parametrize("inner", [UNet(width=8, multiples=(1,), embedding=8), DiT(width=16, depth=1, heads=2)])
+def test_any_network_of_pictures_is_one_of_tokens(shape, inner):
+    net = Embedded(inner, width=4).build(TokenShape(shape, 5), states=6, labels=2)
+    logits = net(torch.randint(0, 6, (3, *shape)), torch.zeros(()), torch.tensor([0, 1, -1]))
+    assert logits.shape == (3, *shape, 5) and (logits == 0).all()
+    with pytest.raises(UserError, match="not text"):
+        Embedded(inner).build(TokenShape((7,), 5), states=6)
+
+
+def test_quantised_digits_by_label(tmp_path):
+    inner = Folded(UNet(width=8, multiples=(1,), embedding=8))
+    run = train(replace(RECIPES["quantised-digits"](), net=Embedded(inner, 4), **TINY), tmp_path / "run", quiet=True)
+    x = run.sample(6, label="3", guidance=3.0)
+    assert x.dtype == torch.uint8 and x.shape == (6, 1, 8, 8)
+    assert token_bits(run, run.dataset("test"), draws=1).mean > 0
+    for guidance in ({"rescale": 0.5}, {"threshold": "static"}):
+        with pytest.raises(UserError, match="tokens are guided"):
+            run.sample(1, guidance=undiffuse.guidance.Guidance(2.0, **guidance))
+    assert main(["animate", str(run.folder), "-n", "4", "--out", str(tmp_path / "film.gif")]) == 0
+
+
+# ------------------------------------------------------------------------------------------------ measures
+
+
+def test_frequencies_differ_from_nothing_to_all():
+    x, y = torch.randint(0, 4, (40, 30)), torch.randint(4, 8, (40, 30))
+    for run in (1, 2, 30):
+        assert variation(x, x, run) == 0 and variation(x, y, run) == 1
+    a, b = torch.tensor([[0, 0, 0, 1]]), torch.tensor([[0, 0, 1, 1]])
+    assert variation(a, b, 1) == pytest.approx(0.25) and variation(a, b, 2) == pytest.approx(1 / 3)
+
+
+def test_a_text_that_was_copied_is_found_out():
+    alphabet, generator = Characters.of("ab c"), torch.Generator().manual_seed(0)
+    train_on, held_out = (torch.randint(0, 4, (60, 40), generator=generator) for _ in range(2))
+    copied = text_report(train_on[:30], held_out, train_on, alphabet)
+    fresh = text_report(torch.randint(0, 4, (30, 40), generator=generator), held_out, train_on, alphabet)
+    assert copied["24 tokens copied"].value == 1 and fresh["24 tokens copied"].value == 0
+    assert copied["words known"].value == 1
+
+
+def test_the_masked_bound_is_of_masks_alone():
+    with pytest.raises(UserError, match="masks alone"):
+        replace(RECIPES["heartbeat"](), loss=MaskedBound(), kernel=UNIFORM).denoiser(TokenShape((4,), 2), 0)
