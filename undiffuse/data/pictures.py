@@ -182,8 +182,10 @@ def _read_headers(found: tuple[Found, ...]) -> tuple[dict[Found, Header], dict[F
     for file in found:
         try:
             with Image.open(file.path) as picture:
-                lies_on_its_side = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-                width, height = picture.size[::-1] if lies_on_its_side else picture.size
+                width, height = picture.size
+                # a square is not asked: for the answer, which may come last, a PNG is decoded
+                if width != height and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
+                    width, height = height, width
                 is_animated = getattr(picture, "is_animated", False)
                 headers[file] = Header(height, width, picture.mode in GRAY, is_animated)
         except Exception as error:  # decoders of damaged files raise anything
