@@ -305,7 +305,8 @@ class DenoisingDiffusion:
     @torch.no_grad()
     def sample(self) -> Tensor:
         with self.setting.autocast(), redirect_stderr(StringIO()):  # a progress bar that cannot be turned off
-            pictures: Tensor = self.diffusion.sample(batch_size=self.setting.batch)
+            # without its inference mode, in which autocast and the counting of operations do not go together
+            pictures: Tensor = type(self.diffusion).ddim_sample.__wrapped__(self.diffusion, self.setting.shape)
         return pictures
 
 
