@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 
 from undiffuse.codec import MLPVAE, ConvVAE
-from undiffuse.data.source import Digits, Known, Letters, Toy
+from undiffuse.data.source import Digits, Known, Letters, Shakespeare, Toy
 from undiffuse.errors import UserError
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.variational import Hybrid, VariationalBound
 from undiffuse.net import MLP, Folded, UNet
+from undiffuse.net.embedded import Embedded
+from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.noise import Stream
 from undiffuse.predict import EDMPrediction, Eps, Velocity
 from undiffuse.process import EDM, Flow, Linear, PoissonLaw
@@ -27,6 +29,7 @@ from undiffuse.train.objective import hide
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer
 
+DTYPES = {"pictures": torch.uint8, "points": torch.float32, "tokens": torch.int32}
 MLP_TINY, UNET_TINY = MLP(width=16, depth=1, waves=8, embedding=8), UNet(width=8, multiples=(1,), embedding=8)
 BASE = Recipe(
     Toy("swiss-roll", 100), MLP_TINY, steps=3, batch=8, warmup=1, save_every=2, report_every=3, sampling_steps=2
@@ -47,22 +50,24 @@ def tiny_net(net):
     match net:
         case MLP():
             return MLP_TINY
-        case Folded():
+        case Folded() | Embedded():
             return replace(net, inner=tiny_net(net.inner))
+        case TokenTransformer():
+            return replace(net, width=8, depth=1, heads=2)
         case _:
             return replace(net, width=8, embedding=8)
 
 
 def assert_samples(run, count=5):
     x = run.sample(count, seed=1)
-    assert x.shape == (count, *run.shape) and x.dtype == (torch.uint8 if run.kind == "pictures" else torch.float32)
+    assert x.shape == (count, *run.shape) and x.dtype == DTYPES[run.kind]
     assert x.float().isfinite().all()
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"table"}))  # which has no data of its own: see test_table_run
 def test_every_recipe_trains(name, tmp_path):
     recipe = tiny(RECIPES[name]())
-    if isinstance(recipe.data, Known | Letters) and not os.environ.get("UNDIFFUSE_TEST_DATA"):
+    if isinstance(recipe.data, Known | Letters | Shakespeare) and not os.environ.get("UNDIFFUSE_TEST_DATA"):
         pytest.skip("UNDIFFUSE_TEST_DATA names no folder of data sets")
     run = train(recipe, tmp_path / "run", quiet=True)
     assert run.step == 3 and run.recipe == recipe and load(run.folder).recipe == recipe
@@ -74,8 +79,11 @@ def test_every_recipe_trains(name, tmp_path):
     if run.is_classifier:
         assert set(os.listdir(run.folder)) == expected
         return
-    assert set(os.listdir(run.folder)) == expected | {"pictures"}
     assert_samples(run)
+    if run.kind == "tokens":
+        assert set(os.listdir(run.folder)) == expected
+        return
+    assert set(os.listdir(run.folder)) == expected | {"pictures"}
     Image.open(run.folder / "pictures" / "000000003.png").verify()
 
 

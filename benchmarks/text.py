@@ -1,0 +1,124 @@
+"""Characters three ways, at equal size and time: python -m benchmarks.text [--minutes 15]
+
+Trains the transformer of the recipe `shakespeare`, on the same pieces of the same text, for so many minutes each (of
+processor time, so that a busy machine is fair; on one thread that is what a quiet one takes): as it is, by masks; by multinomial diffusion (any character for a lost one); and one after the other, as language models are.
+Prints bits a character of the held-out text, in pieces of 128: by the bound for the first two, which are above what
+they are worth, and exactly for the last.
+"""
+
+import argparse
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from undiffuse.data.dataset import Dataset
+from undiffuse.loss.categorical import TokenBound
+from undiffuse.measure.bits import summary, token_bits
+from undiffuse.measure.estimate import Estimate
+from undiffuse.net.token_transformer import TokenTransformer
+from undiffuse.noise import Stream
+from undiffuse.process import UNIFORM
+from undiffuse.process.categorical import TokenShape
+from undiffuse.prompt import read
+from undiffuse.recipe import Recipe
+from undiffuse.recipes import RECIPES
+from undiffuse.train.loop import train
+from undiffuse.train.trainer import Trainer
+
+TRIED = 8  # steps that are timed
+
+
+class NextToken(nn.Module):
+    """objective(x) -> -log p(x), in nats a token: each by those before it, the first by a state of its own."""
+
+    def __init__(self, design: TokenTransformer, shape: TokenShape, bf16: bool) -> None:
+        super().__init__()
+        self.model, self.bf16 = design.build(shape, shape.classes + 1), bf16
+        self.noise = Stream()
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """The mean over x (batch, length)."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.nats(x).mean()
+
+    def nats(self, x: Tensor) -> Tensor:
+        """(batch, length)."""
+        before = F.pad(x.long()[:, :-1], (1, 0), value=self.model.classes)
+        logits = self.model(before, torch.zeros((), device=x.device))
+        return F.cross_entropy(logits.float().mT, x.long(), reduction="none")
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--minutes", type=float, default=15.0)
+    words.add_argument("--only", nargs="*", default=["masked", "multinomial", "autoregressive"])
+    words.add_argument("--out", type=Path, default=Path("runs/text-study"), help="for runs")
+    words.add_argument("--threads", type=int, default=1)
+    options = words.parse_args()
+    torch.set_num_threads(options.threads)
+    masked = RECIPES["shakespeare"]()
+    assert isinstance(masked.net, TokenTransformer)
+    told = replace(masked.net, time=True, width=160, heads=5)  # how much is lost is told: as many weights, but narrower
+    multinomial = replace(masked, kernel=UNIFORM, leave_one_out=True, loss=TokenBound(), net=told, sampler="ancestral")
+    recipes = {"masked": masked, "multinomial": multinomial}
+    print(f"{'':16} {'bits a character':>18} {'parameters':>11} {'steps':>7} {'seconds':>8}", flush=True)
+    for name in options.only:
+        made = diffused(name, recipes[name], options) if name in recipes else in_turn(masked, options.minutes)
+        bits, size, steps, seconds = made
+        print(f"{name:16} {f'{bits.mean:.3f} ± {bits.error:.3f}':>18} {size:11,} {steps:7,} {seconds:8.0f}", flush=True)
+
+
+def diffused(name: str, recipe: Recipe, options: argparse.Namespace) -> tuple[Estimate, int, int, float]:
+    """Train a recipe; its bits, parameters, steps and seconds; and some of what it writes, in --out."""
+    steps = affordable(Trainer(recipe, recipe.data.open(), Accelerator()), options.minutes)
+    lasting = replace(recipe, steps=steps, save_every=steps, report_every=steps)
+    start = time.process_time()
+    run = train(lasting, options.out / name, quiet=True)
+    seconds = time.process_time() - start
+    (options.out / f"{name}.txt").write_text("\n---\n".join(read(run.codec, run.sample(8))), encoding="utf-8")
+    size = sum(weight.numel() for weight in run.denoiser.parameters())
+    return token_bits(run, run.dataset("test")), size, run.step, seconds
+
+
+def in_turn(recipe: Recipe, minutes: float) -> tuple[Estimate, int, int, float]:
+    """The same network and optimiser, each token by those before it."""
+    data, held_out = recipe.data.open(), recipe.data.open("test")
+    steps = affordable(next_tokens(recipe, data), minutes)
+    trainer = next_tokens(replace(recipe, steps=steps), data)
+    start = time.process_time()
+    while trainer.done < trainer.recipe.steps:
+        trainer.step()
+    seconds = time.process_time() - start
+    model = NextToken(replace(recipe.net, causal=True), TokenShape(data.shape, data.alphabet.size), False)
+    model.model.load_state_dict(trainer.averaged(trainer.tensors()).state_dict())
+    with torch.no_grad():
+        nats = torch.cat([model.nats(piece).mean(1).double() for piece in held_out.x.split(64)])
+    size = sum(weight.numel() for weight in model.parameters())
+    return summary(nats / math.log(2)), size, trainer.done, seconds
+
+
+def next_tokens(recipe: Recipe, data: Dataset) -> Trainer:
+    """A trainer of the causal network."""
+    torch.manual_seed(recipe.seed)
+    shape = TokenShape(data.shape, data.alphabet.size)
+    objective = NextToken(replace(recipe.net, causal=True), shape, recipe.precision == "bf16")
+    return Trainer(recipe, data, Accelerator(), objective)
+
+
+def affordable(trial: Trainer, minutes: float) -> int:
+    """How many steps fit."""
+    trial.step()
+    start = time.process_time()
+    for _ in range(TRIED):
+        trial.step()
+    return int(60 * minutes * TRIED / (time.process_time() - start))
+
+
+if __name__ == "__main__":
+    main()
