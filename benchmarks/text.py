@@ -1,9 +1,9 @@
 """Characters three ways, at equal size and time: python -m benchmarks.text [--minutes 15]
 
-Trains the transformer of the recipe `shakespeare`, on the same pieces of the same text, for so many minutes each (of
-processor time, so that a busy machine is fair; on one thread that is what a quiet one takes): as it is, by masks; by multinomial diffusion (any character for a lost one); and one after the other, as language models are.
+Trains the transformer of the recipe `shakespeare`, on the same pieces of the same text, for so many minutes each: as it
+is, by masks; by multinomial diffusion (any character for a lost one); and one after the other, as language models are.
 Prints bits a character of the held-out text, in pieces of 128: by the bound for the first two, which are above what
-they are worth, and exactly for the last.
+they are worth, and exactly for the last. Minutes are of processor time, so that a busy machine is fair to all.
 """
 
 import argparse
