@@ -30,7 +30,7 @@ TABLES = (".csv", ".tsv")
 TEXTS = (".txt", ".npy")
 ALL_SAVED = (*SAVED, ".txt")
 SHOWN = {"points": 2000, "pictures": 64, "table": 1000, "tokens": 10}  # samples, unless -n says how many
-FILMED = {"points": 1500, "pictures": 36}
+FILMED = {"points": 1500, "pictures": 36, "tokens": 1}
 RULE = "-" * 40  # between two texts
 FILM_STEPS = 40  # at least, unless --steps says how many: fewer are over before they are seen
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
@@ -130,6 +130,18 @@ def evaluate(options: Namespace) -> None:
         _print(report.table())
 
 
+def likelihood(options: Namespace) -> None:
+    """How likely held-out data is under a run: bits or nats, by the bound, or exactly by the flow."""
+    from undiffuse.measure.likelihood import likelihood
+    from undiffuse.run import load
+
+    found = likelihood(load(options.folder), options.count, options.seed, options.split, options.flow)
+    if options.json:
+        print(json.dumps(found.to_json()))
+    else:
+        _print(found.table())
+
+
 def compare(options: Namespace) -> None:
     """Quality against network evaluations, sampler by sampler: a table, a picture, and the answer in words."""
     from undiffuse.compare import FILES, compare
@@ -150,8 +162,10 @@ def compare(options: Namespace) -> None:
 
 def animate(options: Namespace) -> None:
     """A film of noise that becomes data."""
+    from undiffuse.codec import TokenCodec
     from undiffuse.draw.animation import film_of_pictures, film_of_points, kept, write_film
     from undiffuse.draw.points import Cloud
+    from undiffuse.draw.texts import film_of_texts
     from undiffuse.run import load
 
     out = _out(options, (".gif",), otherwise="undiffuse.gif")
@@ -165,6 +179,8 @@ def animate(options: Namespace) -> None:
     states = _tracked(_states(run, count, set(frames), how), "filming", len(frames))
     if run.kind == "pictures":
         pages = film_of_pictures(states)
+    elif isinstance(run.codec, TokenCodec):
+        pages = film_of_texts(states, run.codec.alphabet)
     else:
         beside = _some_rows(run.dataset(), 2 * count, seed=0)
         pages = film_of_points(states, Cloud("data", beside.x), *_labels(run, count, how))
@@ -409,8 +425,16 @@ def _states(run: "Run", count: int, shown: set[int], how: dict[str, Any]) -> "It
 
     for k, (x, t) in enumerate(run.trajectory(count, **how)):
         if k in shown:
-            alpha, sigma, _ = run.denoiser.process.schedule.at(t)
-            yield State(x, f"step {k} of {how['steps']}", f"noise {sigma / (alpha + sigma):.0%}")
+            yield State(x, f"step {k} of {how['steps']}", _level(run, t))
+
+
+def _level(run: "Run", t: float) -> str:
+    """How much is lost at a time, in words."""
+    process = run.denoiser.process
+    if run.is_of_tokens:
+        return f"lost {float(process.kept(t).lose):.0%}"
+    alpha, sigma, _ = process.schedule.at(t)
+    return f"noise {sigma / (alpha + sigma):.0%}"
 
 
 def _say_trained(run: "Run") -> None:

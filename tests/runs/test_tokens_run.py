@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 import undiffuse
 from undiffuse.cli import main
@@ -96,6 +97,8 @@ def test_a_text_of_ones_own(book, capsys):
     assert "2 texts" in capsys.readouterr().out
     assert main(["evaluate", str(book / "run"), "-n", "20", "--json"]) == 0
     assert '"bits a token"' in capsys.readouterr().out
+    assert main(["animate", str(book / "run"), "-n", "2", "--out", str(book / "film.gif")]) == 0
+    assert Image.open(book / "film.gif").n_frames == 41
     assert main(["data", str(book / "rhyme.txt"), "--out", str(book / "some.txt")]) == 0
 
 
@@ -109,7 +112,6 @@ def test_a_text_of_ones_own(book, capsys):
         ("sample RUN --sampler heun", "unknown sampler 'heun'"),
         ("sample RUN --label 3", "trained without labels"),
         ("sample RUN --given a=b", "only of a table"),
-        ("animate RUN", "not filmed"),
         ("train TEXT --loss denoising", "a loss of tokens"),
         ("train TEXT --net unet", "--net token-transformer"),
         ("train TEXT --sampler ddim", "a sampler of tokens"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from undiffuse.codec import MLPVAE, ConvVAE
+from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
 from undiffuse.data.source import Digits, Known, Letters, Shakespeare, Toy
 from undiffuse.errors import UserError
 from undiffuse.loss.denoising import Denoising
@@ -40,7 +40,7 @@ def tiny(recipe: Recipe) -> Recipe:
     """The same recipe, over before it has learnt anything."""
     data = replace(recipe.data, count=100) if isinstance(recipe.data, Toy) else recipe.data
     codec = recipe.codec
-    if isinstance(codec, MLPVAE | ConvVAE):
+    if isinstance(codec, MLPVAE | ConvVAE | VQVAE):
         codec = replace(codec, fit=replace(codec.fit, steps=2, batch=8))
     short = replace(recipe, steps=3, batch=8, warmup=1, report_every=3, sampling_steps=2)
     return replace(short, data=data, net=tiny_net(recipe.net), codec=codec)
@@ -74,7 +74,7 @@ def test_every_recipe_trains(name, tmp_path):
     data = run.dataset()
     assert run.shape == data.shape and run.label_names == data.label_names
     expected = {"recipe.yaml", "model.safetensors", "state", "log.jsonl", "tensorboard"}
-    if isinstance(recipe.codec, MLPVAE | ConvVAE):
+    if isinstance(recipe.codec, MLPVAE | ConvVAE | VQVAE):
         expected |= {"codec"}
     if run.is_classifier:
         assert set(os.listdir(run.folder)) == expected

@@ -6,6 +6,7 @@
 `table`       rows of a table as exactly normal numbers and tokens
 `tokens`      text, as it is
 `levels`      pictures as tokens: a few levels of brightness
+`vq`          pictures as fewer tokens, of a vocabulary that is trained first
 `latent`      what the last two share: pixels -> a law of latents -> a draw, standardised
 
 The contract of a codec, a module that travels in the model's file:
@@ -16,7 +17,7 @@ The contract of a codec, a module that travels in the model's file:
     encode(x)        draw(look(x))
     decode(z)        back to the data
 
-A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `Pretrained`, `Tabular`, `Verbatim`, `Levels`.
+A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Verbatim`, `Levels`.
 ``description.build(kind, shape)`` makes the module that a file is loaded into, of tables and texts ``restore``, as they
 are more than a shape; ``measure(data)``, the one that training begins with.
 """
@@ -27,13 +28,19 @@ from undiffuse.codec.pretrained import Pretrained
 from undiffuse.codec.table import TableCodec, Tabular
 from undiffuse.codec.tokens import TokenCodec, Verbatim
 from undiffuse.codec.vae import MLPVAE, VAE, ConvVAE
+from undiffuse.codec.vq import VQ, VQVAE
 
-Codec = Normalise | VAE | TableCodec | TokenCodec | LevelCodec
-Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Verbatim | Levels
+Codec = Normalise | VAE | TableCodec | TokenCodec | LevelCodec | VQ
+Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Verbatim | Levels | VQVAE
+
+TRAINED_FIRST = MLPVAE | ConvVAE | VQVAE  # before anything diffuses; their codecs are slow, and rows encoded once
 
 __all__ = [
     "MLPVAE",
+    "TRAINED_FIRST",
     "VAE",
+    "VQ",
+    "VQVAE",
     "Codec",
     "ConvVAE",
     "Description",

@@ -181,24 +181,32 @@ class ConvVAE:
 
     def build(self, kind: str, shape: tuple[int, ...]) -> VAE:
         """The codec, untrained. Raises UserError for points, and pictures of a size that does not divide."""
+        places = self.places(shape)
+        encoder = Encoder(shape[0], self.widths, self.blocks, 2 * self.latent)
+        decoder = Decoder(shape[0], self.widths, self.blocks, self.latent)
+        return VAE(Normalise(kind, shape), encoder, decoder, (self.latent, *places))
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels, from the pixels to the latents: twice as many at half as many places."""
+        return [self.width * 2**level for level in range(self.halvings + 1)]
+
+    def places(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """(rows, columns) of latents. Raises UserError for points, and pictures of a size that does not divide."""
         factor = 2**self.halvings
         if len(shape) != 3 or any(side % factor for side in shape[1:]):
             raise UserError(
                 f"this codec takes pictures whose height and width are multiples of {factor}, not data of shape "
                 f"{tuple(shape)}; give --data.size, or --codec.halvings 0 to {_halvable(shape)}"
             )
-        channels, height, width = shape
-        widths = [self.width * 2**level for level in range(self.halvings + 1)]
-        encoder = _Encoder(channels, widths, self.blocks, 2 * self.latent)
-        decoder = _Decoder(channels, widths, self.blocks, self.latent)
-        return VAE(Normalise(kind, shape), encoder, decoder, (self.latent, height // factor, width // factor))
+        return shape[1] // factor, shape[2] // factor
 
     def measure(self, data: Dataset) -> VAE:
         """The codec to be trained on this data."""
         return _measured(self.build(data.kind, data.shape), data)
 
 
-class _Encoder(nn.Sequential):
+class Encoder(nn.Sequential):
     """Pixels -> the finest places, then half as many of twice the channels, again and again."""
 
     def __init__(self, channels: int, widths: list[int], blocks: int, out: int) -> None:
@@ -210,7 +218,7 @@ class _Encoder(nn.Sequential):
         super().__init__(*layers, _normed(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], out, 1))
 
 
-class _Decoder(nn.Sequential):
+class Decoder(nn.Sequential):
     """The encoder's way back."""
 
     def __init__(self, channels: int, widths: list[int], blocks: int, latent: int) -> None:

@@ -14,6 +14,7 @@ FORMS = {
     "points": ((torch.float32,), "(count, columns...)"),
     "pictures": ((torch.uint8,), "(count, c, h, w)"),
     "tokens": ((torch.uint8, torch.int32), "(count, length...)"),
+    "latents": ((torch.float32, torch.int32), "(count, ...)"),
     "table": ((torch.float64,), "(count, columns)"),
 }
 
@@ -30,7 +31,7 @@ class Dataset:
             -1 where it is not known; None where the data has none.
         label_names: What each label is called, ``"0", "1", ...`` where nothing better is known; of several attributes
             ``{"digit": ("0", "1", ...), "colour": ("red", ...)}``.
-        kind: ``"points"``, ``"pictures"``, ``"tokens"`` or ``"table"``.
+        kind: ``"points"``, ``"pictures"``, ``"tokens"`` or ``"table"``; ``"latents"`` is what a codec keeps of such.
         columns: Names of the columns of points, where they are known, and of a table.
         alphabet: What tokens stand for.
         schema: What the columns of a table stand for.

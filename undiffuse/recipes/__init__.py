@@ -16,7 +16,7 @@ from undiffuse.recipes.own import of_hub, own_data
 from undiffuse.recipes.piano import piano
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import heartbeat, heartbeat_masked, shakespeare
-from undiffuse.recipes.tokens import fashion_mnist_discrete, quantised_digits
+from undiffuse.recipes.tokens import fashion_mnist_discrete, fashion_mnist_vq, quantised_digits
 from undiffuse.recipes.toys import SUMMARIES, recipe_of
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
@@ -37,6 +37,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "shakespeare": shakespeare,
     "quantised-digits": quantised_digits,
     "fashion-mnist-discrete": fashion_mnist_discrete,
+    "fashion-mnist-vq": fashion_mnist_vq,
 }
 
 

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
-from undiffuse.codec import Levels
+from undiffuse.codec import VQVAE, Levels
+from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Digits, Known
 from undiffuse.loss.categorical import MaskedBound, TokenBound
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
 from undiffuse.net import Folded, UNet
 from undiffuse.net.embedded import Embedded
-from undiffuse.process import Fading, Ordinal
+from undiffuse.net.token_transformer import TokenTransformer
+from undiffuse.process import Fading, Ordinal, Replace
 from undiffuse.recipe import Recipe
 
 
@@ -46,5 +48,26 @@ def fashion_mnist_discrete() -> Recipe:
         report_every=1_500,
         sampler="ancestral",
         sampling_steps=100,
+        guidance=2.0,
+    )
+
+
+def fashion_mnist_vq() -> Recipe:
+    """shirts and shoes as 7 x 7 tokens of a vocabulary of 256, masked and replaced (VQ-Diffusion), in twenty minutes"""
+    return Recipe(
+        data=Known("fashion-mnist"),
+        codec=VQVAE(codes=256, latent=8, width=32, halvings=2, fit=Fit(steps=1_800, batch=64, deviation=0.2, kl=0.25)),
+        net=TokenTransformer(width=192, depth=4, heads=6),
+        schedule=Fading(),
+        kernel=Replace(mask=0.9),
+        loss=TokenBound(Uniform(steps=100, draws=LowDiscrepancy()), auxiliary=5e-4),
+        steps=3_000,
+        batch=64,
+        lr=1e-3,
+        precision="bf16",
+        save_every=500,
+        report_every=1_500,
+        sampler="ancestral",
+        sampling_steps=50,
         guidance=2.0,
     )

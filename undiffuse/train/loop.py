@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from undiffuse.codec import MLPVAE, VAE, ConvVAE
+from undiffuse.codec import TRAINED_FIRST, VAE, VQ
 from undiffuse.codec.vae import Fit
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
@@ -92,10 +92,10 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(alone(folder))
             recipe.save(folder / RECIPE)
-        if isinstance(recipe.codec, MLPVAE | ConvVAE):
+        if isinstance(recipe.codec, TRAINED_FIRST):
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
         objective.codec.load_state_dict(codec.state_dict())
-        looked = _looked(codec.to(device), data) if isinstance(codec, VAE) else data
+        looked = _looked(codec.to(device), data) if isinstance(codec, VAE | VQ) else data
         trainer = Trainer(recipe, looked, accelerator, objective)
         _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet)
     accelerator.wait_for_everyone()
@@ -111,7 +111,7 @@ def _fitted(
     run: Path,
     facts: dict[str, Any],
     quiet: bool,
-) -> VAE:
+) -> VAE | VQ:
     """The codec, trained in a folder within the run's, with its latents measured; or as it was left there."""
     folder = run / CODEC
     if not (folder / MODEL).is_file():
@@ -123,7 +123,7 @@ def _fitted(
         _train(trainer, folder, run, lambda: Coded(trainer, recipe, folder), facts, quiet)
         tensors = trainer.tensors()
         if accelerator.is_main_process:
-            trained: VAE = trainer.averaged(tensors)
+            trained: VAE | VQ = trainer.averaged(tensors)
             trained.measure_latents(data.x)
             write_tensors(folder / MODEL, trained.state_dict())
         accelerator.wait_for_everyone()
@@ -131,9 +131,9 @@ def _fitted(
     return codec.eval().requires_grad_(False)
 
 
-def _looked(codec: VAE, data: Dataset) -> Dataset:
+def _looked(codec: VAE | VQ, data: Dataset) -> Dataset:
     """What the codec keeps of all rows, encoded once; their labels."""
-    return Dataset(codec.look_at(data.x), data.labels, data.label_names, name=data.name)
+    return Dataset(codec.look_at(data.x), data.labels, data.label_names, kind="latents", name=data.name)
 
 
 def _train(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undiffuse.codec import VAE, Codec, Normalise
+from undiffuse.codec import VAE, VQ, Codec, Normalise
 from undiffuse.codec.vae import Fit
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
@@ -83,13 +83,13 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
 class Autoencoding(nn.Module):
     """objective(x) -> the mean loss of a batch, (): a codec that is trained before anything diffuses."""
 
-    def __init__(self, codec: VAE, fit: Fit, bf16: bool = False) -> None:
+    def __init__(self, codec: VAE | VQ, fit: Fit, bf16: bool = False) -> None:
         super().__init__()
         self.codec, self.fit, self.bf16 = codec.requires_grad_(True), fit, bf16
         self.noise = Stream()
 
     @property
-    def model(self) -> VAE:
+    def model(self) -> VAE | VQ:
         """The codec."""
         return self.codec
 

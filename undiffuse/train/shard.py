@@ -107,7 +107,7 @@ def _check(objective: nn.Module, networks: list[nn.Module]) -> None:
     """Raises UserError for what cannot be shared out."""
     inside = {weight for network in networks for weight in network.parameters()}
     if any(weight.requires_grad and weight not in inside for weight in objective.parameters()):
-        raise UserError("a learned schedule cannot be shared out; leave FSDP out, or take another --schedule")
+        raise UserError("a learned schedule or vocabulary cannot be shared out; leave FSDP out, or choose another")
     if isinstance(getattr(objective, "loss", None), ScoreMatching):  # weights are dropped after the first derivative
         raise UserError("score matching takes two derivatives, which FSDP does not; leave it out, or --loss denoising")
 
