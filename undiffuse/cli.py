@@ -161,6 +161,7 @@ _RUN = _arg("folder", metavar="RUN", help="the folder of a training")
 _COUNT = _arg("-n", "--count", type=_whole, metavar="N", help="how many")
 _SEED = _arg("--seed", type=_whole, default=0, metavar="N", help="the same seed gives the same result (0)")
 _QUIET = _arg("--quiet", action="store_true", help="no progress")
+_JSON = _arg("--json", action="store_true", help="one JSON object on stdout, nothing else")
 _FORCE = _arg("--force", action="store_true", help="overwrite what is there")
 _GUIDING = (
     _arg("--guidance", type=_number, metavar="W", help="how strongly, 1 is off (the recipe's)"),
@@ -233,7 +234,18 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("--guidance", type=_number, metavar="W", help="weight of the label, 1 is off (the recipe's)"),
             _arg("--features", default="judge", choices=("judge", "inception"), help="what pictures are seen with"),
             _arg("--target", metavar="COLUMN", help="of a table: to be predicted (last category)"),
-            _arg("--json", action="store_true", help="one JSON object on stdout, nothing else"),
+            _JSON,
+        ),
+    ),
+    "likelihood": (
+        commands.likelihood,
+        (
+            _RUN,
+            _arg("-n", "--count", type=_whole, metavar="N", help="rows of the data (as many as take seconds)"),
+            _SEED,
+            _arg("--split", default="test", choices=("test", "train"), help="which part of the data (test)"),
+            _arg("--flow", action="store_true", help="by the probability flow, of numbers, not by the bound"),
+            _JSON,
         ),
     ),
     "impute": (
@@ -309,7 +321,7 @@ def command_parser(name: str) -> Parser:
 
 def _overview() -> str:
     """All commands, a line each."""
-    lines = [f"  {name:9} {_summary(run)}" for name, (run, _) in COMMANDS.items()]
+    lines = [f"  {name:11} {_summary(run)}" for name, (run, _) in COMMANDS.items()]
     return "\n".join(
         [
             "undiffuse: train diffusion models, sample, measure and understand them",

@@ -26,11 +26,13 @@ def test_help_is_printed_and_lists_every_command(run):
     for words in ([], ["--help"], ["-h"], ["help"]):
         code, out, err = run(*words)
         assert (code, err) == (0, "")
-        for command in ("recipes", "data", "train", "resume", "sample", "evaluate", "compare", "animate"):
+        for command in ("recipes", "data", "train", "resume", "sample", "evaluate", "likelihood", "compare", "animate"):
             assert f"  {command} " in out
 
 
-@pytest.mark.parametrize("command", ["recipes", "data", "resume", "sample", "evaluate", "compare", "animate"])
+@pytest.mark.parametrize(
+    "command", ["recipes", "data", "resume", "sample", "evaluate", "likelihood", "compare", "animate"]
+)
 def test_every_command_has_help(run, command):
     code, out, err = run(command, "--help")
     assert (code, err) == (0, "")
@@ -200,6 +202,20 @@ def test_evaluate_prints_a_table_or_one_json_object(run, points_run):
     assert (code, err) == (0, "")
     assert {"measures", "protocol"} <= set(json.loads(out))
     assert out.count("\n") == 1
+
+
+@pytest.mark.parametrize("how", [[], ["--flow"]], ids=["bound", "flow"])
+def test_likelihood_prints_a_table_or_one_json_object(run, line_run, pictures_run, how):
+    code, out, err = run("likelihood", line_run, "-n", "40", *how)
+    assert (code, err) == (0, "")
+    assert "nats a point" in out and "rows 40" in out
+    for folder, unit in ((line_run, "nats a point"), (pictures_run, "bits a dimension")):
+        code, out, err = run("likelihood", folder, "-n", "4", "--seed", "2", "--split", "train", "--json", *how)
+        found = json.loads(out)
+        assert (code, err, found["unit"]) == (0, "", unit)
+        assert np.isfinite([found["value"], found["error"]]).all()
+        assert (found["floor"] is None) == (folder is pictures_run)  # the density is known on the line alone
+        assert {"rows": 4, "split": "train", "seed": 2}.items() <= found["protocol"].items()
 
 
 def test_compare_prints_a_table_and_answers_and_writes_a_picture_and_the_numbers(run, points_run, tmp_path):

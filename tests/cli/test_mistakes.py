@@ -41,6 +41,8 @@ NONSENSE = [  # words that only a recipe or a run can tell to be wrong
     ("sample RUN --guidance 2", "guidance"),
     ("sample DIGITS --label 11", "label"),
     ("animate RUN --steps -1", "at least 1"),
+    ("likelihood RUN -n 0", "at least 2, not 0"),
+    ("likelihood DIGITS --flow -n 1", "at least 2, not 1"),
     ("data mooons", "did you mean moons"),
     ("compare RUN --samplers ddmi", "or ddim"),
     ("compare RUN --samplers ,", "no sampler"),
