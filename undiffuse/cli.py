@@ -245,6 +245,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _SEED,
             _arg("--split", default="test", choices=("test", "train"), help="which part of the data (test)"),
             _arg("--flow", action="store_true", help="by the probability flow, of numbers, not by the bound"),
+            _arg("--exact", action="store_true", help="the flow, with an exact divergence: slow for pictures"),
             _JSON,
         ),
     ),

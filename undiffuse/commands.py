@@ -97,8 +97,8 @@ def sample(options: Namespace) -> None:
     if run.kind == "tokens" or options.prompt:
         return _sample_text(run, count, out, options)
     how = _how(options)
-    samples = run.sample(count, **how)
-    save_rows(_made_rows(run, samples, how), out)
+    rows = _joint_rows(run, count, how) if run.is_joint else _made_rows(run, run.sample(count, **how), how)
+    save_rows(rows, out)
     print(f"wrote {out}: {count:,} {run.kind}, {_cost(run, options)}")
 
 
@@ -135,7 +135,8 @@ def likelihood(options: Namespace) -> None:
     from undiffuse.measure.likelihood import likelihood
     from undiffuse.run import load
 
-    found = likelihood(load(options.folder), options.count, options.seed, options.split, options.flow)
+    flow = options.flow or options.exact
+    found = likelihood(load(options.folder), options.count, options.seed, options.split, flow, options.exact)
     if options.json:
         print(json.dumps(found.to_json()))
     else:
@@ -417,6 +418,16 @@ def _made_rows(run: "Run", samples: "Tensor", how: dict[str, Any]) -> "Rows":
             beside = Cloud("data", shown.x, shown.labels)
     log_density = density.log_density if density else None
     return Rows(samples, labels, names, run.columns, beside=beside, log_density=log_density)
+
+
+def _joint_rows(run: "Run", count: int, how: dict[str, Any]) -> "Rows":
+    """Pictures with the labels that were drawn with them."""
+    from undiffuse.draw.save import Rows
+    from undiffuse.joint import draw
+    from undiffuse.label import combined
+
+    pictures, labels = draw(run, count, **how)
+    return Rows(pictures, *combined(labels, run.label_names))
 
 
 def _states(run: "Run", count: int, shown: set[int], how: dict[str, Any]) -> "Iterator[State]":

@@ -30,6 +30,7 @@ from undiffuse.measure.estimate import Estimate, estimate
 from undiffuse.measure.floor import Floor, floor
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
+from undiffuse.process.mixed import RowShape
 from undiffuse.run import Run
 from undiffuse.samplers import SAMPLERS
 
@@ -210,8 +211,8 @@ def compare(
     plans, notes = plan(samplers, evaluations)
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
-    if run.kind == "table":
-        raise UserError(f"a table has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
+    if isinstance(run.codec.latent_shape, RowShape):
+        raise UserError(f"{run.folder} has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
     rows = _Protocol(run, COUNT[run.kind] if count is None else count)
     trials = []
     for sampler, asked, steps, spent in watch(plans):

@@ -8,12 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from undiffuse.data.dataset import Dataset, random_labels
+from undiffuse.data.dataset import Dataset, labelled, random_labels
 from undiffuse.errors import UserError
+from undiffuse.joint import draw, labels_of
 from undiffuse.judged import judge_of
 from undiffuse.label import combined
 from undiffuse.measure.bits import token_bits
 from undiffuse.measure.inception import inception_features
+from undiffuse.measure.judge import Judge
 from undiffuse.measure.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.report import Report, Row, report
 from undiffuse.measure.table import table_report
@@ -24,6 +26,8 @@ from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
 COUNT = {"points": 5000, "pictures": 1000, "table": 5000, "tokens": 200}  # samples, unless told otherwise
 
 BITS = "what a held-out token costs, by the variational bound; the floor is the entropy, where it is known"
+GIVEN_LABEL = "the share of pictures, drawn given a label, that the judge reads so; the floor is of real ones"
+GIVEN_PICTURE = "the share of held-out pictures of which the run itself tells the label; the floor is the judge's"
 
 Features = Literal["judge", "inception"]
 
@@ -45,7 +49,8 @@ def evaluate(
     Data of which a program can tell right from wrong (`Piano`) is checked by it. Several attributes are judged as one
     label, their combination. A table is measured as `undiffuse.measure.table` says, ``target`` being the column to be
     predicted of the others (the last category). Of a text the bits a token are counted, and what its
-    samples are made of is compared. A classifier samples nothing: its accuracy by noise level is reported.
+    samples are made of is compared. A classifier samples nothing: its accuracy by noise level is reported. Of pictures
+    that are drawn with their labels it is these labels that are judged; and so is each of the two given the other.
 
     Raises UserError for a count below 2, or where the data is gone.
     """
@@ -63,8 +68,8 @@ def evaluate(
         return _of_text(run, samples, train, test, seed, _sampled(run, sampler, steps, guidance))
     test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
     extract = inception_features(device=run.device) if features == "inception" else None
-    labels = random_labels(train, count, seed) if run.label_names else None
-    samples = run.sample(count, label=labels, seed=seed, sampler=sampler, steps=steps, guidance=guidance)
+    samples, labels = _samples(run, train, count, seed, sampler, steps, guidance)
+    judge = judge_of(run, train, test) if labels is not None else None
     asked, names = combined(labels, run.label_names)
     held_out_labels = combined(test.labels, test.label_names)[0]
     validity = getattr(run.recipe.data, "validity", None)
@@ -73,7 +78,7 @@ def evaluate(
         test.x.float(),
         train=train.x.float(),
         labels=asked,
-        judge=judge_of(run, train, test) if labels is not None else None,
+        judge=judge,
         held_out_labels=held_out_labels,
         label_names=names,
         features=extract,
@@ -81,9 +86,44 @@ def evaluate(
         at_most=count,
         seed=seed,
     )
-    drawn = {"labels": "of random training rows" if labels is not None else None}
+    said = "drawn with the pictures" if run.is_joint else "of random training rows"
+    drawn = {"labels": said if labels is not None else None}
     protocol = found.protocol | ({"features": "Inception's"} if extract else {})
+    if run.is_joint and judge is not None:
+        found = replace(found, rows=(*found.rows, *_one_given_the_other(run, judge, train, test, count, steps, seed)))
     return replace(found, protocol=_sampled(run, sampler, steps, guidance) | drawn | protocol)
+
+
+def _samples(
+    run: Run,
+    train: Dataset,
+    count: int,
+    seed: int,
+    sampler: str | None,
+    steps: int | None,
+    guidance: float | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Samples, and the labels that they were asked to be, or were drawn with; None of a run without."""
+    if run.is_joint:
+        return draw(run, count, None, steps, sampler, guidance, seed)
+    labels = random_labels(train, count, seed) if run.label_names else None
+    return run.sample(count, labels, steps, sampler, guidance, seed), labels
+
+
+def _one_given_the_other(
+    run: Run, judge: Judge, train: Dataset, test: Dataset, count: int, steps: int | None, seed: int
+) -> tuple[Row, Row]:
+    """How well pictures follow the labels they are drawn given, and labels the held-out pictures they are given."""
+    asked = random_labels(train, count, seed)
+    assert asked is not None  # there is a judge of them
+    pictures = run.sample(count, asked, steps, seed=seed)
+    x, labels = labelled(test)
+    read = float((judge.predict(pictures.float()) == asked).double().mean())
+    told = float((labels_of(run, x).argmax(1) == labels).double().mean())
+    return (
+        Row("picture given the label", read, judge.accuracy, nan, "higher", GIVEN_LABEL),
+        Row("label given the picture", told, judge.accuracy, nan, "higher", GIVEN_PICTURE),
+    )
 
 
 def _of_text(

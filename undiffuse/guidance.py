@@ -87,6 +87,8 @@ class Guidance:
         """
         if run.is_of_tokens and (self.classifier or self.rescale or self.threshold):
             raise UserError("tokens are guided by labels or by a worse run: no classifier, rescale or threshold")
+        if run.is_joint and (self.threshold or self._weight(run) != 1):
+            raise UserError("a picture that is drawn with its label is not guided: leave the options of guidance out")
         guided = self._guided(denoise, run)
         if self.threshold is None:
             return guided

@@ -8,6 +8,7 @@ given some columns is ordinary sampling with another denoiser, exact as far as t
 states on the way, which is only right in the limit of resampling (Lugmayr et al. 2022):
 
     Given(denoiser, x_0, known)          a denoiser in, a denoiser out
+    GivenLabel(denoiser)                 likewise, of rows whose last token is a label: told one, or told none
 """
 
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class MixedDenoiser(nn.Module):
     def output(self, x_t: Tensor, t: Number, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the network says: the prediction of the numbers, and logits."""
         numbers, tokens = self.process.parts(x_t)
-        scaled = scale(self.process.gaussian.input_scale(t), numbers)
+        scaled = scale(self.process.input_scale(t), numbers)
         if given is None:
             given = torch.zeros_like(numbers, dtype=torch.bool)
         y, logits = self.net(torch.where(given, numbers, scaled), given, tokens, self._level(x_t, t))
@@ -87,3 +88,25 @@ class Given:
         own = F.one_hot(tokens.clamp(0, logits.shape[-1] - 1), logits.shape[-1]).bool()
         truth = torch.zeros_like(logits).masked_fill(~own, -torch.inf)
         return MixedBelief(belief.mean, torch.where(self.known[:, self.process.numbers :, None], truth, logits))
+
+
+@dataclass(frozen=True)
+class GivenLabel:
+    """A denoiser of rows whose last token is a label: where one is told it is given, elsewhere it is drawn too."""
+
+    denoiser: MixedDenoiser
+
+    def __call__(self, x_t: Tensor, t: float, label: Tensor | None = None) -> MixedBelief:
+        """What is believed of rows x_t (batch, numbers + 1) with ``label`` (batch,), -1 where none is told."""
+        if label is None:
+            return self.denoiser(x_t, t)
+        known = torch.zeros_like(x_t, dtype=torch.bool)
+        known[:, -1] = label >= 0
+        x_0 = with_label(x_t, label, self.denoiser.process.categorical.classes)
+        return Given(self.denoiser, self.denoiser.process, x_0, known)(x_t, t)
+
+
+def with_label(x: Tensor, label: Tensor, classes: int) -> Tensor:
+    """Rows x whose last token is the ``label`` (batch,), below ``classes``; the mask where it is -1, not known."""
+    token = torch.where(label < 0, classes, label).to(x)
+    return torch.cat([x[:, :-1], token[:, None]], 1)

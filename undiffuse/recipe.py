@@ -141,9 +141,9 @@ class Recipe:
     def denoiser(self, shape: tuple[int, ...], classes: Classes) -> Any:
         """The `Denoiser`, untrained, for data of ``shape`` with ``classes`` labels (0: none); drawn from torch's seed.
 
-        With the loss cross-entropy it is a classifier of noisy data: see `undiffuse.loss.cross_entropy`. For rows of a
-        table, whose shape is a `RowShape`, it is a `MixedDenoiser`: of numbers by the schedule, of tokens by masks. For
-        tokens, whose shape is a `TokenShape`, it is a `TokenDenoiser`.
+        With the loss cross-entropy it is a classifier of noisy data: see `undiffuse.loss.cross_entropy`. For rows of
+        numbers and tokens, whose shape is a `RowShape`, it is a `MixedDenoiser`: of numbers by the schedule, of tokens
+        by masks. For tokens, whose shape is a `TokenShape`, it is a `TokenDenoiser`.
 
         Raises UserError where the network cannot take such data.
         """
@@ -155,7 +155,7 @@ class Recipe:
 
     def _of_rows(self, shape: RowShape) -> MixedDenoiser:
         if not isinstance(self.net, TableMLP) or not isinstance(self.loss, MixedLoss):
-            raise UserError("a table needs --net table-mlp and --loss mixed-loss")
+            raise UserError("a table, or a picture with its label, needs --net table-mlp and --loss mixed-loss")
         tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
         process = Mixed(shape.numbers, Affine(self.schedule), tokens)
         return MixedDenoiser(self.net.build(shape), process, self.prediction)

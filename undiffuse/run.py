@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from undiffuse.codec import Codec, TableCodec, Tabular, TokenCodec, Verbatim
+from undiffuse.codec import Codec, Labelled, LabelledCodec, TableCodec, Tabular, TokenCodec, Verbatim
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError, nearest, usage
 from undiffuse.files import read_tensors, write_tensors
@@ -29,8 +29,10 @@ from undiffuse.guidance import Guidance
 from undiffuse.guide import Conditional
 from undiffuse.label import Label, Names, classes, read_labels
 from undiffuse.linear import scale
+from undiffuse.mixed import GivenLabel
 from undiffuse.noise import SeededNoise
 from undiffuse.process.categorical import TokenShape
+from undiffuse.process.mixed import RowShape
 from undiffuse.recipe import Recipe
 from undiffuse.sample import State, last, trajectory
 from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
@@ -98,6 +100,11 @@ class Run:
         return isinstance(self.codec.latent_shape, TokenShape)
 
     @property
+    def is_joint(self) -> bool:
+        """Whether it draws pictures together with their labels; see `undiffuse.joint`."""
+        return isinstance(self.codec, LabelledCodec)
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.denoiser.parameters()).device
@@ -117,6 +124,7 @@ class Run:
         batch: int | None = None,
         grid: str | None = None,
         first: int = 0,
+        decoded: bool = True,
     ) -> Tensor:
         """Samples number ``first``, ``first`` + 1, ...: (count, *shape), uint8 pictures or float32 points, on the CPU.
 
@@ -124,7 +132,7 @@ class Run:
 
         Sample i is a function of ``seed`` and i (to rounding): not of ``count``, nor of the ``batch`` that is
         computed at once. What is None is as the recipe says; ``label`` is as `labels` says, ``guidance`` a weight or
-        a `Guidance`.
+        a `Guidance`. With ``decoded`` false, samples stay as they diffuse, (count, *latent_shape).
 
         Raises:
             UserError: Counts below 1, an unknown sampler, grid or label, labels or guidance of a model without.
@@ -134,22 +142,19 @@ class Run:
         labels = self.labels(count, label, first, guided)
         batch = _at_least(1, "batch", self._batch() if batch is None else batch)
         mine = share(count)  # all of them, unless several processes sample as one
-        made, done = [self._nothing()], mine.start
+        decode = self.codec.decode if decoded else Tensor.cpu
+        made, done = [decode(self._blank(0)).cpu()], mine.start  # a process may have none to make
         while done < mine.stop:
             now = min(batch, mine.stop - done)
             told = None if labels is None else labels[done : done + now]
             try:
-                made.append(self.codec.decode(last(self._states(plan, now, told, seed, first + done))).cpu())
+                made.append(decode(last(self._states(plan, now, told, seed, first + done))).cpu())
                 done += now
             except torch.OutOfMemoryError:
                 if batch == 1:
                     raise UserError("one sample alone does not fit the device's memory") from None
                 batch //= 2
         return gathered(torch.cat(made))
-
-    def _nothing(self) -> Tensor:
-        """No samples: of a process that has none to make."""
-        return self.codec.decode(self._blank(0)).cpu()
 
     def _blank(self, count: int) -> Tensor:
         """States yet to be drawn, (count, *latent_shape)."""
@@ -188,7 +193,8 @@ class Run:
         """The labels of samples ``first``, ``first`` + 1, ...: (count,), or (count, attributes) of several attributes.
 
         ``label`` is as `undiffuse.label.read_labels` says: an index, a name, a mapping for several attributes, or a
-        list of them that sample i reads at i modulo its length; -1 or "none" is no label; None is every label in turn.
+        list of them that sample i reads at i modulo its length; -1 or "none" is no label; None is every label in turn,
+        or of a run that draws labels itself none.
         The result is None for a model without labels, unless it is guided by a classifier, whose labels are meant.
 
         Raises:
@@ -202,8 +208,8 @@ class Run:
             if label is not None:
                 raise UserError("this model was trained without labels; leave the label out, or train on labelled data")
             return None
-        wanted = read_labels(names, label)
-        if self.label_names:
+        wanted = read_labels(names, -1 if label is None and self.is_joint else label)
+        if self.label_names and not self.is_joint:
             self._check_hidden(wanted)
         return wanted[torch.arange(first, first + count) % len(wanted)]
 
@@ -224,14 +230,15 @@ class Run:
             )
         samplers = TOKEN_SAMPLERS if self.is_of_tokens else SAMPLERS
         chosen = _known(samplers, sampler or recipe.sampler, "sampler")
-        if self.kind == "table" and chosen is not SAMPLERS["ddpm"]:
-            raise UserError("a table is sampled by ancestral steps: leave --sampler out, or say ddpm")
+        if isinstance(self.codec.latent_shape, RowShape) and chosen is not SAMPLERS["ddpm"]:
+            raise UserError("numbers beside tokens are sampled by ancestral steps: leave --sampler out, or say ddpm")
         count = _at_least(1, "steps", recipe.sampling_steps if steps is None else steps)
         times = (_known(GRIDS, grid, "grid") if grid else chosen.grid)(process.schedule, count)
         if chosen.learned_variance and not recipe.learned_variance:
             raise UserError(f"{sampler} needs a model that learned its variance; train with --learned-variance true")
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
-        denoise: Conditional = half(self.denoiser.belief if chosen.learned_variance else self.denoiser.__call__)
+        denoiser: Any = GivenLabel(self.denoiser) if self.is_joint else self.denoiser
+        denoise: Conditional = half(denoiser.belief if chosen.learned_variance else denoiser.__call__)
         return _Plan(chosen.make(process), times, guidance.around(denoise, self))
 
     def _states(self, plan: _Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
@@ -294,7 +301,7 @@ def save_model(run: Run) -> None:
         "step": str(run.step),
         "seconds": f"{run.seconds:.3f}",
     }
-    if isinstance(run.codec, TableCodec | TokenCodec):
+    if isinstance(run.codec, TableCodec | TokenCodec | LabelledCodec):
         facts["codec"] = run.codec.facts()
     write_tensors(run.folder / MODEL, _modules(run).state_dict(), facts)
 
@@ -314,7 +321,7 @@ def read_recipe(folder: Path) -> Recipe:
 def _codec(recipe: Recipe, facts: dict[str, str]) -> Codec:
     """The codec that a model's file is loaded into."""
     shape = tuple(json.loads(facts["shape"]))
-    if isinstance(recipe.codec, Tabular | Verbatim):
+    if isinstance(recipe.codec, Tabular | Verbatim | Labelled):
         return recipe.codec.restore(shape, facts["codec"])
     return recipe.codec.build(facts["kind"], shape)
 

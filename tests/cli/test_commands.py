@@ -218,6 +218,17 @@ def test_likelihood_prints_a_table_or_one_json_object(run, line_run, pictures_ru
         assert {"rows": 4, "split": "train", "seed": 2}.items() <= found["protocol"].items()
 
 
+def test_an_exact_divergence_can_be_asked_for(run, tmp_path):
+    np.savez(tmp_path / "small.npz", images=np.random.default_rng(0).integers(0, 256, (40, 5, 5), dtype=np.uint8))
+    words = ["--steps", "2", "--batch", "8", "--report-every", "2", "--save-every", "2", "--net.width", "8"]
+    assert run("train", "small.npz", "--out", "small", "--quiet", *words)[0] == 0
+    probed, exact = (
+        json.loads(run("likelihood", "small", how, "-n", "3", "--json")[1]) for how in ("--flow", "--exact")
+    )
+    assert (probed["protocol"]["divergence"], exact["protocol"]["divergence"]) == ("by 1 random probe a row", "exact")
+    assert probed["value"] != exact["value"] and exact["value"] == pytest.approx(probed["value"], rel=0.2)
+
+
 def test_compare_prints_a_table_and_answers_and_writes_a_picture_and_the_numbers(run, points_run, tmp_path):
     words = ["compare", points_run, "--samplers", "ddim,heun", "--steps", "1,4", "--seeds", "2", "-n", "40"]
     code, out, err = run(*words, "--out", "found")

@@ -19,6 +19,7 @@ from undiffuse.measure.likelihood import likelihood
 from undiffuse.measure.nats import best_end, bound_nats, flow_nats, grey_nats
 from undiffuse.noise import SeededNoise
 from undiffuse.process import EDM, Affine, Cosine, Flow, PoissonLaw
+from undiffuse.process.mixed import RowShape
 from undiffuse.recipes import RECIPES
 from undiffuse.run import Run
 
@@ -196,7 +197,7 @@ PICTURES = Normalise("pictures", (1, 8, 8))
     [
         (of_codec(MLPVAE(latent=2).build("pictures", (1, 8, 8))), {}, "a latent, whose likelihood is not that of"),
         (of_codec(PICTURES, "digits-classifier"), {}, "is a classifier"),
-        (of_codec(SimpleNamespace(kind="table", latent_shape=())), {}, "a table's likelihood"),
+        (of_codec(SimpleNamespace(kind="table", latent_shape=RowShape(1, (2,)))), {}, "numbers beside tokens"),
         (of_codec(PICTURES, z=PoissonLaw(4)), {}, "only Gaussian noise has a likelihood"),
         (of_codec(Levels(4).build("pictures", (1, 8, 8))), {"flow": True}, "no probability flow"),
         (of_codec(PICTURES), {"count": 0}, "at least 2, not 0"),

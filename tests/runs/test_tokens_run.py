@@ -9,7 +9,7 @@ from PIL import Image
 
 import undiffuse
 from undiffuse.cli import main
-from undiffuse.codec import Levels
+from undiffuse.codec import VQVAE, Levels
 from undiffuse.data.alphabet import Characters
 from undiffuse.data.digits import digits
 from undiffuse.errors import UserError
@@ -188,3 +188,33 @@ def test_a_text_that_was_copied_is_found_out():
 def test_the_masked_bound_is_of_masks_alone():
     with pytest.raises(UserError, match="masks alone"):
         replace(RECIPES["heartbeat"](), loss=MaskedBound(), kernel=UNIFORM).denoiser(TokenShape((4,), 2), 0)
+
+
+# ------------------------------------------------------------------------------------- a vocabulary of pictures
+
+
+def test_a_vocabulary_names_its_own_vectors():
+    torch.manual_seed(0)
+    codec = VQVAE(codes=7, latent=4, width=8, halvings=1).measure(digits())
+    tokens = torch.randint(0, 7, (5, 4, 4))
+    assert torch.equal(codec.nearest(torch.nn.functional.normalize(codec.vectors(tokens), dim=-1)), tokens)
+    x = digits().x[:6]
+    assert codec.latent_shape == (4, 4) and codec.latent_shape.classes == 7
+    assert torch.equal(codec.encode(x), codec.draw(codec.look_at(x))) and codec.decode(tokens).shape == (5, 1, 8, 8)
+    assert codec.decode(torch.full((1, 4, 4), 7)).dtype == torch.uint8
+
+
+def test_the_gradient_passes_the_choice_straight_through():
+    torch.manual_seed(0)
+    codec = VQVAE(codes=7, latent=4, width=8, halvings=1).measure(digits())
+    codec.loss(digits().x[:8], deviation=0.3, kl=0.0).mean().backward()  # without its own term, by the decoder alone
+    encoder = [weight.grad for weight in codec.encoder.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in encoder)
+    assert max(float(gradient.abs().max()) for gradient in encoder) > 0
+
+
+def test_pictures_of_another_size_than_the_vocabulary_takes():
+    with pytest.raises(UserError, match="multiples of 4"):
+        VQVAE().build("pictures", (1, 6, 8))
+    with pytest.raises(UserError, match="at least 2 codes"):
+        VQVAE(codes=1)

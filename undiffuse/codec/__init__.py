@@ -6,6 +6,7 @@
 `table`       rows of a table as exactly normal numbers and tokens
 `tokens`      text, as it is
 `levels`      pictures as tokens: a few levels of brightness
+`labelled`    pictures with their labels, as rows of numbers and a token
 `vq`          pictures as fewer tokens, of a vocabulary that is trained first
 `latent`      what the last two share: pixels -> a law of latents -> a draw, standardised
 
@@ -17,11 +18,12 @@ The contract of a codec, a module that travels in the model's file:
     encode(x)        draw(look(x))
     decode(z)        back to the data
 
-A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Verbatim`, `Levels`.
-``description.build(kind, shape)`` makes the module that a file is loaded into, of tables and texts ``restore``, as they
-are more than a shape; ``measure(data)``, the one that training begins with.
+A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Verbatim`, `Levels`,
+`Labelled`. ``description.build(kind, shape)`` makes the module that a file is loaded into, of tables, texts and
+labelled pictures ``restore``, as they are more than a shape; ``measure(data)``, the one that training begins with.
 """
 
+from undiffuse.codec.labelled import Labelled, LabelledCodec
 from undiffuse.codec.levels import LevelCodec, Levels
 from undiffuse.codec.normalise import Normalise, Standard
 from undiffuse.codec.pretrained import Pretrained
@@ -30,8 +32,8 @@ from undiffuse.codec.tokens import TokenCodec, Verbatim
 from undiffuse.codec.vae import MLPVAE, VAE, ConvVAE
 from undiffuse.codec.vq import VQ, VQVAE
 
-Codec = Normalise | VAE | TableCodec | TokenCodec | LevelCodec | VQ
-Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Verbatim | Levels | VQVAE
+Codec = Normalise | VAE | TableCodec | TokenCodec | LevelCodec | LabelledCodec | VQ
+Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Verbatim | Levels | Labelled | VQVAE
 
 TRAINED_FIRST = MLPVAE | ConvVAE | VQVAE  # before anything diffuses; their codecs are slow, and rows encoded once
 
@@ -44,6 +46,8 @@ __all__ = [
     "Codec",
     "ConvVAE",
     "Description",
+    "Labelled",
+    "LabelledCodec",
     "LevelCodec",
     "Levels",
     "Normalise",

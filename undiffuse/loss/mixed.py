@@ -8,6 +8,10 @@ a number of unit variance and the nats of a token are both about 1 where nothing
 Of a ``share`` of the rows a part is given, without noise: each entry with a probability that is itself drawn, once a
 row, so that any number of entries is equally likely. What is given is not asked for. This changes nothing about what
 is best to answer, E[x_0 | what is seen], only where it is asked; without any given, the tokens' part is the bound.
+
+The numbers of a picture are one thing, its label another: with ``whole`` they are given all or none, and count as one
+entry, by their mean. So a third of the rows that are given something are pictures without their labels, and as many
+are labels without their pictures.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +24,7 @@ from undiffuse.loss.categorical import cross_entropy
 from undiffuse.loss.denoising import cast
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import LawOfTime, Uniform, fall
-from undiffuse.mixed import MixedDenoiser
+from undiffuse.mixed import MixedDenoiser, with_label
 from undiffuse.noise import Noise
 from undiffuse.predict import target
 from undiffuse.process.kernel import ABSORBING
@@ -28,10 +32,11 @@ from undiffuse.process.kernel import ABSORBING
 
 @dataclass(frozen=True)
 class MixedLoss:
-    """Numbers and tokens of rows, of which in a ``share`` some are given."""
+    """Numbers and tokens of rows, of which in a ``share`` some are given; with ``whole``, numbers all or none."""
 
     time: LawOfTime = field(default_factory=lambda: Uniform(draws=LowDiscrepancy()))
     share: float = 0.5
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -40,12 +45,17 @@ class MixedLoss:
             raise UserError(f"the masked bound is of continuous times: time without steps, not {self.time}")
 
     def __call__(self, denoiser: MixedDenoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
-        """Losses (batch,) of rows x_0 (batch, numbers + tokens); a row has no label but its columns."""
+        """Losses (batch,) of rows x_0 (batch, numbers + tokens); a label, if there is one, is the last token.
+
+        A token that is not known, in x_0 itself the mask, is never asked for.
+        """
         process = denoiser.process
         if process.categorical.kernel != ABSORBING:
             raise UserError(f"the masked bound is of the mask alone: a kernel with mask 1, not {process.categorical}")
+        if label is not None:
+            x_0 = with_label(x_0, label, process.categorical.classes)
         t = self.time.sample(len(x_0), noise, process.schedule)
-        given = self._given(x_0, noise)
+        given = self._given(x_0, process.numbers, noise)
         numbers, tokens = process.parts(x_0)
         z = noise.normal(numbers)
         hidden = process.categorical.corrupt(tokens, t, noise)
@@ -53,18 +63,23 @@ class MixedLoss:
         known = given[:, : process.numbers]
         y, logits = denoiser.output(x_t, t, known)
         error = y - target(denoiser.prediction, process.schedule, numbers, z, t)
-        squared = error.square().masked_fill(known, 0.0).sum(1)
-        return (squared + self._missing(denoiser, x_t, tokens, logits, t)) / max(1, x_0.shape[1])
+        squared = error.square().masked_fill(known, 0.0)
+        missing = self._missing(denoiser, x_t, tokens, logits, t)
+        if self.whole:
+            return (squared.mean(1) + missing) / (1 + tokens.shape[1])
+        return (squared.sum(1) + missing) / max(1, x_0.shape[1])
 
     def _missing(self, denoiser: MixedDenoiser, x_t: Tensor, tokens: Tensor, logits: Tensor, t: Tensor) -> Tensor:
         """The masked bound of the tokens, summed: (batch,) nats."""
         process = denoiser.process.categorical
-        masked = denoiser.process.parts(x_t)[1] == process.classes
-        nats = cross_entropy(logits.float(), tokens).masked_fill(~masked, 0.0).sum(1)
+        asked = (denoiser.process.parts(x_t)[1] == process.classes) & (tokens < process.classes)
+        nats = cross_entropy(logits.float(), tokens.clamp_max(process.classes - 1)).masked_fill(~asked, 0.0).sum(1)
         weight = process.kept(t).keep * fall(process.schedule, t) / self.time.density(t, process.schedule)
         return nats * cast(weight, nats)
 
-    def _given(self, x_0: Tensor, noise: Noise) -> Tensor:
+    def _given(self, x_0: Tensor, numbers: int, noise: Noise) -> Tensor:
         """Which entries are given, (batch, entries) bool."""
-        some, level = noise.uniform(x_0[:, :1]), noise.uniform(x_0[:, :1])
-        return noise.uniform(x_0) < torch.where(some < self.share, level, 0.0)
+        some, level, each = noise.uniform(x_0[:, :1]), noise.uniform(x_0[:, :1]), noise.uniform(x_0)
+        if self.whole:
+            each[:, :numbers] = each[:, :1].clone()
+        return each < torch.where(some < self.share, level, 0.0)

@@ -34,7 +34,7 @@ ROWS = {"points": 4096, "pictures": 256, "tokens": 256}  # unless told otherwise
 FLOW_ROWS = {"points": 1024, "pictures": 32}
 CHOOSING = {"points": 1024, "pictures": 64}  # training rows, on which the bound's end is chosen
 DRAWS, TOKEN_DRAWS = 16, 8  # noise levels a row
-EXACT = 16  # numbers a row, up to which the flow's divergence is exact
+EXACT = 16  # numbers a row, up to which the flow's divergence is exact unless told otherwise
 PROBES = 1  # beyond it; the probe's own noise is part of the standard error
 TOLERANCE = 1e-4
 
@@ -70,9 +70,12 @@ class Likelihood:
 
 
 def likelihood(
-    run: Run, count: int | None = None, seed: int = 0, split: str = "test", flow: bool = False
+    run: Run, count: int | None = None, seed: int = 0, split: str = "test", flow: bool = False, exact: bool = False
 ) -> Likelihood:
     """What ``count`` rows of the data cost, drawn by ``seed``; by the bound or by the ``flow``, given their labels.
+
+    The flow's divergence is exact for rows of up to EXACT numbers, else estimated by random probes, unless ``exact`` is
+    asked for: a derivative a number.
 
     Raises UserError for runs that have no likelihood of the data (see `undiffuse.measure.nats.codec_of`), fewer than 2
     rows, or where the data is gone.
@@ -89,7 +92,7 @@ def likelihood(
     if of_tokens:
         cost = token_bits(run, data, TOKEN_DRAWS, seed)
         return Likelihood("bits a token", cost, _floor(run, data), how | {"noise levels a row": TOKEN_DRAWS})
-    nats, details = _by_flow(run, data, seed) if flow else _by_bound(run, data, seed)
+    nats, details = _by_flow(run, data, seed, exact) if flow else _by_bound(run, data, seed)
     if run.kind == "points":
         return Likelihood("nats a point", summary(nats), _floor(run, data), how | details)
     bits = summary(bits_per_dim(nats, data.x[0].numel()))
@@ -104,8 +107,8 @@ def _by_bound(run: Run, data: Dataset, seed: int) -> tuple[Tensor, Protocol]:
     return bound_nats(run, data, end, DRAWS, seed), {"noise levels a row": DRAWS, "ends at log-SNR": ended}
 
 
-def _by_flow(run: Run, data: Dataset, seed: int) -> tuple[Tensor, Protocol]:
-    probes = None if data.x[0].numel() <= EXACT else PROBES
+def _by_flow(run: Run, data: Dataset, seed: int, exact: bool) -> tuple[Tensor, Protocol]:
+    probes = None if exact or data.x[0].numel() <= EXACT else PROBES
     divergence = "exact" if probes is None else f"by {probes} random probe a row"
     return flow_nats(run, data, probes, TOLERANCE, seed), {"tolerance": TOLERANCE, "divergence": divergence}
 

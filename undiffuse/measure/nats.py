@@ -32,6 +32,7 @@ from undiffuse.law import total
 from undiffuse.likelihood import continuous_bound, log_likelihood
 from undiffuse.linear import Number
 from undiffuse.noise import Noise, SeededNoise
+from undiffuse.process.mixed import RowShape
 from undiffuse.run import Run
 
 NOISE, DATA = -12.0, 12.0  # log-SNR: both begin there, and the flow of points ends there
@@ -52,13 +53,11 @@ class _Batch(NamedTuple):
 
 def codec_of(run: Run) -> Normalise:
     """The codec of a run whose very data diffuses, by normal noise. Raises UserError for all others, saying why."""
-    if run.kind == "table":
-        raise UserError("a table's likelihood is not measured; see how good its rows are with: undiffuse evaluate RUN")
+    instead = "see how good samples are with: undiffuse evaluate RUN"
+    if isinstance(run.codec.latent_shape, RowShape):
+        raise UserError(f"of numbers beside tokens the likelihood is not measured; {instead}")
     if not isinstance(run.codec, Normalise):
-        raise UserError(
-            f"what diffuses here is a latent, whose likelihood is not that of the {run.kind}; "
-            "see how good samples are with: undiffuse evaluate RUN"
-        )
+        raise UserError(f"what diffuses is a latent, whose likelihood is not that of the {run.kind}; {instead}")
     run.denoiser.process.require_gaussian("a likelihood")
     return run.codec
 

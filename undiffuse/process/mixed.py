@@ -81,6 +81,10 @@ class Mixed:
         """The numbers' own; the tokens follow theirs."""
         return self.gaussian.schedule
 
+    def input_scale(self, t: Number) -> Number:
+        """1/std of the numbers of x_t."""
+        return self.gaussian.input_scale(t)
+
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers (batch, numbers) and tokens (batch, tokens) int64 of a state."""
         return x[:, : self.numbers], x[:, self.numbers :].long()

@@ -9,6 +9,7 @@ from pathlib import Path
 from undiffuse.errors import UserError, nearest
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.digits import digits, digits_classifier
+from undiffuse.recipes.digits_joint import digits_joint
 from undiffuse.recipes.digits_latent import digits_latent
 from undiffuse.recipes.known import cifar10, fashion_mnist, fashion_mnist_ddpm, fashion_mnist_latent, mnist
 from undiffuse.recipes.letters import letters, letters_post
@@ -23,6 +24,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "digits": digits,
     "digits-classifier": digits_classifier,
     "digits-latent": digits_latent,
+    "digits-joint": digits_joint,
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
     "fashion-mnist-latent": fashion_mnist_latent,
