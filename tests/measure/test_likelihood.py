@@ -14,9 +14,13 @@ from undiffuse.codec import MLPVAE, Levels, Normalise
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.exact import Empirical, Gaussian, GaussianMixture
+from undiffuse.label import classes
 from undiffuse.measure import nats
+from undiffuse.measure.bits import token_bits
 from undiffuse.measure.likelihood import likelihood
 from undiffuse.measure.nats import best_end, bound_nats, flow_nats, grey_nats
+from undiffuse.net import UNet
+from undiffuse.net.embedded import Embedded
 from undiffuse.noise import SeededNoise
 from undiffuse.process import EDM, Affine, Cosine, Flow, PoissonLaw
 from undiffuse.process.mixed import RowShape
@@ -161,6 +165,33 @@ def test_the_decoder_is_a_softmax_over_the_levels():
         torch.testing.assert_close(grey_nats(x, width, SeededNoise(4)), -picked.flatten(1).sum(1))
     blind = grey_nats(x, torch.full((1, 1, 1), 1e5, dtype=torch.float64), SeededNoise(4))
     torch.testing.assert_close(blind / 4, torch.full_like(blind, math.log(256)), rtol=1e-3, atol=0)
+
+
+def test_dither_fills_the_level_it_belongs_to():
+    x = torch.arange(256, dtype=torch.uint8).repeat(40).view(10, 1, 32, 32)
+    dither = nats.dithered(x, SeededNoise(0)).double() - x
+    assert -0.5 <= dither.min() < -0.49 and 0.49 < dither.max() <= 0.5
+    assert abs(float(dither.mean())) < 4 * math.sqrt(1 / 12 / x.numel())
+
+
+# --------------------------------------------------------------------------------------------- tokens
+
+
+def test_tokens_of_several_attributes_cost_what_is_believed_of_them():
+    """A network that has learned nothing, told two labels: log2(4) bits a token of 4 levels."""
+    recipe = RECIPES["quantised-digits"]()
+    codec, names = Levels(4).build("pictures", (1, 4, 4)), {"form": ("a", "b"), "colour": ("x", "y", "z")}
+    recipe = replace(recipe, net=Embedded(UNet(width=8, multiples=(1,)), width=4))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        run = Run(Path("nowhere"), recipe, recipe.denoiser(codec.latent_shape, classes(names)).eval(), codec, names)
+        pictures, labels = (
+            torch.randint(0, 256, (150, 1, 4, 4)),
+            torch.stack([torch.arange(150) % k for k in (2, 3)], 1),
+        )
+    data = Dataset(pictures.to(torch.uint8), labels, names, kind="pictures")
+    bits = token_bits(run, data, draws=4)
+    assert bits.error < 0.1 and abs(bits.mean - 2) < 4 * bits.error + 0.05
 
 
 # --------------------------------------------------------------------------------------------- the whole

@@ -38,7 +38,7 @@ def token_bits(run: Run, data: Dataset, draws: int = 8, seed: int = 0) -> Estima
         x_0 = run.codec.encode(data.x[rows].to(run.device)).repeat(draws, *[1] * (data.x.ndim - 1))
         told = None if labels is None else labels[rows].to(run.device).repeat(draws, *[1] * (labels.ndim - 1))
         nats = cost(denoiser, x_0, noise, told) + _prior(run, x_0)
-        each.append(nats.view(draws, -1).mean(0).double().cpu())
+        each.append(nats.view(draws, -1).mean(0).cpu().double())
     return summary(torch.cat(each) / math.log(2))
 
 

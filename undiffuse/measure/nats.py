@@ -75,7 +75,7 @@ def bound_nats(run: Run, data: Dataset, end: float, draws: int = 16, seed: int =
         found = continuous_bound(run.denoiser.process, denoise, codec.encode(x), noise, draws, (NOISE, end))
         if codec.kind == "pictures":
             found = found._replace(reconstruction=grey_nats(x, codec.std * math.exp(-0.5 * end), noise))
-        each.append(found.total.double().cpu())
+        each.append(found.total.cpu().double())
     return torch.cat(each) + (0.0 if codec.kind == "pictures" else log_volume(codec))
 
 
@@ -100,7 +100,7 @@ def flow_nats(run: Run, data: Dataset, probes: int | None = None, tolerance: flo
     for x, denoise, noise in _batches(run, data, seed):
         x_0 = codec.encode(dithered(x, noise) if codec.kind == "pictures" else x)
         found = log_likelihood(run.denoiser.process, denoise, x_0, noise, (NOISE, end), probes, tolerance)
-        each.append(-found.double().cpu())
+        each.append(-found.cpu().double())
     return torch.cat(each) + log_volume(codec)
 
 
@@ -126,7 +126,7 @@ def dithered(x: Tensor, noise: Noise) -> Tensor:
 
 def log_volume(codec: Normalise) -> float:
     """Sum of log std over all numbers of a row: by how much -log density is larger in the data's units."""
-    return float(codec.std.double().log().expand(codec.shape).sum())
+    return float(codec.std.cpu().double().log().expand(codec.shape).sum())
 
 
 def _told_apart(codec: Normalise, apart: float) -> float:
