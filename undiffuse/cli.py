@@ -264,7 +264,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.compare,
         (
             _RUN,
-            _arg("--samplers", type=_list, default=["ddim", "gradient-estimation", "dpm++2m"], metavar="A,B,C"),
+            _arg("--samplers", type=_list, metavar="A,B,C", help="ddim,gradient-estimation,dpm++2m, or others"),
             _arg("--steps", type=_wholes, default=[5, 10, 20, 50], metavar="5,10", help="network evaluations to spend"),
             _arg("--seeds", type=_whole, default=3, metavar="N", help="repetitions, for error bars (3)"),
             _COUNT,

@@ -11,8 +11,9 @@ are known better than each of them is.
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,15 +31,23 @@ from undiffuse.measure.estimate import Estimate, estimate
 from undiffuse.measure.floor import Floor, floor
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
+from undiffuse.measure.text import variation
 from undiffuse.process.mixed import RowShape
 from undiffuse.run import Run
-from undiffuse.samplers import SAMPLERS
+from undiffuse.samplers import SAMPLERS, Sampler
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
-COUNT = {"points": 5000, "pictures": 1000}  # samples a seed, unless there is less data to hold them against
+USUAL = ("ddim", "gradient-estimation", "dpm++2m")  # compared unless others are named
+TOKEN_USUAL = ("ancestral", "first-hitting", "surest-first")
+IN_A_ROW = 4  # tokens
+COUNT = {
+    "points": 5000,
+    "pictures": 1000,
+    "tokens": 500,
+}  # samples a seed, unless there is less data to hold them against
 FLOOR = 10  # times as much real data, from which the floor is drawn
 FILES = ("compare.png", "compare.json", "compare.csv")
 SURE = 2.0  # standard errors from which a difference is believed
@@ -191,7 +200,7 @@ class Comparison:
 
 def compare(
     run: Run,
-    samplers: Sequence[str],
+    samplers: Sequence[str] | None,
     evaluations: Sequence[int],
     seeds: int = 3,
     count: int | None = None,
@@ -201,14 +210,16 @@ def compare(
     """Every sampler at every number of network evaluations, ``seeds`` times ``count`` samples each.
 
     Points are measured by sliced Wasserstein distance, labelled pictures by Frechet distance on the features of a
-    classifier trained on the data, other pictures by sliced Wasserstein; all against held-out data. Labels asked for
-    are those of random training rows, as the floor's rows have random labels too.
+    classifier trained on the data, other pictures by sliced Wasserstein, texts by how often tokens stand in a row; all
+    against held-out data. Labels asked for are those of random training rows, as the floor's rows have random labels
+    too. ``samplers`` None is a few of those that the run has.
     ``watch`` is handed the plans and gives them back one by one: a progress bar.
 
     Raises:
         UserError: An unknown sampler, counts below 1, or samplers that cannot sample for so few evaluations at all.
     """
-    plans, notes = plan(samplers, evaluations)
+    usual = TOKEN_USUAL if run.is_of_tokens else USUAL
+    plans, notes = plan(usual if samplers is None else samplers, evaluations, run.samplers)
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
     if isinstance(run.codec.latent_shape, RowShape):
@@ -223,7 +234,9 @@ def compare(
 
 
 @usage()
-def plan(samplers: Sequence[str], evaluations: Sequence[int]) -> tuple[list[Plan], list[str]]:
+def plan(
+    samplers: Sequence[str], evaluations: Sequence[int], known: Mapping[str, Sampler] = SAMPLERS
+) -> tuple[list[Plan], list[str]]:
     """As many steps as each number of evaluations pays for; and notes on what cannot be had.
 
     Raises UserError for an unknown sampler, or if nothing can be had.
@@ -232,9 +245,9 @@ def plan(samplers: Sequence[str], evaluations: Sequence[int]) -> tuple[list[Plan
     if min(evaluations, default=0) < 1:
         raise UserError(f"evaluations must be at least 1, not {min(evaluations, default='none')}")
     for name in dict.fromkeys(samplers):
-        if name not in SAMPLERS:
-            raise UserError(nearest(name, SAMPLERS, "sampler"))
-        cost = SAMPLERS[name].evaluations
+        if name not in known:
+            raise UserError(nearest(name, known, "sampler"))
+        cost = known[name].evaluations
         for asked in sorted(set(evaluations)):
             if cost(1) > asked:
                 notes.append(f"{name} needs at least {cost(1)} evaluations: left out at {asked}")
@@ -285,6 +298,10 @@ def _some(rows: Tensor, count: int) -> Tensor:
 
 def _ruler(run: Run, train: Dataset, test: Dataset) -> _Ruler:
     """Frechet distance where a classifier can be had to look at pictures, else sliced Wasserstein."""
+    if run.kind == "tokens":
+        length = min(IN_A_ROW, test.x.shape[1])
+        name = f"total variation of {length} tokens in a row"
+        return _Ruler(name, partial(variation, run=length), "the text itself", lambda x: x)
     judge = None if run.kind == "points" else judge_of(run, train, test)
     if judge is None:
         return _Ruler("sliced Wasserstein", sliced_wasserstein, "the data itself", lambda x: x)

@@ -35,7 +35,7 @@ from undiffuse.process.categorical import TokenShape
 from undiffuse.process.mixed import RowShape
 from undiffuse.recipe import Recipe
 from undiffuse.sample import State, last, trajectory
-from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
+from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS, Sampler
 from undiffuse.stateful import modules
 from undiffuse.step import Step
 
@@ -103,6 +103,11 @@ class Run:
     def is_joint(self) -> bool:
         """Whether it draws pictures together with their labels; see `undiffuse.joint`."""
         return isinstance(self.codec, LabelledCodec)
+
+    @property
+    def samplers(self) -> dict[str, Sampler]:
+        """What can sample it, by name."""
+        return TOKEN_SAMPLERS if self.is_of_tokens else SAMPLERS
 
     @property
     def device(self) -> torch.device:
@@ -228,8 +233,7 @@ class Run:
             raise UserError(
                 "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
             )
-        samplers = TOKEN_SAMPLERS if self.is_of_tokens else SAMPLERS
-        chosen = _known(samplers, sampler or recipe.sampler, "sampler")
+        chosen = _known(self.samplers, sampler or recipe.sampler, "sampler")
         if isinstance(self.codec.latent_shape, RowShape) and chosen is not SAMPLERS["ddpm"]:
             raise UserError("numbers beside tokens are sampled by ancestral steps: leave --sampler out, or say ddpm")
         count = _at_least(1, "steps", recipe.sampling_steps if steps is None else steps)
