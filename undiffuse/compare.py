@@ -43,11 +43,7 @@ if TYPE_CHECKING:
 USUAL = ("ddim", "gradient-estimation", "dpm++2m")  # compared unless others are named
 TOKEN_USUAL = ("ancestral", "first-hitting", "surest-first")
 IN_A_ROW = 4  # tokens
-COUNT = {
-    "points": 5000,
-    "pictures": 1000,
-    "tokens": 500,
-}  # samples a seed, unless there is less data to hold them against
+COUNT = {"points": 5000, "pictures": 1000, "tokens": 500}  # samples a seed, unless there is less data
 FLOOR = 10  # times as much real data, from which the floor is drawn
 FILES = ("compare.png", "compare.json", "compare.csv")
 SURE = 2.0  # standard errors from which a difference is believed
