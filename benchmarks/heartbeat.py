@@ -54,7 +54,7 @@ class Exact(nn.Module):
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--run", nargs="*", help="runs to measure, instead of training")
-    words.add_argument("--draws", type=int, default=128, help="times a sequence, of 10,000 sequences")
+    words.add_argument("--draws", type=int, default=32, help="times a sequence, of 10,000 sequences")
     options = words.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
