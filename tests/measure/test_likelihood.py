@@ -67,9 +67,9 @@ def plane(request):
     """Correlated normal points in units of their own, and -log density of each row."""
     process = Affine(request.param)
     exact = Gaussian(process, torch.zeros(2).double(), torch.tensor([[1.0, 0.8], [0.8, 1.0]]).double())
-    codec = codec_of("points", (2,), [300.0, -1.0], [20.0, 0.05])
+    codec = codec_of("points", (2,), [300.0, -1.0], [20.0, 0.5])
     z = exact.sample(20_000, SeededNoise(5))
-    truth = -exact.log_density(z) + math.log(20.0) + math.log(0.05)
+    truth = -exact.log_density(z) + math.log(20.0 * 0.5)
     return run_of(exact, codec), Dataset(codec.decode(z).float()), truth
 
 
