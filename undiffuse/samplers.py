@@ -26,6 +26,7 @@ from undiffuse.step.predictor_corrector import PredictorCorrector
 from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unipc import UniPC
 from undiffuse.step.unmask import FirstHitting, SurestFirst
+from undiffuse.step.unrolling import Unrolling
 
 
 def each(steps: int) -> int:
@@ -98,5 +99,6 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
     "tau-leaping": Sampler(TauLeaping, trailing, "jumps at the rates of a step's beginning"),
     "forward-backward": Sampler(ForwardBackward, trailing, "ancestral, each step drawn twice", lambda steps: 2 * steps),
     "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, at the process's own times"),
+    "unrolling": Sampler(Unrolling, trailing, "SUNDAE's: a share of the tokens drawn anew, again and again"),
     "surest-first": Sampler(SurestFirst, trailing, "the surest tokens unmasked first"),
 }

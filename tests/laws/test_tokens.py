@@ -17,6 +17,7 @@ from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, O
 from undiffuse.sample import last, trajectory
 from undiffuse.samplers import TOKEN_SAMPLERS
 from undiffuse.step.unmask import FirstHitting, SurestFirst
+from undiffuse.step.unrolling import Unrolling
 from undiffuse.tokens import Known, TokenDenoiser
 
 DRAWS = 20_000
@@ -137,6 +138,21 @@ def test_what_is_known_conditions_the_rest(name, steps):
     law = torch.bincount(3 * x[:, 0] + x[:, 2], minlength=9).double() / DRAWS
     given = chain.table[:, 2] / chain.table[:, 2].sum()
     assert float((law - given.flatten()).abs().sum()) / 2 < 0.02
+
+
+def test_unrolling_draws_a_share_anew_at_its_temperature():
+    chain = Chain(Categorical(Fading(), UNIFORM, 3, torch.float64), torch.tensor([0.5, 0.3, 0.2]).double())
+    x_t, knows = torch.zeros(DRAWS, 1, dtype=torch.long), chain(torch.zeros(1, 1, dtype=torch.long), 0.9)
+    for temperature, share in ((1.0, 1.0), (0.5, 0.4)):
+        step = Unrolling(chain.process, temperature, share)
+        x, _ = step(chain, x_t, 0.9, 0.5, None, SeededNoise(4))
+        law = share * (knows / temperature).softmax(-1)[0, 0] + (1 - share) * torch.tensor([1.0, 0.0, 0.0])
+        torch.testing.assert_close(torch.bincount(x[:, 0]).double() / DRAWS, law, atol=0.015, rtol=0)
+    masks = Unrolling(Categorical(Fading(), ABSORBING, 3), share=0.1)
+    ended, _ = masks(lambda x, t: torch.zeros(*x.shape, 3), torch.full((50, 4), 3), 0.1, 0.0, None, SeededNoise(1))
+    assert int(ended.max()) < 3
+    with pytest.raises(UserError, match="temperature above 0"):
+        Unrolling(chain.process, temperature=0.0)
 
 
 def coupled(kernel) -> Chain:

@@ -94,7 +94,9 @@ def test_the_report_has_bits_and_their_floor(beats):
     assert found["20 tokens copied"].value > 0.8 and "standard error of the bits" in found.protocol
 
 
-@pytest.mark.parametrize("sampler", ["ancestral", "tau-leaping", "forward-backward", "first-hitting", "surest-first"])
+@pytest.mark.parametrize(
+    "sampler", ["ancestral", "tau-leaping", "forward-backward", "first-hitting", "surest-first", "unrolling"]
+)
 def test_every_sampler_leaves_no_mask(beats, sampler):
     assert int(beats.sample(5, sampler=sampler, steps=3).max()) < 2
 
