@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from undiffuse.codec import ConvVAE, Standard
+from undiffuse.codec.vae import look_at
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.known import known
 from undiffuse.measure.frechet import frechet_distance
@@ -61,7 +62,7 @@ def timed(recipe: Recipe, minutes: float) -> Recipe:
     first = replace(recipe, steps=fit.steps, batch=fit.batch, lr=fit.lr)
     each = pace(Trainer(first, data, accelerator, Autoencoding(codec, fit, recipe.precision == "bf16")))
     fit = replace(fit, steps=int(20 * minutes / each))
-    some = Dataset(codec.look_at(data.x[:ENCODED]), data.labels[:ENCODED], data.label_names)
+    some = Dataset(look_at(codec, data.x[:ENCODED]), data.labels[:ENCODED], data.label_names)
     each = pace(Trainer(recipe, some, accelerator, denoising(recipe, codec, data)))
     return lasting(replace(recipe, codec=replace(recipe.codec, fit=fit)), 40 * minutes / each)
 

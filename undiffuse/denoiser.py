@@ -62,16 +62,17 @@ class Denoiser(nn.Module):
 
     def output(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Output:
         """What the network says, in its own terms."""
-        y = self.net(scale(self.process.input_scale(t), x_t), self._level(x_t, t), **condition)
+        level = told_level(self.process.schedule.at(t).log_snr, x_t.device, x_t.dtype)
+        y = self.net(scale(self.process.input_scale(t), x_t), level, **condition)
         if not self.learned_variance:
             return Output(y, None)
         y, v = y.chunk(2, dim=1)
         return Output(y, 0.5 * (v + 1))  # the network's zero is the middle
 
-    def _level(self, x_t: Tensor, t: Number) -> Tensor:
-        """Log-SNR as the network is told it: () for one time, (batch,) for one a sample; on x_t's device."""
-        log_snr = self.process.schedule.at(t).log_snr
-        low, high = LOG_SNR_RANGE
-        if isinstance(log_snr, Tensor):
-            return log_snr.to(x_t.device, x_t.dtype).clamp(low, high)
-        return torch.full((), min(max(log_snr, low), high), dtype=x_t.dtype, device=x_t.device)
+
+def told_level(log_snr: Number, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Log-SNR as a network is told it: () for one time, (batch,) for one a sample."""
+    low, high = LOG_SNR_RANGE
+    if isinstance(log_snr, Tensor):
+        return log_snr.to(device, dtype).clamp(low, high)
+    return torch.full((), min(max(log_snr, low), high), dtype=dtype, device=device)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undiffuse.denoiser import LOG_SNR_RANGE
+from undiffuse.denoiser import told_level
 from undiffuse.linear import Number, scale
 from undiffuse.predict import Prediction, to_x0
 from undiffuse.process.mixed import Mixed, MixedBelief
@@ -52,12 +52,13 @@ class MixedDenoiser(nn.Module):
         scaled = scale(self.process.input_scale(t), numbers)
         if given is None:
             given = torch.zeros_like(numbers, dtype=torch.bool)
-        y, logits = self.net(torch.where(given, numbers, scaled), given, tokens, self._level(x_t, t))
+        y, logits = self.net(
+            torch.where(given, numbers, scaled),
+            given,
+            tokens,
+            told_level(self.process.schedule.at(t).log_snr, x_t.device),
+        )
         return y, logits
-
-    def _level(self, x_t: Tensor, t: Number) -> Tensor:
-        log_snr = torch.as_tensor(self.process.schedule.at(t).log_snr, dtype=torch.float64)
-        return log_snr.clamp(*LOG_SNR_RANGE).to(x_t.device, torch.float32)
 
 
 @dataclass(frozen=True)

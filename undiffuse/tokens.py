@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undiffuse.denoiser import LOG_SNR_RANGE
+from undiffuse.denoiser import told_level
 from undiffuse.guide import Conditional
 from undiffuse.linear import Number
 from undiffuse.process.categorical import Categorical
@@ -40,13 +40,8 @@ class TokenDenoiser(nn.Module):
 
     def forward(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Tensor:
         """Logits at time t, a number or (batch,), of tokens x_t (batch, *shape)."""
-        said = self.net(x_t, self._level(x_t, t), **condition)
+        said = self.net(x_t, told_level(self.process.schedule.at(t).log_snr, x_t.device), **condition)
         return self.process.believed(x_t, said, t) if self.leave_one_out else said
-
-    def _level(self, x_t: Tensor, t: Number) -> Tensor:
-        """Log-SNR as the network is told it, float32 on x_t's device: () for one time, (batch,) for one a sample."""
-        log_snr = torch.as_tensor(self.process.schedule.at(t).log_snr, dtype=torch.float64)
-        return log_snr.clamp(*LOG_SNR_RANGE).to(x_t.device, torch.float32)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from PIL import Image
 import undiffuse
 from undiffuse.cli import main
 from undiffuse.codec import VQVAE, Levels
+from undiffuse.codec.vae import look_at
 from undiffuse.compare import compare
 from undiffuse.data.alphabet import Characters
 from undiffuse.data.digits import digits
@@ -212,7 +213,7 @@ def test_a_vocabulary_names_its_own_vectors():
     assert torch.equal(codec.nearest(torch.nn.functional.normalize(codec.vectors(tokens), dim=-1)), tokens)
     x = digits().x[:6]
     assert codec.latent_shape == (4, 4) and codec.latent_shape.classes == 7
-    assert torch.equal(codec.encode(x), codec.draw(codec.look_at(x))) and codec.decode(tokens).shape == (5, 1, 8, 8)
+    assert torch.equal(codec.encode(x), codec.draw(look_at(codec, x))) and codec.decode(tokens).shape == (5, 1, 8, 8)
     assert codec.decode(torch.full((1, 4, 4), 7)).dtype == torch.uint8
 
 

@@ -17,6 +17,7 @@ decoder was trained on draws, and a mean of deviation 0 would be a law on a thin
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,19 +49,10 @@ class VAE(nn.Module):
         self, pixels: Normalise, encoder: nn.Module, decoder: nn.Module, latent_shape: tuple[int, ...]
     ) -> None:
         super().__init__()
+        self.kind, self.shape = pixels.kind, pixels.shape
         self.pixels, self.encoder, self.decoder = pixels, encoder, decoder
         self.latents = Normalise("pictures" if len(latent_shape) == 3 else "points", latent_shape)
         self.latents.kind = "points"  # numbers, not bytes
-
-    @property
-    def kind(self) -> str:
-        """Of the data."""
-        return self.pixels.kind
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the data."""
-        return self.pixels.shape
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -103,17 +95,18 @@ class VAE(nn.Module):
         """Standardise the latents of x, channel by channel: the mean and variance that a draw of q(z | x) has."""
         self.latents.mean.zero_()
         self.latents.std.fill_(1)
-        means, deviations = self.look_at(x).double().unbind(1)
+        means, deviations = look_at(self, x).double().unbind(1)
         others = [axis for axis in range(means.ndim) if axis != 1]
         variance = means.var(others, unbiased=False) + deviations.square().mean(others)
         self.latents.mean.copy_(means.mean(others).view_as(self.latents.mean))
         self.latents.std.copy_(variance.sqrt().view_as(self.latents.std))
 
-    @torch.no_grad()
-    def look_at(self, x: Tensor) -> Tensor:
-        """`look`, of any number of rows, on the CPU."""
-        device = self.latents.mean.device
-        return torch.cat([self.look(piece.to(device)).cpu() for piece in x.split(AT_ONCE)])
+
+@torch.no_grad()
+def look_at(codec: Any, x: Tensor) -> Tensor:
+    """`look`, of any number of rows, on the CPU."""
+    device = next(codec.parameters()).device
+    return torch.cat([codec.look(piece.to(device)).cpu() for piece in x.split(AT_ONCE)])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undiffuse.codec.normalise import Normalise
-from undiffuse.codec.vae import AT_ONCE, ConvVAE, Decoder, Encoder, Fit
+from undiffuse.codec.vae import ConvVAE, Decoder, Encoder, Fit
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.noise import Noise
@@ -47,19 +47,10 @@ class VQ(nn.Module):
         places: tuple[int, int],
     ) -> None:
         super().__init__()
+        self.kind, self.shape = pixels.kind, pixels.shape
         self.pixels, self.encoder, self.decoder = pixels, encoder, decoder
         self.vectors = nn.Embedding(codes, width)
         self.places = places
-
-    @property
-    def kind(self) -> str:
-        """Of the data."""
-        return self.pixels.kind
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the data."""
-        return self.pixels.shape
 
     @property
     def latent_shape(self) -> TokenShape:
@@ -103,12 +94,6 @@ class VQ(nn.Module):
     @torch.no_grad()
     def measure_latents(self, x: Tensor) -> None:
         """Nothing: tokens are as they are."""
-
-    @torch.no_grad()
-    def look_at(self, x: Tensor) -> Tensor:
-        """`look`, of any number of rows, on the CPU."""
-        device = self.vectors.weight.device
-        return torch.cat([self.look(piece.to(device)).cpu() for piece in x.split(AT_ONCE)])
 
     def _units(self) -> Tensor:
         return F.normalize(self.vectors.weight, dim=-1)

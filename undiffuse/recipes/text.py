@@ -20,7 +20,7 @@ def heartbeat() -> Recipe:
         kernel=UNIFORM,
         leave_one_out=True,
         loss=TokenBound(Uniform(steps=2_000, draws=LowDiscrepancy()), auxiliary=0.0),
-        steps=3_000,
+        steps=6_000,
         batch=128,
         lr=2e-3,
         save_every=1_000,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from undiffuse.codec import TRAINED_FIRST, VAE, VQ
-from undiffuse.codec.vae import Fit
+from undiffuse.codec.vae import Fit, look_at
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.files import disk_errors_told, read_tensors, write_tensors
@@ -133,7 +133,7 @@ def _fitted(
 
 def _looked(codec: VAE | VQ, data: Dataset) -> Dataset:
     """What the codec keeps of all rows, encoded once; their labels."""
-    return Dataset(codec.look_at(data.x), data.labels, data.label_names, kind="latents", name=data.name)
+    return Dataset(look_at(codec, data.x), data.labels, data.label_names, kind="latents", name=data.name)
 
 
 def _train(
