@@ -32,6 +32,7 @@ ALL_SAVED = (*SAVED, ".txt")
 SHOWN = {"points": 2000, "pictures": 64, "table": 1000, "tokens": 10}  # samples, unless -n says how many
 FILMED = {"points": 1500, "pictures": 36, "tokens": 1}
 RULE = "-" * 40  # between two texts
+CALLED = {"tokens": "texts"}
 FILM_STEPS = 40  # at least, unless --steps says how many: fewer are over before they are seen
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
 
@@ -186,7 +187,7 @@ def animate(options: Namespace) -> None:
         beside = _some_rows(run.dataset(), 2 * count, seed=0)
         pages = film_of_points(states, Cloud("data", beside.x), *_labels(run, count, how))
     write_film(pages, out, len(frames))
-    print(f"wrote {out}: {len(frames)} frames of {count:,} {run.kind}, {_cost(run, options)}")
+    print(f"wrote {out}: {len(frames)} frames of {count:,} {CALLED.get(run.kind, run.kind)}, {_cost(run, options)}")
 
 
 def write(options: Namespace) -> None:

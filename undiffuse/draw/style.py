@@ -103,12 +103,12 @@ def picture(figure: "Figure") -> "Image":
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def font(size: int) -> "FreeTypeFont":
+def font(size: int, face: str = "DejaVuSans") -> "FreeTypeFont":
     """The same letters as in the figures, for captions drawn on pictures; ``size`` in pixels."""
     import matplotlib
     from PIL import ImageFont
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf", size)
 
 
 def colours(count: int) -> list[str]:

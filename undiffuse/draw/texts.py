@@ -33,7 +33,7 @@ def _page(state: State, before: Tensor | None, alphabet: Alphabet) -> "Image":
     rows = [row for k in range(len(state.x)) for row in _rows(state.x, before, k, alphabet)]
     width, height = COLUMNS * CELL[0] + 2 * MARGIN, len(rows) * CELL[1] + CAPTION + MARGIN
     page = Image.new("RGB", (width, height), PAPER)
-    pen, letters = ImageDraw.Draw(page), font(SIZE)
+    pen, letters = ImageDraw.Draw(page), font(SIZE, "DejaVuSansMono")
     pen.text((MARGIN, 8), state.step, fill=INK, font=font(SIZE))
     pen.text((width - MARGIN, 8), state.level, fill=QUIET, font=font(SIZE), anchor="ra")
     for down, row in enumerate(rows):
