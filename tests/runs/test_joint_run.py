@@ -56,7 +56,7 @@ def small() -> Run:
     codec = recipe.codec.measure(data)
     torch.manual_seed(0)
     objective = denoising(recipe, codec, data)
-    optimizer, steps = torch.optim.AdamW(objective.parameters(), lr=3e-3), 600
+    optimizer, steps = torch.optim.AdamW(objective.parameters(), lr=3e-3), 1200
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         rows = torch.randint(len(data), (256,))

@@ -8,16 +8,15 @@ from undiffuse.recipe import Recipe
 
 
 def digits_joint() -> Recipe:
-    """handwritten digits drawn together with their labels, or one given the other; in a minute"""
+    """handwritten digits drawn together with their labels, or one given the other; in two minutes"""
     return Recipe(
         data=Digits(),
         codec=Labelled(),
         net=TableMLP(width=512, depth=4, waves=0),
         loss=MixedLoss(whole=True),
         label_dropout=0.0,
-        steps=3_000,
+        steps=6_000,
         batch=256,
-        weight_decay=0.3,
         precision="bf16",
         save_every=1_000,
         report_every=2_000,
