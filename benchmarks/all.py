@@ -7,6 +7,8 @@ MEASUREMENTS = (
     "start_up",
     "momentum",
     "step_cost",
+    "token_cost",
+    "pace",
     "data_speed",
     "swiss_roll",
     "digits",

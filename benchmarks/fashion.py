@@ -1,23 +1,20 @@
 """Shirts and shoes at equal time: python -m benchmarks.fashion [--minutes 20]
 
 Trains `fashion-mnist` (pixels, folded), `fashion-mnist-latent` and `fashion-mnist-ddpm` (pixels, as in 2020) for so
-many minutes each on the threads given, or takes runs (--run FOLDER), and prints, for the same labels: the share that a
-classifier reads as asked, and the Frechet distance on its features to as many held-out pictures, beside what as many
-training pictures get. Samples take 20 evaluations of dpm++2m; guidance is each recipe's. The
-classifier is trained here, once, on the real training pictures. Runs are kept in --out.
+many minutes each, of processor time of one thread, or takes runs (--run FOLDER), and prints, for the same labels: the
+share that a classifier reads as asked, and the Frechet distance on its features to as many held-out pictures, beside
+what as many training pictures get. Samples take 20 evaluations of dpm++2m; guidance is each recipe's. The classifier is
+trained here, once, on the real training pictures. Runs are kept in --out.
 """
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
-from undiffuse.codec import ConvVAE, Standard
-from undiffuse.codec.vae import look_at
-from undiffuse.data.dataset import Dataset
+from benchmarks.pace import paces
+from undiffuse.codec import ConvVAE
 from undiffuse.data.known import known
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.judge import Judge
@@ -25,12 +22,8 @@ from undiffuse.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.run import Run, load
 from undiffuse.train.loop import train
-from undiffuse.train.objective import Autoencoding, denoising
-from undiffuse.train.trainer import Trainer
 
 NAMES = ("fashion-mnist", "fashion-mnist-latent", "fashion-mnist-ddpm")
-TRIED = 8  # steps that are timed
-ENCODED = 1000  # pictures, to time the second part by
 EVALUATIONS = 20  # of dpm++2m, for every run
 
 
@@ -41,9 +34,8 @@ def main() -> None:
     words.add_argument("--run", nargs="*", help="runs to measure, instead of training")
     words.add_argument("--count", type=int, default=1000)
     words.add_argument("--out", type=Path, default=Path("runs/fashion-study"), help="for runs")
-    words.add_argument("--threads", type=int, default=2)
     options = words.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     if options.run:
         runs = [load(path) for path in options.run]
     else:
@@ -54,32 +46,17 @@ def main() -> None:
 
 def timed(recipe: Recipe, minutes: float) -> Recipe:
     """The recipe with as many steps as fit; where an autoencoder comes first, it has a third of the time."""
-    data, accelerator = recipe.data.open(), Accelerator()
-    if isinstance(recipe.codec, Standard):
-        return lasting(recipe, 60 * minutes / pace(Trainer(recipe, data, accelerator)))
-    assert isinstance(recipe.codec, ConvVAE)
-    codec, fit = recipe.codec.measure(data), recipe.codec.fit
-    first = replace(recipe, steps=fit.steps, batch=fit.batch, lr=fit.lr)
-    each = pace(Trainer(first, data, accelerator, Autoencoding(codec, fit, recipe.precision == "bf16")))
-    fit = replace(fit, steps=int(20 * minutes / each))
-    some = Dataset(look_at(codec, data.x[:ENCODED]), data.labels[:ENCODED], data.label_names)
-    each = pace(Trainer(recipe, some, accelerator, denoising(recipe, codec, data)))
-    return lasting(replace(recipe, codec=replace(recipe.codec, fit=fit)), 40 * minutes / each)
+    first, second = paces(recipe)
+    if not isinstance(recipe.codec, ConvVAE):
+        return lasting(recipe, 60 * minutes / second)
+    fit = replace(recipe.codec.fit, steps=int(20 * minutes / first))
+    return lasting(replace(recipe, codec=replace(recipe.codec, fit=fit)), 40 * minutes / second)
 
 
 def lasting(recipe: Recipe, steps: float) -> Recipe:
     """With so many steps, no reports on the way, which take time, and sampled as all are."""
     often = {"steps": int(steps), "save_every": int(steps), "report_every": int(steps)}
     return replace(recipe, **often, sampler="dpm++2m", sampling_steps=EVALUATIONS)
-
-
-def pace(trial: Trainer) -> float:
-    """Seconds a step, after the first."""
-    trial.step()
-    start = time.perf_counter()
-    for _ in range(TRIED):
-        trial.step()
-    return (time.perf_counter() - start) / TRIED
 
 
 def measure(runs: list[Run], count: int) -> None:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from benchmarks.pace import pace
 from undiffuse.data.dataset import Dataset
 from undiffuse.loss.categorical import TokenBound
 from undiffuse.measure.bits import summary, token_bits
@@ -30,8 +31,6 @@ from undiffuse.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.train.loop import train
 from undiffuse.train.trainer import Trainer
-
-TRIED = 8  # steps that are timed
 
 
 class NextToken(nn.Module):
@@ -76,7 +75,7 @@ def main() -> None:
 
 def diffused(name: str, recipe: Recipe, options: argparse.Namespace) -> tuple[Estimate, int, int, float]:
     """Train a recipe; its bits, parameters, steps and seconds; and some of what it writes, in --out."""
-    steps = affordable(Trainer(recipe, recipe.data.open(), Accelerator()), options.minutes)
+    steps = int(60 * options.minutes / pace(Trainer(recipe, recipe.data.open(), Accelerator())))
     lasting = replace(recipe, steps=steps, save_every=steps, report_every=steps)
     start = time.process_time()
     run = train(lasting, options.out / name, quiet=True)
@@ -89,7 +88,7 @@ def diffused(name: str, recipe: Recipe, options: argparse.Namespace) -> tuple[Es
 def in_turn(recipe: Recipe, minutes: float) -> tuple[Estimate, int, int, float]:
     """The same network and optimiser, each token by those before it."""
     data, held_out = recipe.data.open(), recipe.data.open("test")
-    steps = affordable(next_tokens(recipe, data), minutes)
+    steps = int(60 * minutes / pace(next_tokens(recipe, data)))
     trainer = next_tokens(replace(recipe, steps=steps), data)
     start = time.process_time()
     while trainer.done < trainer.recipe.steps:
@@ -109,15 +108,6 @@ def next_tokens(recipe: Recipe, data: Dataset) -> Trainer:
     shape = TokenShape(data.shape, data.alphabet.size)
     objective = NextToken(replace(recipe.net, causal=True), shape, recipe.precision == "bf16")
     return Trainer(recipe, data, Accelerator(), objective)
-
-
-def affordable(trial: Trainer, minutes: float) -> int:
-    """How many steps fit."""
-    trial.step()
-    start = time.process_time()
-    for _ in range(TRIED):
-        trial.step()
-    return int(60 * minutes * TRIED / (time.process_time() - start))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def text(source: Text | Shakespeare) -> Recipe:
         net=TokenTransformer(width=192, depth=4, heads=6, time=False),
         schedule=Fading(),
         loss=MaskedBound(),
-        steps=4_000,
+        steps=3_000,
         batch=32,
         lr=2e-3,
         weight_decay=0.01,
