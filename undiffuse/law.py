@@ -20,6 +20,11 @@ def total(x: Tensor) -> Tensor:
     return x.flatten(1).sum(1) if x.ndim > 1 else x
 
 
+def log(probs: Tensor) -> Tensor:
+    """The logarithm; that of 0 is -inf, and has the gradient 0, not nan."""
+    return torch.where(probs > 0, probs.clamp_min(torch.finfo(probs.dtype).tiny).log(), -torch.inf)
+
+
 class Law(Protocol):
     """A distribution over one batch of data, independent over its entries."""
 
@@ -70,6 +75,11 @@ class Discrete:
     """A categorical law per entry, from normalised log-probabilities (batch, *shape, states)."""
 
     log_probs: Tensor
+
+    @classmethod
+    def of(cls, probs: Tensor) -> Self:
+        """From probabilities."""
+        return cls(log(probs))
 
     def sample(self, noise: Noise) -> Tensor:
         """By inversion: the first state whose cumulative probability exceeds a uniform number.

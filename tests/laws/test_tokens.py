@@ -13,7 +13,7 @@ from undiffuse.guide import ClassifierFree
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
 from undiffuse.loss.time import Uniform
 from undiffuse.noise import SeededNoise, Stream
-from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, Ordinal, Replace
+from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, Neighbours, Ordinal, Replace
 from undiffuse.sample import last, trajectory
 from undiffuse.samplers import TOKEN_SAMPLERS
 from undiffuse.step.unmask import FirstHitting, SurestFirst
@@ -77,6 +77,45 @@ def test_the_bound_by_one_step_a_sample_is_that_by_all(kernel):
             truth += float(mass * torch.where(weight > 0, weight * kl, 0.0).sum()) / 2
     loss = TokenBound(Uniform(steps=steps), auxiliary=0.0)
     near(loss(Knows(chain), chain.sample(DRAWS, SeededNoise(2)), Stream()), truth)
+
+
+@pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Ordinal(), Neighbours(torch.tensor([[1], [2], [0]]))])
+@pytest.mark.parametrize("s", [0.75, 0.5, 0.3, 0.1])
+def test_where_all_is_lost_a_belief_is_all_there_is(kernel, s):
+    process = Categorical(Fading(), kernel, 3, torch.float64)
+    belief = torch.tensor([0.6, 0.3, 0.1]).double()
+    x_1 = torch.full((1, 1), 3 if kernel == ABSORBING else 1)
+    law = process.posterior(x_1, belief.log().expand(1, 1, 3), 1.0, s).log_probs.exp()
+    truth = sum(p * process.marginal(torch.full((1, 1), k), s).log_probs.exp() for k, p in enumerate(belief))
+    torch.testing.assert_close(law, truth, atol=1e-6, rtol=1e-6)
+
+
+class Says(nn.Module):
+    """Whatever is seen, the same logits."""
+
+    def __init__(self, process: Categorical, logits: Tensor) -> None:
+        super().__init__()
+        self.process, self.logits = process, logits
+
+    def forward(self, x_t: Tensor, t: float, label: Tensor | None = None) -> Tensor:
+        return self.logits.expand(len(x_t), -1, -1)
+
+
+@pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Replace(), Ordinal()])
+def test_the_bounds_gradient_is_its_slope(kernel):
+    """Also where some states are impossible, and their logarithms -inf."""
+    torch.manual_seed(0)
+    chain, loss = chain_of(kernel), TokenBound(Uniform(steps=4), auxiliary=0.0)
+    x_0, logits = chain.sample(64, SeededNoise(0)), torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+
+    def bound(logits: Tensor) -> Tensor:
+        return loss(Says(chain.process, logits), x_0, SeededNoise(1)).mean()
+
+    (gradient,) = torch.autograd.grad(bound(logits), logits)
+    step = torch.randn(3, 3, dtype=torch.float64) * 1e-3
+    with torch.no_grad():
+        slope = float(bound(logits + step) - bound(logits - step))
+    assert slope == pytest.approx(2 * float((gradient * step).sum()), rel=2e-2)
 
 
 def test_the_auxiliary_term_is_the_cross_entropy():

@@ -130,7 +130,7 @@ def test_a_text_of_ones_own(book, capsys):
         ("train TEXT --sampler ddim", "a sampler of tokens"),
         ("train TEXT --codec levels", "levels are of pictures"),
         ("train TEXT --kernel.mask 0", "masks alone"),
-        ("train TEXT --data.tokenizer nowhere", "no tokenizer"),
+        ("train TEXT --data.tokenizer nowhere", "tokenizer"),
         ("train swiss-roll --loss masked-bound", "tables or tokens"),
         ("train swiss-roll --sampler first-hitting", "for tokens alone"),
         ("train digits --codec verbatim", "no text"),

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from undiffuse.law import Discrete
+from undiffuse.law import Discrete, log
 from undiffuse.linear import Number
 from undiffuse.noise import Noise
 from undiffuse.process.kernel import ALL, NOTHING, Kept, Kernel
@@ -63,13 +63,13 @@ class Categorical:
 
     def marginal(self, x_0: Tensor, t: Number) -> Discrete:
         """q(x_t | x_0) over all states, (batch, *shape, states)."""
-        return Discrete(self.kernel.forward(self._one_hot(x_0), ALL, self.kept(t)).log())
+        return Discrete.of(self.kernel.forward(self._one_hot(x_0), ALL, self.kept(t)))
 
     def prior(self, like: Tensor, t: float = 1.0) -> Discrete:
         """What any token is when all is lost, whatever t: all that is known before anything is."""
         anything = torch.full((1, self.classes), 1 / self.classes, dtype=self.dtype, device=like.device)
         lost = self.kernel.forward(F.pad(anything, (0, self.kernel.extra)), ALL, NOTHING)[0]
-        return Discrete(lost.log().expand(*like.shape, -1))
+        return Discrete.of(lost.expand(*like.shape, -1))
 
     def posterior(self, x_t: Tensor, x_0: Tensor, t: Number, s: Number) -> Discrete:
         """q(x_s | x_t, x_0) for s < t, with x_0 known (tokens), or averaged over a belief (logits).
@@ -85,10 +85,11 @@ class Categorical:
         then, now = self.kept(s), self.kept(t)
         here = self._one_hot(x_t)
         likelihood = self.kernel.backward(here, ALL, now)  # q(x_t | x_0), by x_0
-        ratio = torch.where(likelihood > 0, self._probs(x_0) / likelihood, 0.0)
+        possible = likelihood > 0
+        ratio = torch.where(possible, self._probs(x_0) / torch.where(possible, likelihood, 1.0), 0.0)
         weights = self.kernel.backward(here, then, now) * self.kernel.forward(ratio, ALL, then)
         total = weights.sum(-1, keepdim=True)
-        return Discrete(torch.where(total > 0, weights / total, here).log())
+        return Discrete(torch.where(total > 0, log(weights) - log(total), log(here)))
 
     def decoder(self, x_t: Tensor, x_0: Tensor, t: Number) -> Discrete:
         """p(x_0 | x_t): the posterior at s = 0, which is the belief, less what x_t rules out."""

@@ -228,4 +228,4 @@ def column(value: Number, like: Tensor) -> Tensor:
 def _log_ratio(s: Kept, t: Kept) -> Number:
     """log a_t/a_s, without cancellation where little is lost; -inf becomes a number below any that matters."""
     lost = torch.as_tensor((t.lose - s.lose) / s.keep, dtype=torch.float64)
-    return torch.log1p(-lost).clamp_min(-1e3)
+    return torch.log1p(-lost.clamp_max(1.0)).clamp_min(-1e3)  # rounding takes it beyond 1
