@@ -8,12 +8,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import fields as fields_of
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undiffuse.errors import UserError, nearest, usage
+from undiffuse.asked import at_least_1, guidance, how_to_sample, is_quiet, name_for, out_path, overridden, recipe_for
+from undiffuse.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from undiffuse.data.dataset import Dataset
     from undiffuse.draw.animation import State
     from undiffuse.draw.save import Rows
-    from undiffuse.guidance import Guidance
-    from undiffuse.recipe import Recipe
     from undiffuse.run import Run
 
 SAVED = (".png", ".npy", ".npz", ".csv", ".tsv")  # endings of samples and data
@@ -51,16 +49,16 @@ def data(options: Namespace) -> None:
     from undiffuse.data.describe import describe
     from undiffuse.draw.save import save_rows
 
-    out = _out(options, ALL_SAVED)
-    dataset = _recipe(options.target).data.open(options.split)
+    out = out_path(options, ALL_SAVED)
+    dataset = recipe_for(options.target).data.open(options.split)
     print(describe(dataset))
     if out and dataset.kind == "table":
-        _save_some_of_table(dataset, _at_least_1("-n", options.count, SHOWN["table"]), options.seed, out)
+        _save_some_of_table(dataset, at_least_1("-n", options.count, SHOWN["table"]), options.seed, out)
     elif out and dataset.alphabet is not None:
-        chosen = _some_rows(dataset, _at_least_1("-n", options.count, SHOWN["tokens"]), options.seed)
+        chosen = _some_rows(dataset, at_least_1("-n", options.count, SHOWN["tokens"]), options.seed)
         _save_texts([dataset.alphabet.decode(piece) for piece in chosen.x], chosen.x, out)
     elif out:
-        rows = _some_rows(dataset, _at_least_1("-n", options.count, SHOWN[dataset.kind]), options.seed)
+        rows = _some_rows(dataset, at_least_1("-n", options.count, SHOWN[dataset.kind]), options.seed)
         save_rows(rows, out)
         print(f"wrote {out}: {len(rows.x):,} of {len(dataset):,} {dataset.kind}")
 
@@ -69,10 +67,10 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     """Train a recipe, a saved recipe.yaml, or a model of your own data."""
     from undiffuse.train.loop import train
 
-    recipe = _recipe(options.target)
+    recipe = recipe_for(options.target)
     for name, value in fields:
-        recipe = _overridden(recipe, name, value)
-    run = train(recipe, options.out or Path("runs") / _name(options.target), quiet=_quiet(options))
+        recipe = overridden(recipe, name, value)
+    run = train(recipe, options.out or Path("runs") / name_for(options.target), quiet=is_quiet(options))
     _say_trained(run)
 
 
@@ -80,7 +78,7 @@ def resume(options: Namespace) -> None:
     """Go on with a training where it stopped."""
     from undiffuse.train.loop import resume
 
-    _say_trained(resume(options.folder, quiet=_quiet(options)))
+    _say_trained(resume(options.folder, quiet=is_quiet(options)))
 
 
 def sample(options: Namespace) -> None:
@@ -88,16 +86,16 @@ def sample(options: Namespace) -> None:
     from undiffuse.draw.save import save_rows
     from undiffuse.run import load
 
-    out = _out(options, (*ALL_SAVED, ".gif"), otherwise=_samples(options.folder))
+    out = out_path(options, (*ALL_SAVED, ".gif"), otherwise=_samples(options.folder))
     if out.suffix.lower() == ".gif":
         return animate(options)
     run = load(options.folder)
-    count = _at_least_1("-n", options.count, SHOWN[run.kind])
+    count = at_least_1("-n", options.count, SHOWN[run.kind])
     if run.kind == "table" or options.given:
         return _sample_table(run, count, out, options)
     if run.kind == "tokens" or options.prompt:
         return _sample_text(run, count, out, options)
-    how = _how(options)
+    how = how_to_sample(options)
     rows = _joint_rows(run, count, how) if run.is_joint else _made_rows(run, run.sample(count, **how), how)
     save_rows(rows, out)
     print(f"wrote {out}: {count:,} {run.kind}, {_cost(run, options)}")
@@ -109,7 +107,7 @@ def impute(options: Namespace) -> None:
     from undiffuse.fill import impute, schema_of
     from undiffuse.run import load
 
-    out = _out(options, TABLES, otherwise="filled.csv")
+    out = out_path(options, TABLES, otherwise="filled.csv")
     run = load(options.folder)
     schema = schema_of(run)
     x = read_rows(Path(options.holes).expanduser(), schema)
@@ -155,7 +153,7 @@ def compare(options: Namespace) -> None:
     if folder and not options.force and any((folder / name).exists() for name in FILES):
         raise UserError(f"{folder}: holds a comparison already; add --force to overwrite it")
     run, watch = load(options.folder), lambda plans: _tracked(plans, "comparing", len(plans))
-    found = compare(run, options.samplers, options.steps, options.seeds, options.count, _guidance(options), watch)
+    found = compare(run, options.samplers, options.steps, options.seeds, options.count, guidance(options), watch)
     _print(found.table())
     print(*found.answers(), *found.notes, sep="\n")
     if folder:
@@ -170,14 +168,14 @@ def animate(options: Namespace) -> None:
     from undiffuse.draw.texts import film_of_texts
     from undiffuse.run import load
 
-    out = _out(options, (".gif",), otherwise="undiffuse.gif")
+    out = out_path(options, (".gif",), otherwise="undiffuse.gif")
     run = load(options.folder)
     if run.kind not in FILMED:
         raise UserError(f"a {run.kind} is not filmed; use: undiffuse sample {options.folder} --out rows.csv")
-    count = _at_least_1("-n", options.count, FILMED[run.kind])
-    options.steps = _at_least_1("--steps", options.steps, max(FILM_STEPS, run.recipe.sampling_steps))
+    count = at_least_1("-n", options.count, FILMED[run.kind])
+    options.steps = at_least_1("--steps", options.steps, max(FILM_STEPS, run.recipe.sampling_steps))
     frames = kept(options.steps + 1)
-    how = _how(options)
+    how = how_to_sample(options)
     states = _tracked(_states(run, count, set(frames), how), "filming", len(frames))
     if run.kind == "pictures":
         pages = film_of_pictures(states)
@@ -199,11 +197,11 @@ def write(options: Namespace) -> None:
     from undiffuse.run import load
     from undiffuse.write import lines, pages
 
-    out = _out(options, (".gif", ".png"), otherwise="letters.gif")
+    out = out_path(options, (".gif", ".png"), otherwise="letters.gif")
     text = lines(options.text, options.columns)
     run = load(options.folder)
     options.label = None  # they are the text's own
-    how = {name: value for name, value in _how(options).items() if name != "label"}
+    how = {name: value for name, value in how_to_sample(options).items() if name != "label"}
     made = pages(run, text, **how)
     first = next(made)  # what cannot be written is said before anything is drawn
     steps = options.steps or run.recipe.sampling_steps
@@ -231,7 +229,7 @@ def fields(target: str | None) -> None:
         return str(value).lower() if isinstance(value, bool | None) else str(value)
 
     target = target or DEFAULT_RECIPE
-    rows = [(f"--{name.replace('_', '-')}", typed(value), kind) for name, kind, value in leaves(_recipe(target))]
+    rows = [(f"--{name.replace('_', '-')}", typed(value), kind) for name, kind, value in leaves(recipe_for(target))]
     width = max(len(name) for name, _, _ in rows)
     print(f"the fields of {target}:")
     for name, value, kind in rows:
@@ -250,7 +248,7 @@ def _sample_table(run: "Run", count: int, out: Path, options: Namespace) -> None
     if options.given:
         rows = given(run, options.given, count, options.steps, options.seed)
     else:
-        rows = run.sample(count, **_how(options))
+        rows = run.sample(count, **how_to_sample(options))
     write_table(schema, rows, out)
     print(f"wrote {out}: {count:,} rows, {_cost(run, options)}")
 
@@ -262,7 +260,7 @@ def _sample_text(run: "Run", count: int, out: Path, options: Namespace) -> None:
     if options.prompt is not None:
         x = infill(run, options.prompt, count, options.hole, options.steps, options.sampler, options.seed)
     else:
-        x = run.sample(count, **_how(options))
+        x = run.sample(count, **how_to_sample(options))
     _save_texts(read(run.codec, x), x, out)
     print(f"wrote {out}: {count:,} texts, {_cost(run, options)}")
 
@@ -281,82 +279,11 @@ def _save_texts(texts: Sequence[str], x: "Tensor", out: Path) -> None:
     print(f"\n{RULE}\n".join(texts[:3]) + f"\n{RULE}")
 
 
-def _recipe(target: str) -> "Recipe":
-    """A recipe that comes along, by its name; the one in a .yaml file or in a run; or one for data of your own."""
-    from undiffuse.recipe import Recipe
-    from undiffuse.recipes import HUB, RECIPES, of_hub, own_data
-    from undiffuse.run import RECIPE
-
-    path = Path(target).expanduser()
-    if target in RECIPES:
-        return RECIPES[target]()
-    if target.startswith(HUB):
-        return of_hub(target.removeprefix(HUB))
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return Recipe.load(path)
-    if (path / RECIPE).is_file():
-        return Recipe.load(path / RECIPE)
-    if not path.exists() and path.name == target and not path.suffix:  # a name, not a path
-        with usage():
-            raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target})")
-    return own_data(path)
-
-
-def _name(target: str) -> str:
-    """What a training is called: as its recipe, its data, or the folder of its recipe.yaml."""
-    path = Path(target).expanduser().resolve()
-    return path.parent.name if path.name == "recipe.yaml" else path.stem
-
-
-def _out(options: Namespace, endings: tuple[str, ...], otherwise: str | None = None) -> Any:
-    """Where to write, checked before the work is done; None if nothing is asked for and there is no ``otherwise``."""
-    from undiffuse.draw.save import check_writable
-
-    path = options.out or otherwise
-    return check_writable(path, endings, options.force) if path else None
-
-
-@usage()
-def _at_least_1(option: str, given: int | None, otherwise: int) -> int:
-    if given is not None and given < 1:
-        raise UserError(f"{option} must be at least 1, not {given}")
-    return given or otherwise
-
-
-def _how(options: Namespace) -> dict[str, Any]:
-    """The options of sampling, as `Run.sample` and `Run.trajectory` take them."""
-    how = {name: getattr(options, name) for name in ("label", "steps", "sampler", "seed", "grid")}
-    return how | {"guidance": _guidance(options)}
-
-
-def _guidance(options: Namespace) -> "Guidance":
-    """The options of guidance, as one value; what is not given is as `Guidance` has it."""
-    from undiffuse.guidance import Guidance
-    from undiffuse.run import load
-
-    given: dict[str, Any] = {"weight": options.guidance}
-    given |= {name: getattr(options, name) for name in ("negative", "rescale", "interval", "threshold")}
-    given |= {name: load(folder) for name in ("classifier", "worse") if (folder := getattr(options, name))}
-    with usage():
-        return Guidance(**{name: value for name, value in given.items() if value is not None})
-
-
 def _labels(run: "Run", count: int, how: dict[str, Any]) -> "tuple[Tensor | None, tuple[str, ...]]":
     """The labels that samples were asked to be, as one kind of label, and its names."""
     from undiffuse.label import combined
 
     return combined(run.labels(count, how["label"], guidance=how["guidance"]), how["guidance"].names(run))
-
-
-@usage()
-def _overridden(recipe: "Recipe", name: str, value: str) -> "Recipe":
-    """A recipe with a field changed; a name that is neither a field nor an option of train has both to be near to."""
-    known = [field.name.replace("_", "-") for field in fields_of(recipe)] + ["out", "quiet", "help"]
-    if name.partition(".")[0].replace("_", "-") not in known:
-        raise UserError(nearest(f"--{name}", [f"--{other}" for other in known], "option or field of the recipe"))
-    if name == "data" and Path(value).expanduser().exists() and hasattr(recipe.data, "path"):
-        return recipe.override("data.path", str(Path(value).expanduser().resolve()))
-    return recipe.override(name, value)
 
 
 def _cost(run: "Run", options: Namespace) -> str:
@@ -453,10 +380,6 @@ def _say_trained(run: "Run") -> None:
     print(f"{run.folder}: trained {run.step:,} steps in {run.seconds:,.0f} s")
     sampled = f"RUN --classifier {run.folder}" if run.is_classifier else run.folder
     print(f"next: undiffuse sample {sampled}    or: undiffuse evaluate {run.folder}")
-
-
-def _quiet(options: Namespace) -> bool:
-    return options.quiet or not sys.stderr.isatty()
 
 
 def _tracked(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
