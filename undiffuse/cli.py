@@ -244,6 +244,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("-n", "--count", type=_whole, metavar="N", help="rows of the data (as many as take seconds)"),
             _SEED,
             _arg("--split", default="test", choices=("test", "train"), help="which part of the data (test)"),
+            _arg("--steps", type=_whole, metavar="N", help="the bound of so many steps (infinitely many)"),
             _arg("--flow", action="store_true", help="by the probability flow, of numbers, not by the bound"),
             _arg("--exact", action="store_true", help="the flow, with an exact divergence: slow for pictures"),
             _JSON,

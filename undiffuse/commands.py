@@ -135,7 +135,8 @@ def likelihood(options: Namespace) -> None:
     from undiffuse.run import load
 
     flow = options.flow or options.exact
-    found = likelihood(load(options.folder), options.count, options.seed, options.split, flow, options.exact)
+    run, rows = load(options.folder), (options.count, options.seed, options.split)
+    found = likelihood(run, *rows, flow=flow, exact=options.exact, steps=options.steps)
     if options.json:
         print(json.dumps(found.to_json()))
     else:

@@ -83,30 +83,34 @@ def reconstruction(process: Process, denoise: Denoise, x_0: Tensor, t: float, no
 
 
 @torch.no_grad()
-def continuous_bound(
+def affine_bound(
     process: Affine,
     denoise: Callable[[Tensor, Number], Tensor],
     x_0: Tensor,
     noise: Noise,
     draws: int = 16,
     log_snr: tuple[float, float] = (-12.0, 12.0),
+    steps: int | None = None,
 ) -> Bound:
-    """The bound of infinitely many steps: they cost 1/2 E integral ||z - z_hat||^2 d log-SNR (Kingma et al. 2021).
+    """The bound for the affine process, where a sample draws steps of its own; of infinitely many without ``steps``.
 
-    It depends on the schedule through its ends alone, here ``log_snr`` or where the schedule stops. The integral is
-    over log-SNR, by ``draws`` of it a sample, one in each of as many equal parts: 1/2 (-d log_snr/dt) at uniform t is
-    the same integral with far more variance. The denoiser is asked at times (batch,).
+    A step t -> s costs 1/2 (SNR_s/SNR_t - 1) E||z - z_hat||^2, and infinitely many 1/2 E integral ||z - z_hat||^2
+    d log-SNR, which depends on the schedule through its ends alone (Kingma et al. 2021, eqs. 13 and 17): here
+    ``log_snr``, or where the schedule stops. ``steps`` are even in time, as DDPM's (Ho et al. 2020, eq. 8).
+
+    Of steps or of the integral a sample draws ``draws``, one in each of as many equal parts. The integral is over
+    log-SNR: 1/2 (-d log_snr/dt) at uniform t is the same with far more variance. The denoiser is asked at times
+    (batch,).
     """
     schedule = process.schedule
     T, last = _times(schedule, log_snr)
-    low, high = schedule.at(T).log_snr, schedule.at(last).log_snr
     costs = []
     for part in range(draws):
-        u = noise.uniform(torch.empty(len(x_0), dtype=torch.float64))
-        t = schedule.time(low + (part + u) / draws * (high - low))
+        u = (part + noise.uniform(torch.empty(len(x_0), dtype=torch.float64))) / draws
+        t, weight = _even_in_time(schedule, T, last, u, steps) if steps else _even_in_log_snr(schedule, T, last, u)
         z = process.z.sample(x_0, noise)
         x_t = process.mix(x_0, z, t)
-        costs.append(0.5 * (high - low) * total((z - to_eps(schedule, x_t, denoise(x_t, t), t)) ** 2))
+        costs.append(0.5 * weight * total((z - to_eps(schedule, x_t, denoise(x_t, t), t)) ** 2))
     each = torch.stack(costs)
     return Bound(
         process.marginal(x_0, T).kl(process.prior(x_0, T)),
@@ -180,6 +184,19 @@ def _times(schedule: Schedule, log_snr: tuple[float, float]) -> tuple[float, flo
     """The times of the noise's end and of the data's, within what the schedule has."""
     T, last = schedule.time(torch.tensor(log_snr, dtype=torch.float64)).tolist()
     return T, last
+
+
+def _even_in_log_snr(schedule: Schedule, T: float, last: float, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Times a share ``u`` (batch,) of the way to the data in log-SNR, and 1/their density."""
+    low, high = schedule.at(T).log_snr, schedule.at(last).log_snr
+    return schedule.time(low + u * (high - low)), torch.full_like(u, high - low)
+
+
+def _even_in_time(schedule: Schedule, T: float, last: float, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Times where one of ``steps`` steps begins, a share ``u`` (batch,) of the way, and ``steps`` (SNR_s/SNR_t - 1)."""
+    begun = (u * steps).floor()
+    t, s = (T + (last - T) * share / steps for share in (begun, begun + 1))
+    return t, steps * torch.expm1(schedule.at(s).log_snr - schedule.at(t).log_snr)
 
 
 def _some(steps: list[tuple[float, float]], terms: int, x_0: Tensor, noise: Noise) -> list[tuple[float, float]]:

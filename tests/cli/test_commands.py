@@ -204,7 +204,7 @@ def test_evaluate_prints_a_table_or_one_json_object(run, points_run):
     assert out.count("\n") == 1
 
 
-@pytest.mark.parametrize("how", [[], ["--flow"]], ids=["bound", "flow"])
+@pytest.mark.parametrize("how", [[], ["--steps", "20"], ["--flow"]], ids=["bound", "bound of steps", "flow"])
 def test_likelihood_prints_a_table_or_one_json_object(run, line_run, pictures_run, how):
     code, out, err = run("likelihood", line_run, "-n", "40", *how)
     assert (code, err) == (0, "")

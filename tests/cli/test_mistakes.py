@@ -43,6 +43,8 @@ NONSENSE = [  # words that only a recipe or a run can tell to be wrong
     ("animate RUN --steps -1", "at least 1"),
     ("likelihood RUN -n 0", "at least 2, not 0"),
     ("likelihood DIGITS --flow -n 1", "at least 2, not 1"),
+    ("likelihood RUN --steps 0", "at least 1, not 0"),
+    ("likelihood RUN --steps 20 --flow", "leave --steps out"),
     ("data mooons", "did you mean moons"),
     ("compare RUN --samplers ddmi", "or ddim"),
     ("compare RUN --samplers ,", "no sampler"),

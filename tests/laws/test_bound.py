@@ -15,9 +15,9 @@ from torch import Tensor
 from undiffuse.errors import UserError
 from undiffuse.exact import Chain, Empirical, Gaussian, GaussianMixture
 from undiffuse.likelihood import (
+    affine_bound,
     bits_per_dim,
     bound,
-    continuous_bound,
     log_likelihood,
     reconstruction,
     step_cost,
@@ -135,14 +135,14 @@ def test_some_of_the_steps_are_an_unbiased_estimate():
 
 
 @pytest.mark.parametrize("law", [gaussian, two_peaks])
-def test_the_continuous_bound_is_the_density_whatever_the_schedule(law):
+def test_the_affine_bound_is_the_density_whatever_the_schedule(law):
     """Kingma et al. 2021: at given ends the schedule does not matter, draw by draw."""
     x_0 = torch.full((4000, 1), 0.3, dtype=torch.float64)
     totals = []
     for schedule in (Cosine(), EDM(), Flow()):
         process = Affine(schedule)
         exact = law(process)
-        found = continuous_bound(process, exact, x_0, SeededNoise(0), draws=8, log_snr=(-8.0, 9.0))
+        found = affine_bound(process, exact, x_0, SeededNoise(0), draws=8, log_snr=(-8.0, 9.0))
         totals.append(found.total)
         torch.testing.assert_close(found.total, totals[0], rtol=1e-6, atol=1e-6)
         truth = -exact.log_density(x_0[:1]).item()
@@ -152,6 +152,22 @@ def test_the_continuous_bound_is_the_density_whatever_the_schedule(law):
         assert (found.error > 0).all()
 
 
+@pytest.mark.parametrize("schedule", [Cosine(), Flow()])
+def test_the_affine_bound_of_steps_is_the_bound_of_the_same_steps(schedule):
+    """Of 6 steps, drawn one a sample, against all 6 of each; both above the density, which few steps do not reach."""
+    process = Affine(schedule)
+    exact, ends = two_peaks(process), (-8.0, 9.0)
+    x_0 = exact.sample(20_000, SeededNoise(3))
+    first, last = schedule.time(torch.tensor(ends, dtype=torch.float64)).tolist()
+    grid = [*torch.linspace(first, last, 7, dtype=torch.float64).tolist(), 0.0]
+    every = bound(process, exact, x_0, grid, SeededNoise(0))
+    drawn = affine_bound(process, exact, x_0, SeededNoise(1), draws=2, log_snr=ends, steps=6)
+    gap = drawn.steps - every.steps
+    assert abs(gap.mean()) < 4 * gap.std() / 20_000**0.5 and every.steps.mean() > 20 * gap.std() / 20_000**0.5
+    above = drawn.total + exact.log_density(x_0)
+    assert above.mean() > 5 * above.std() / 20_000**0.5
+
+
 def test_bounds_of_pictures_and_batches():
     process = Affine(Cosine())
     exact = Empirical(process, torch.randn(5, 1, 2, 3))
@@ -159,7 +175,7 @@ def test_bounds_of_pictures_and_batches():
     for found in (
         bound(process, exact, x_0, (1.0, 0.5, 0.1, 0.0), SeededNoise(0)),
         bound(process, exact, x_0, (1.0, 0.0), SeededNoise(0)),
-        continuous_bound(process, exact, x_0, SeededNoise(0), draws=2),
+        affine_bound(process, exact, x_0, SeededNoise(0), draws=2),
     ):
         assert all(part.shape == (4,) and part.isfinite().all() for part in (*found, found.total))
 

@@ -215,6 +215,14 @@ def test_a_likelihood_says_what_it_is_and_how_it_was_measured(grey):
     assert likelihood(run, count=2000, seed=3).cost == found.cost
 
 
+def test_few_steps_cost_more_and_many_hardly_more_than_infinitely_many(grey):
+    run, data = grey
+    run = replace(run, recipe=SimpleNamespace(data=Held(data=data), is_classifier=False))
+    few, many, all_of_them = (likelihood(run, count=2000, steps=steps).cost for steps in (5, 500, None))
+    assert few.mean > 1.5 * many.mean
+    assert many.mean == pytest.approx(all_of_them.mean, abs=4 * many.error + 0.02)
+
+
 def of_codec(codec, recipe="digits", z=None) -> Run:
     process = Affine(EDM(), z) if z else Affine(Cosine())
     return Run(Path("nowhere"), RECIPES[recipe](), SimpleNamespace(process=process), codec)

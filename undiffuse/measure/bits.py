@@ -1,8 +1,8 @@
 """Bits: how well a run predicts held-out data, by the variational bound, which no sample can flatter.
 
-Of tokens, the bound that the kernel has: of infinitely many steps for the mask, else of STEPS (or as many as the run
-was trained on). An estimate is a mean over rows, each at a few of the bound's times, spread evenly; its standard error
-is that of the rows.
+Of tokens, the bound of as many steps as are asked for; else what the kernel has, of infinitely many for the mask, and
+of STEPS (or as many as the run was trained on) for others. An estimate is a mean over rows, each at a few of the
+bound's times, spread evenly; its standard error is that of the rows.
 """
 
 import math
@@ -24,12 +24,9 @@ AT_ONCE = 64  # rows
 
 
 @torch.no_grad()
-def token_bits(run: Run, data: Dataset, draws: int = 8, seed: int = 0) -> Estimate:
+def token_bits(run: Run, data: Dataset, draws: int = 8, seed: int = 0, steps: int | None = None) -> Estimate:
     """Bits a token of ``data``, at ``draws`` times a row; given the rows' labels, if the run knows labels."""
-    denoiser, steps = run.denoiser, getattr(run.recipe.loss, "time", Uniform()).steps or STEPS
-    spread = LowDiscrepancy()
-    of_masks = denoiser.process.kernel == ABSORBING
-    cost = MaskedBound(Uniform(draws=spread)) if of_masks else TokenBound(Uniform(steps, draws=spread), auxiliary=0.0)
+    denoiser, cost = run.denoiser, _cost(run, steps)
     noise = Stream(torch.Generator(run.device).manual_seed(seed))
     labels = data.labels if run.label_names else None
     each = []
@@ -40,6 +37,14 @@ def token_bits(run: Run, data: Dataset, draws: int = 8, seed: int = 0) -> Estima
         nats = cost(denoiser, x_0, noise, told) + _prior(run, x_0)
         each.append(nats.view(draws, -1).mean(0).cpu().double())
     return summary(torch.cat(each) / math.log(2))
+
+
+def _cost(run: Run, steps: int | None) -> MaskedBound | TokenBound:
+    spread = LowDiscrepancy()
+    if steps is None and run.denoiser.process.kernel == ABSORBING:
+        return MaskedBound(Uniform(draws=spread))
+    trained_on = getattr(run.recipe.loss, "time", Uniform()).steps
+    return TokenBound(Uniform(steps or trained_on or STEPS, draws=spread), auxiliary=0.0)
 
 
 def _prior(run: Run, x_0: Tensor) -> Tensor:

@@ -70,15 +70,22 @@ class Likelihood:
 
 
 def likelihood(
-    run: Run, count: int | None = None, seed: int = 0, split: str = "test", flow: bool = False, exact: bool = False
+    run: Run,
+    count: int | None = None,
+    seed: int = 0,
+    split: str = "test",
+    flow: bool = False,
+    exact: bool = False,
+    steps: int | None = None,
 ) -> Likelihood:
     """What ``count`` rows of the data cost, drawn by ``seed``; by the bound or by the ``flow``, given their labels.
 
-    The flow's divergence is exact for rows of up to EXACT numbers, else estimated by random probes, unless ``exact`` is
-    asked for: a derivative a number.
+    The bound is of infinitely many steps (tokens that are not masked: of as many as they were trained on), or of so
+    many ``steps``, even in time: what ancestral sampling with them costs. The flow's divergence is exact for rows of
+    up to EXACT numbers, else estimated by random probes, unless ``exact`` is asked for: a derivative a number.
 
     Raises UserError for runs that have no likelihood of the data (see `undiffuse.measure.nats.codec_of`), fewer than 2
-    rows, or where the data is gone.
+    rows, steps below 1 or of the flow, or where the data is gone.
     """
     if run.is_classifier:
         raise UserError("this run is a classifier: it tells labels, and has no likelihood of the data")
@@ -87,12 +94,14 @@ def likelihood(
         codec_of(run)
     elif flow:
         raise UserError("tokens have no probability flow; leave --flow out for the bound")
+    _check_steps(steps, flow)
     data = _rows(run, split, _count(run, count, flow), seed)
-    how: Protocol = {"by": "the flow" if flow else "the bound", "rows": len(data), "split": split, "seed": seed}
+    by = "the flow" if flow else f"the bound of {steps:,} steps" if steps else "the bound"
+    how: Protocol = {"by": by, "rows": len(data), "split": split, "seed": seed}
     if of_tokens:
-        cost = token_bits(run, data, TOKEN_DRAWS, seed)
+        cost = token_bits(run, data, TOKEN_DRAWS, seed, steps)
         return Likelihood("bits a token", cost, _floor(run, data), how | {"noise levels a row": TOKEN_DRAWS})
-    nats, details = _by_flow(run, data, seed, exact) if flow else _by_bound(run, data, seed)
+    nats, details = _by_flow(run, data, seed, exact) if flow else _by_bound(run, data, seed, steps)
     if run.kind == "points":
         return Likelihood("nats a point", summary(nats), _floor(run, data), how | details)
     bits = summary(bits_per_dim(nats, data.x[0].numel()))
@@ -101,10 +110,10 @@ def likelihood(
     )
 
 
-def _by_bound(run: Run, data: Dataset, seed: int) -> tuple[Tensor, Protocol]:
-    end = best_end(run, _rows(run, "train", CHOOSING[run.kind], seed), DRAWS, seed)
+def _by_bound(run: Run, data: Dataset, seed: int, steps: int | None) -> tuple[Tensor, Protocol]:
+    end = best_end(run, _rows(run, "train", CHOOSING[run.kind], seed), DRAWS, seed, steps)
     ended = f"{end:.1f}, the best on {CHOOSING[run.kind]} training rows"
-    return bound_nats(run, data, end, DRAWS, seed), {"noise levels a row": DRAWS, "ends at log-SNR": ended}
+    return bound_nats(run, data, end, DRAWS, seed, steps), {"noise levels a row": DRAWS, "ends at log-SNR": ended}
 
 
 def _by_flow(run: Run, data: Dataset, seed: int, exact: bool) -> tuple[Tensor, Protocol]:
@@ -117,6 +126,14 @@ def _rows(run: Run, split: str, count: int, seed: int) -> Dataset:
     """At most ``count`` rows of the data, drawn by ``seed``."""
     data = run.dataset(split)
     return data.take(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count])
+
+
+@usage()
+def _check_steps(steps: int | None, flow: bool) -> None:
+    if steps is not None and flow:
+        raise UserError("the flow takes as many steps as its tolerance needs; leave --steps out")
+    if steps is not None and steps < 1:
+        raise UserError(f"steps must be at least 1, not {steps}")
 
 
 @usage()

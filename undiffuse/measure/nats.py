@@ -29,7 +29,7 @@ from undiffuse.codec import Normalise
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.law import total
-from undiffuse.likelihood import continuous_bound, log_likelihood
+from undiffuse.likelihood import affine_bound, log_likelihood
 from undiffuse.linear import Number
 from undiffuse.noise import Noise, SeededNoise
 from undiffuse.process.mixed import RowShape
@@ -63,30 +63,30 @@ def codec_of(run: Run) -> Normalise:
 
 
 @torch.no_grad()
-def bound_nats(run: Run, data: Dataset, end: float, draws: int = 16, seed: int = 0) -> Tensor:
-    """The bound of infinitely many steps on -log p of each row, (rows,) float64, at ``draws`` noise levels a row.
+def bound_nats(run: Run, data: Dataset, end: float, draws: int = 16, seed: int = 0, steps: int | None = None) -> Tensor:
+    """The bound on -log p of each row, (rows,) float64, at ``draws`` noise levels a row.
 
-    Of pictures -log P of the grey levels, of points -log density; ``end`` is the log-SNR where it ends. Raises
-    UserError as `codec_of` does.
+    Of pictures -log P of the grey levels, of points -log density; of so many ``steps``, even in time, or of infinitely
+    many; ``end`` is the log-SNR where it ends. Raises UserError as `codec_of` does.
     """
     codec = codec_of(run)
     each = []
     for x, denoise, noise in _batches(run, data, seed):
-        found = continuous_bound(run.denoiser.process, denoise, codec.encode(x), noise, draws, (NOISE, end))
+        found = affine_bound(run.denoiser.process, denoise, codec.encode(x), noise, draws, (NOISE, end), steps)
         if codec.kind == "pictures":
             found = found._replace(reconstruction=grey_nats(x, codec.std * math.exp(-0.5 * end), noise))
         each.append(found.total.cpu().double())
     return torch.cat(each) + (0.0 if codec.kind == "pictures" else log_volume(codec))
 
 
-def best_end(run: Run, data: Dataset, draws: int = 16, seed: int = 0) -> float:
+def best_end(run: Run, data: Dataset, draws: int = 16, seed: int = 0, steps: int | None = None) -> float:
     """The log-SNR, among a few, where the bound is lowest on these rows: training ones, to be fair to what is held out.
 
     Raises UserError as `codec_of` does.
     """
     codec = codec_of(run)
     ends = POINT_ENDS if codec.kind == "points" else [_told_apart(codec, apart) for apart in APART]
-    return min(ends, key=lambda end: float(bound_nats(run, data, end, draws, seed).mean()))
+    return min(ends, key=lambda end: float(bound_nats(run, data, end, draws, seed, steps).mean()))
 
 
 def flow_nats(run: Run, data: Dataset, probes: int | None = None, tolerance: float = 1e-4, seed: int = 0) -> Tensor:
