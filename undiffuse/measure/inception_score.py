@@ -13,8 +13,8 @@ from undiffuse.errors import UserError
 
 
 def inception_score(probabilities: Tensor) -> float:
-    """Of p(label | x), (n, labels), rows that sum to 1. Raises UserError for anything else."""
-    p = probabilities.double()
+    """Of p(label | x), (n, labels), rows that sum to 1; in float64 on the CPU. Raises UserError for anything else."""
+    p = probabilities.cpu().double()
     if p.ndim != 2 or len(p) < 1 or not torch.allclose(p.sum(1), torch.ones(len(p), dtype=p.dtype), atol=1e-3):
         raise UserError(f"an inception score is of probabilities (n, labels), not {tuple(p.shape)}")
     marginal = p.mean(0)
