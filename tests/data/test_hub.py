@@ -1,15 +1,17 @@
 """Pictures through `datasets`, with no hub: parquet files, saved folders, and what goes wrong."""
 
+import weakref
 from dataclasses import replace
 
 import datasets
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from undiffuse.data.hub import hub
 from undiffuse.data.open import open_data
+from undiffuse.data.source import Files
 from undiffuse.errors import UserError
 from undiffuse.net import UNet
 from undiffuse.noise import Stream
@@ -88,3 +90,90 @@ def test_flips_are_for_pictures(tmp_path):
     assert Recipe.from_yaml(recipe.to_yaml()).flip
     with pytest.raises(UserError, match="leave --flip out"):
         train(replace(RECIPES["moons"](), flip=True), tmp_path / "points", quiet=True)
+
+
+def splits(folder, train, test, **features) -> str:
+    """A saved folder of two splits, each (pictures, labels)."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")} | features)
+    made = {
+        split: datasets.Dataset.from_dict({"image": pictures, "label": labels}, features=features)
+        for split, (pictures, labels) in {"train": train, "test": test}.items()
+    }
+    datasets.DatasetDict(made).save_to_disk(folder)
+    return str(folder)
+
+
+def shades(count: int, mode: str = "L", size: tuple[int, int] = (5, 4)) -> list[Image.Image]:
+    return [Image.new("L", size, 20 * k).convert(mode) for k in range(count)]
+
+
+def test_a_label_has_one_index_in_all_splits(tmp_path):
+    path = splits(tmp_path, (shades(3), ["cat", "dog", "fox"]), (shades(2), ["cat", "fox"]))
+    train_part, test_part = hub(path), hub(path, split="test")
+    assert train_part.label_names == test_part.label_names == ("cat", "dog", "fox")
+    assert test_part.labels.tolist() == [0, 2] and hub(path, split="all").labels.tolist() == [0, 1, 2, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("feature", "told", "names", "indices"),
+    [
+        (datasets.Value("string"), ["cat", None, "dog"], ("cat", "dog"), [0, -1, 1]),
+        (datasets.Value("int64"), [7, None, 12], ("7", "12"), [0, -1, 1]),
+        (datasets.ClassLabel(names=["cat", "dog"]), [1, None, 0], ("cat", "dog"), [1, -1, 0]),
+    ],
+)
+def test_a_missing_label_is_not_known(tmp_path, feature, told, names, indices):
+    path = splits(tmp_path, (shades(3), told), (shades(2), told[:2]), label=feature)
+    assert hub(path).label_names == names and hub(path).labels.tolist() == indices
+
+
+def test_labels_of_which_none_is_known_are_no_labels(tmp_path):
+    data = hub(splits(tmp_path, (shades(3), [None] * 3), (shades(2), [None] * 2)))
+    assert data.labels is None and data.label_names == ()
+
+
+def test_splits_agree_on_colour_and_size(tmp_path):
+    path = splits(tmp_path / "a", (shades(3, "RGB"), ["a"] * 3), (shades(2), ["a"] * 2))
+    assert hub(path).shape == hub(path, split="test").shape == (3, 4, 5)
+    unequal = splits(tmp_path / "b", (shades(3), ["a"] * 3), (shades(2, size=(7, 7)), ["a"] * 2))
+    for split in ("train", "test"):
+        with pytest.raises(UserError, match=r"pictures of 2 sizes, 4 x 5 to 7 x 7; give --data.size"):
+            hub(unequal, split=split)
+        assert hub(unequal, size=(3, 6), split=split).shape == (1, 3, 6)
+    with pytest.raises(UserError, match="a side is at least 1 pixel"):
+        hub(unequal, size=0)
+
+
+def test_gray_is_what_a_folder_of_pictures_calls_gray(tmp_path):
+    assert hub(splits(tmp_path, (shades(3, "LA"), ["a"] * 3), (shades(2), ["a"] * 2))).shape == (1, 4, 5)
+
+
+def test_a_missing_or_damaged_picture_is_named_by_its_row(tmp_path):
+    one, two, three = shades(3)
+    path = splits(tmp_path / "missing", ([one, two, three], ["a"] * 3), ([one, None], ["a"] * 2))
+    with pytest.raises(UserError, match="row 2 of test has no picture in image"):
+        hub(path, split="test")
+    damaged = {"bytes": b"\x89PNG, but not for long", "path": None}
+    path = splits(tmp_path / "damaged", ([one, two, damaged], ["a"] * 3), ([one, two], ["a"] * 2))
+    with pytest.raises(UserError, match="the picture in row 3 of train cannot be read"):
+        hub(path)
+
+
+def test_a_parquet_file_of_many_sizes_takes_a_size(tmp_path):
+    made(sizes=((6, 5), (9, 12))).to_parquet(tmp_path / "pets.parquet")
+    assert Files(str(tmp_path / "pets.parquet"), size=8).open().shape == (3, 8, 8)
+
+
+def test_pictures_are_scaled_one_by_one(tmp_path, monkeypatch):
+    """At no time are two of them decoded."""
+    made(6).save_to_disk(tmp_path / "pets")
+    decoded = []
+    load = ImageFile.ImageFile.load
+
+    def counted(picture):
+        decoded.append(weakref.ref(picture))
+        assert len({id(one()) for one in decoded if one()}) <= 2  # the one before may not be forgotten yet
+        return load(picture)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counted)
+    assert len(hub(str(tmp_path / "pets"), size=3, split="all")) == 6 <= len(decoded)

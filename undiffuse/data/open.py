@@ -29,7 +29,8 @@ def open_data(
 
     Args:
         path: The folder or file.
-        size: For a folder of pictures, the side or ``(height, width)`` to give them; see ``pictures``.
+        size: For pictures in a folder or a .parquet file, the side or ``(height, width)`` to give them; see
+            ``pictures``.
         split: ``"train"``, ``"test"`` or ``"all"``.
         skip_unreadable: Leave out pictures that cannot be read, instead of stopping.
 
@@ -38,15 +39,15 @@ def open_data(
     """
     path = existing(path)
     reads_pictures = path.is_dir() and not _is_binary(path)
-    if size is not None and not reads_pictures:
-        raise UserError(f"{path}: a size is for folders of pictures; this data has its own")
+    if size is not None and not (reads_pictures or _ending(path) == ".parquet"):
+        raise UserError(f"{path}: a size is for folders of pictures and .parquet files; this data has its own")
     if reads_pictures:
         return pictures(path, size, split, skip_unreadable)
     if path.is_dir() and is_cifar(path):
         return cifar(path, split)
     if path.is_dir() or is_idx(path):
         return idx(path, split)
-    return _read_file(path).part(split)
+    return _read_file(path, size).part(split)
 
 
 def existing(path: str | Path) -> Path:
@@ -73,11 +74,16 @@ def _is_binary(folder: Path) -> bool:
     return bool(held) and held != ["pictures"]
 
 
-def _read_file(path: Path) -> Dataset:
-    """A single file, by its ending."""
-    ending = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+def _ending(path: Path) -> str:
+    """``.csv``, or ``.csv.gz``; in small letters."""
+    return "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+
+
+def _read_file(path: Path, size: int | tuple[int, int] | None) -> Dataset:
+    """A single file, by its ending; ``size`` is for those that hold pictures of any."""
+    ending = _ending(path)
     if ending == ".parquet":
-        return hub(str(path), split="all")
+        return hub(str(path), size, split="all")
     if ending in (".npy", ".npz"):
         return numpy_file(path)
     if ending in (".csv", ".tsv", ".csv.gz", ".tsv.gz"):

@@ -172,22 +172,28 @@ def _over_white(picture: "Picture") -> "Picture":
     return Image.alpha_composite(white, picture.convert("RGBA"))
 
 
+def header(picture: "Picture") -> Header:
+    """What a picture that is opened, but not decoded, says about itself."""
+    from PIL import ExifTags
+
+    width, height = picture.size
+    # a square is not asked: for the answer, which may come last, a PNG is decoded
+    if width != height and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
+        width, height = height, width
+    return Header(height, width, picture.mode in GRAY, getattr(picture, "is_animated", False))
+
+
 @lru_cache(maxsize=2)
 def _read_headers(found: tuple[Found, ...]) -> tuple[dict[Found, Header], dict[Found, Exception]]:
     """The headers that can be read, and why the others cannot."""
-    from PIL import ExifTags, Image
+    from PIL import Image
 
     headers: dict[Found, Header] = {}
     broken: dict[Found, Exception] = {}
     for file in found:
         try:
             with Image.open(file.path) as picture:
-                width, height = picture.size
-                # a square is not asked: for the answer, which may come last, a PNG is decoded
-                if width != height and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
-                    width, height = height, width
-                is_animated = getattr(picture, "is_animated", False)
-                headers[file] = Header(height, width, picture.mode in GRAY, is_animated)
+                headers[file] = header(picture)
         except Exception as error:  # decoders of damaged files raise anything
             broken[file] = error
     return headers, broken
@@ -216,15 +222,20 @@ def _decode(
 def _choose_size(size: int | tuple[int, int] | None, headers: list[Header], folder: Path) -> tuple[int, int]:
     """The height and width that every picture gets; see the head of this file."""
     if size is not None:
-        height, width = (size, size) if isinstance(size, int) else size
-        if height < 1 or width < 1:
-            raise UserError(f"{folder}: size {height} x {width}; a side is at least 1 pixel")
-        return height, width
+        return sides(size, folder)
     sizes = {(header.height, header.width) for header in headers} or {(1, 1)}
     if len(sizes) == 1 and max(max(sizes)) <= LARGEST:
         return sizes.pop()
     side = min(LARGEST, int(statistics.median(min(header.height, header.width) for header in headers)))
     return (side // 8 * 8, side // 8 * 8) if side >= 8 else (side, side)
+
+
+def sides(size: int | tuple[int, int], name: str | Path) -> tuple[int, int]:
+    """(height, width) of a size that was asked for; a UserError of the data called ``name`` where one is below 1."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise UserError(f"{name}: size {height} x {width}; a side is at least 1 pixel")
+    return height, width
 
 
 def _spread(headers: list[Header]) -> str:

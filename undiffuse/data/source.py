@@ -116,7 +116,7 @@ class Piano:
 
 @dataclass(frozen=True)
 class Files:
-    """A file or folder of your own, as `open_data` reads it; ``size`` is for folders of pictures."""
+    """A file or folder of your own, as `open_data` reads it; ``size`` is for pictures in folders and .parquet files."""
 
     path: str
     size: int | tuple[int, int] | None = None
