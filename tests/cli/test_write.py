@@ -1,8 +1,10 @@
 """Letters that write sentences: layout, frames, and what cannot be written."""
 
 import os
+import struct
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -90,6 +92,29 @@ def test_what_cannot_be_written_is_said_in_one_line(run, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "cannot write E H L O; it can write 0 1 2 3 4 5 6 7 8 9 and spaces" in error and error.count("\n") == 1
     assert not (tmp_path / "a.gif").exists()
+
+
+def write_emnist(folder, mapping: str, count: int = 6) -> None:
+    """A set of ``count`` labels, 1, 2, ..., as EMNIST has it."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        x, y = rng.integers(0, 256, (4 * count, 28, 28), np.uint8), np.arange(4 * count, dtype=np.uint8) % count + 1
+        for what, array in (("images-idx3", x), ("labels-idx1", y)):
+            head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            (folder / f"emnist-letters-{part}-{what}-ubyte").write_bytes(head + array.tobytes())
+    (folder / "emnist-letters-mapping.txt").write_text(mapping)
+
+
+def test_emnists_letters_are_called_by_one_character(tmp_path):
+    write_emnist(tmp_path, "".join(f"{k} {64 + k} {96 + k}\n" for k in range(1, 7)))
+    for split in ("train", "test"):
+        assert letters(str(tmp_path), split=split).label_names == tuple("ABCDEF")
+    assert spelled(["BAD Cafe"], tuple("ABCDEF")) == [1, 0, 3, 2, 0, 5, 4]
+
+
+def test_names_stay_whole_where_their_first_characters_do_not_tell_them_apart(tmp_path):
+    write_emnist(tmp_path, "1 65 97\n2 65 98\n3 67\n", count=3)
+    assert letters(str(tmp_path)).label_names == ("Aa", "Ab", "C")
 
 
 @needs_letters

@@ -5,6 +5,7 @@ of a training writer are used ``copies`` times, each bent and turned a little di
 are others, and their letters are left as they are.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,17 @@ ADVICE = (
     "set in the folder) or Chars74K's handwritten letters as chars74k_hnd.npz (arrays x64, y, writer, symbols)"
 )
 SHAPES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"  # capitals, and the small letters that are not small capitals
-HELD_OUT = 11  # writers of 55, every fifth
 SIDE = 28
 
 
 def letters(path: str | None = None, copies: int = 20, seed: int = 0, split: str = "train") -> Dataset:
     """Letters and their names. Small letters of a capital's shape (c, o, s, ...) are not kept apart: ask for capitals.
 
+    A label is called by one character, so that it can be written: where EMNIST's mapping names several ("Aa", as in
+    its set of letters), by the first.
+
     Args:
-        path: A folder of EMNIST's IDX files, which are read as they are, or ``chars74k_hnd.npz`` or its folder.
+        path: A folder of EMNIST's IDX files, whose pictures are read as they are, or ``chars74k_hnd.npz`` or its folder.
         copies: How often each training letter of Chars74K is used, each time deformed; 1 leaves them as they are.
         seed: Of the deformations.
         split: ``"train"``, ``"test"`` or ``"all"``.
@@ -43,7 +46,7 @@ def letters(path: str | None = None, copies: int = 20, seed: int = 0, split: str
         raise UserError(f"copies must be at least 1, not {copies}")
     found = place("letters", path, ADVICE)
     if found.is_dir() and any(is_idx(file) for file in found.iterdir() if file.is_file()):
-        return idx(found, split)
+        return _first_characters(idx(found, split))
     file = found / "chars74k_hnd.npz" if found.is_dir() else found
     if not file.is_file():
         raise UserError(f"{found}: holds neither IDX files nor chars74k_hnd.npz; {ADVICE}")
@@ -53,6 +56,14 @@ def letters(path: str | None = None, copies: int = 20, seed: int = 0, split: str
     if split == "train" and copies > 1:
         return _named(deformed(x, copies, seed), labels.repeat(copies))
     return _named(shrunk(x), labels)
+
+
+def _first_characters(data: Dataset) -> Dataset:
+    """The same letters, each label called by the first character of its name, if these differ."""
+    if not isinstance(data.label_names, tuple):
+        return data
+    firsts = tuple(name[:1] for name in data.label_names)
+    return replace(data, label_names=firsts) if len(set(firsts)) == len(firsts) else data
 
 
 def _named(x: Tensor, labels: Tensor) -> Dataset:
