@@ -109,3 +109,9 @@ def test_describe_says_what_there_is():
         "  note: two",
     ]
     assert "and 90 columns more" in describe(Dataset(torch.rand(3, 100)))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2)])
+def test_labels_of_which_none_is_known_are_no_labels(shape):
+    data = Dataset(torch.rand(4, 2), torch.full(shape, -1))
+    assert data.labels is None and data.label_names == ()

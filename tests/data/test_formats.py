@@ -252,9 +252,41 @@ def test_npz(tmp_path):
 def test_label_names_are_in_the_order_that_people_count():
     labels, names = index_labels(np.array(["10", "9", "2", "9"]))
     assert (labels.tolist(), names) == ([2, 1, 0, 1], ("2", "9", "10"))
-    labels, names = index_labels(np.array([5, -1]), known=np.array([5, -1, 3]))
-    assert (labels.tolist(), names) == ([2, 0], ("-1", "3", "5"))
+    labels, names = index_labels(np.array([5, -2]), known=np.array([5, -2, 3]))
+    assert (labels.tolist(), names) == ([2, 0], ("-2", "3", "5"))
     assert from_array(np.random.rand(3, 2), np.array([True, False, True])).label_names == ("False", "True")
+
+
+@pytest.mark.parametrize(
+    ("told", "indices", "names"),
+    [
+        ([4, -1, 2], [1, -1, 0], ("2", "4")),
+        ([10.0, np.nan, 9.0], [1, -1, 0], ("9", "10")),
+        ([1.5, np.nan, 0.5], [1, -1, 0], ("0.5", "1.5")),
+        (["b", "", "a"], [1, -1, 0], ("a", "b")),
+        ([1, -1, 1], [1, 0, 1], ("-1", "1")),
+    ],
+)
+def test_labels_that_are_not_known_have_no_name(tmp_path, told, indices, names):
+    np.savez(tmp_path / "a.npz", x=np.random.rand(30, 2), y=np.array(told * 10))
+    data = open_data(tmp_path / "a.npz", split="all")
+    assert data.labels[:3].tolist() == indices and data.label_names == names
+
+
+@pytest.mark.parametrize("told", [np.nan, -1, ""])
+def test_where_no_label_is_known_there_are_none(tmp_path, told):
+    np.savez(tmp_path / "a.npz", x=np.random.rand(30, 2), y=np.full(30, told))
+    for split in ("train", "test", "all"):
+        data = open_data(tmp_path / "a.npz", split=split)
+        assert data.labels is None and data.label_names == ()
+    np.savez(tmp_path / "a.npz", x=np.random.rand(30, 2), y=np.stack([np.full(30, told), np.full(30, told)], 1))
+    assert open_data(tmp_path / "a.npz").labels is None
+
+
+def test_an_attribute_of_which_no_label_is_known_is_left_out():
+    labels = np.array([[1, -1], [-1, -1], [2, -1]])
+    data = from_array(np.random.rand(3, 2), labels, attributes=["digit", "colour"])
+    assert data.label_names == {"digit": ("1", "2")} and data.labels.tolist() == [[0], [-1], [1]]
 
 
 # --- what a path is

@@ -29,7 +29,8 @@ def from_array(
     Pictures are whole numbers from 0 to 255, ``(count, height, width)``, ``(count, channels, height, width)`` or
     ``(count, height, width, channels)``. The channels are the second dimension, unless only the last is
     4 or less. ``labels`` of any type, ``(count,)`` or ``(count, attributes)``, are indexed by :func:`index_labels`,
-    unless ``label_names`` names them; ``attributes`` are called "1", "2", ... unless they have names.
+    unless ``label_names`` names them; ``attributes`` are called "1", "2", ... unless they have names. Where no label
+    is known, there are none.
 
     Raises:
         UserError: Text, objects or complex numbers; pictures that are not bytes; whatever Dataset refuses.
@@ -37,7 +38,8 @@ def from_array(
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name}: {array.dtype} values; points and pictures are plain numbers")
     if labels is not None and not label_names:
-        labels, label_names = index_attributes(labels, attributes)
+        indices, names = index_attributes(labels, attributes)
+        labels, label_names = (indices, names) if names else (None, ())
     label_tensor = None if labels is None else torch.from_numpy(labels.astype(np.int64))
     if array.ndim <= 2:
         columns = array if array.ndim == 2 else array.reshape(-1, 1)
@@ -74,29 +76,42 @@ def numpy_file(path: Path) -> Dataset:
 def index_labels(values: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels of any type as indices into their sorted distinct values, and the names of those; "2" precedes "10".
 
-    NaN and empty text are not known: -1. ``known`` holds every value that can occur, where ``values`` alone may miss
-    some (a test split).
+    NaN, None, empty text and the number -1 are not known: -1. But where the only other label is 1, the two are sides,
+    called "-1" and "1". Whole numbers that are stored as floats (beside a NaN) are named as whole numbers. ``known``
+    holds every value that can occur, where ``values`` alone may miss some (a test split).
     """
     distinct = sorted({value for value in (values if known is None else known).tolist() if _is_known(value)})
-    if all(str(value).isdigit() for value in distinct):
-        distinct.sort(key=int)
+    if distinct != [-1, 1]:
+        distinct = [value for value in distinct if value != -1]
+    if all(_name(value).isdigit() for value in distinct):
+        distinct.sort(key=lambda value: int(_name(value)))
     index = {value: k for k, value in enumerate(distinct)}
-    return np.array([index.get(value, -1) for value in values.tolist()], np.int64), tuple(map(str, distinct))
+    return np.array([index.get(value, -1) for value in values.tolist()], np.int64), tuple(map(_name, distinct))
 
 
 def _is_known(value: object) -> bool:
-    return value != "" and not (isinstance(value, float) and math.isnan(value))
+    return value is not None and value != "" and not (isinstance(value, float) and math.isnan(value))
+
+
+def _name(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def index_attributes(values: np.ndarray, attributes: Sequence[str] = ()) -> tuple[np.ndarray, Names]:
-    """`index_labels` of one kind of label, ``(count,)``, or of each column of several, ``(count, attributes)``."""
+    """`index_labels` of one kind of label, ``(count,)``, or of each column of several, ``(count, attributes)``.
+
+    A column of which no label is known is left out.
+    """
     if values.ndim != 2:
         return index_labels(values)
     attributes = attributes or [str(k + 1) for k in range(values.shape[1])]
     if len(attributes) != values.shape[1]:
         raise UserError(f"{len(attributes)} names of attributes for {values.shape[1]} columns of labels")
-    indices, names = zip(*map(index_labels, values.T), strict=True)
-    return np.stack(indices, 1), dict(zip(attributes, names, strict=True))
+    found = dict(zip(attributes, map(index_labels, values.T), strict=True))
+    told = {attribute: indexed for attribute, indexed in found.items() if indexed[1]}
+    if not told:
+        return np.empty((len(values), 0), np.int64), {}
+    return np.stack([indices for indices, _ in told.values()], 1), {name: names for name, (_, names) in told.items()}
 
 
 def _pictures(array: np.ndarray, name: str) -> np.ndarray:

@@ -28,7 +28,7 @@ class Dataset:
             ``(count, channels, height, width)``, 0 to 255. Tokens are uint8 or int32, below the alphabet's size.
             A table is float64, each column as its `Column` says, NaN where a cell is missing.
         labels: ``(count,)`` int64, an index into ``label_names``, or ``(count, attributes)`` where there are several;
-            -1 where it is not known; None where the data has none.
+            -1 where it is not known; None where the data has none, or none is known or named.
         label_names: What each label is called, ``"0", "1", ...`` where nothing better is known; of several attributes
             ``{"digit": ("0", "1", ...), "colour": ("red", ...)}``.
         kind: ``"points"``, ``"pictures"``, ``"tokens"`` or ``"table"``; ``"latents"`` is what a codec keeps of such.
@@ -60,6 +60,9 @@ class Dataset:
             if not self.label_names:
                 object.__setattr__(self, "label_names", _counted(self.labels))
             self._check_labels(self.labels)
+            if not (any(self.label_names.values()) if isinstance(self.label_names, dict) else self.label_names):
+                object.__setattr__(self, "labels", None)
+                object.__setattr__(self, "label_names", ())
 
     def __len__(self) -> int:
         """How many rows there are."""

@@ -33,7 +33,8 @@ def letters(path: str | None = None, copies: int = 20, seed: int = 0, split: str
     its set of letters), by the first.
 
     Args:
-        path: A folder of EMNIST's IDX files, whose pictures are read as they are, or ``chars74k_hnd.npz`` or its folder.
+        path: A folder of EMNIST's IDX files, whose pictures are taken as they are, or ``chars74k_hnd.npz`` or its
+            folder.
         copies: How often each training letter of Chars74K is used, each time deformed; 1 leaves them as they are.
         seed: Of the deformations.
         split: ``"train"``, ``"test"`` or ``"all"``.

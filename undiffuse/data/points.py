@@ -59,7 +59,7 @@ def _labels(told: "list[Column]") -> tuple[np.ndarray | None, Names]:
         return None, ()
     if not told[0].name.lower().startswith(ATTRIBUTE):
         return index_labels(told[0].labels())
-    values = np.stack([column.labels().astype(str) for column in told], 1)
+    values = np.stack([column.labels().astype(object) for column in told], 1)
     return index_attributes(values, [column.name[len(ATTRIBUTE) :] for column in told])
 
 
