@@ -3,6 +3,7 @@
 All compare pieces of text, (count, length) tokens, each beside what held-out pieces get.
 """
 
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -15,7 +16,7 @@ from undiffuse.measure.report import Number, Report, Row
 
 RUNS = (1, 2, 4)  # tokens, whose frequencies are compared
 COPIED = 24  # tokens in a row, which are rarely written twice
-WORDS = Number("words known", "higher", "the share of words of letters that are anywhere in the training text")
+WORDS = Number("words known", "higher", "the share of words, whole ones, that are anywhere in the training text")
 
 
 def text_report(
@@ -24,12 +25,14 @@ def text_report(
     """Samples (n, length) against held-out pieces, and against the training pieces.
 
     Frequencies of single tokens, pairs and fours are compared by total variation; the floor is of real pieces, held-out
-    and training's. Raises `UserError` for fewer than 2 pieces.
+    and training's. A word is known that some training piece has whole: as these overlap, any word inside the text that
+    is shorter than a piece. Raises `UserError` for fewer than 2 pieces.
     """
     count = min(len(samples), len(held_out))
     if count < 2:
         raise UserError(f"a text is measured on at least 2 pieces, not {count}")
-    pool = torch.cat([held_out, train[torch.randperm(len(train))[: 2 * count]].to(held_out)])
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: 2 * count]
+    pool = torch.cat([held_out, train[chosen].to(held_out)])
     rows = []
     length = samples.shape[1]
     for run in (run for run in RUNS if run <= length):
@@ -45,7 +48,7 @@ def text_report(
     number = _copied(min(COPIED, length))
     rows.append(Row(number.name, next(copies), next(copies), torch.nan, number.better, number.meaning))
     if not isinstance(alphabet, Pretrained):
-        words = set(alphabet.decode(train.flatten()).split())
+        words = set(_words(alphabet, train))
         shares = (_known(alphabet, part[:count], words) for part in (samples, held_out))
         rows.append(Row(WORDS.name, next(shares), next(shares), torch.nan, WORDS.better, WORDS.meaning))
     return Report(
@@ -55,22 +58,35 @@ def text_report(
 
 def variation(x: Tensor, y: Tensor, run: int) -> float:
     """Total variation between the frequencies of all ``run`` tokens in a row: 0 to 1."""
-    both, where = torch.cat([coded(x, run), coded(y, run)]).unique(return_inverse=True)
-    ours, theirs = where.split([len(coded(x, run)), len(coded(y, run))])
+    codes = coded(x, run), coded(y, run)
+    both, where = torch.cat(codes).unique(return_inverse=True)
+    ours, theirs = where.split([len(part) for part in codes])
     p, q = (part.bincount(minlength=len(both)).double() / len(part) for part in (ours, theirs))
     return float((p - q).abs().sum()) / 2
 
 
 def coded(x: Tensor, run: int) -> Tensor:
-    """Every ``run`` tokens in a row of pieces (count, length) as one number, a hash where 64 bits are too few."""
+    """Every ``run`` tokens in a row of pieces (count, length) as one number, a hash where 64 bits are too few.
+
+    Token i of the run counts a factor f_i, odd and random: sum_i f_i x_i, modulo 2^64. Shape (count x windows,).
+    """
     factors = torch.randint(2**62, (run,), generator=torch.Generator().manual_seed(run)) * 2 + 1
-    return (x.long().unfold(1, run, 1) * factors).sum(-1).flatten()
+    windows = x.shape[1] - run + 1
+    codes = torch.zeros(len(x), windows, dtype=torch.int64, device=x.device)
+    for i, factor in enumerate(factors.tolist()):
+        codes.add_(x[:, i : i + windows], alpha=factor)  # never (count, windows, run)
+    return codes.flatten()
 
 
 def _known(alphabet: Alphabet, x: Tensor, words: set[str]) -> float:
-    """The share of words, less those that the ends of a piece cut, that are known; 1 where there are none."""
-    found = [word for piece in x for word in alphabet.decode(piece).split()[1:-1]]
+    """The share of the words of pieces that are known; 1 where there are none."""
+    found = list(_words(alphabet, x))
     return sum(word in words for word in found) / len(found) if found else 1.0
+
+
+def _words(alphabet: Alphabet, x: Tensor) -> Iterator[str]:
+    """The words of each piece but its first and last, which its ends may have cut."""
+    return (word for piece in x for word in alphabet.decode(piece).split()[1:-1])
 
 
 def _frequencies(run: int) -> Number:
