@@ -24,6 +24,7 @@ from undiffuse.process import (
     Replace,
     ZeroTerminal,
 )
+from undiffuse.process.kernel import ALL, Kept
 
 # ------------------------------------------------------------------------------------------------ affine
 
@@ -240,6 +241,20 @@ def test_classes_by_the_thousand():
         torch.testing.assert_close(law.log_probs.exp().sum(-1), torch.ones(1, 2), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("walk", [0.0, 4.0, 100.0, 1000.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_long_walk_loses_no_probability(walk, dtype):
+    """Also where that of taking no step at all, exp(-walk log 1/a), is below any number."""
+    process = Categorical(Fading(), Neighbours(torch.tensor([[1], [0], [1], [1]]), walk), 4, dtype)
+    for t in (0.0, 0.3, 0.7, 0.9, 0.97):
+        law = process.kernel.forward(torch.eye(4, dtype=dtype), ALL, process.kept(t))
+        torch.testing.assert_close(law.double(), transition(process, t, 0.0), rtol=1e-4, atol=1e-5)
+        assert (law >= 0).all()
+    keep = torch.tensor([0.9, 0.03], dtype=torch.float64)  # one a sample
+    together = process.kernel.forward(torch.eye(4, dtype=dtype)[:2], ALL, Kept(keep, 1 - keep))
+    torch.testing.assert_close(together.sum(-1), torch.ones(2, dtype=dtype))
+
+
 def test_neighbours_are_the_nearest():
     vectors = torch.tensor([[0.0], [1.0], [1.5], [9.0]])
     assert Neighbours.of(vectors, neighbours=1).edges.tolist() == [[1], [2], [1], [2]]
@@ -250,6 +265,8 @@ def test_kernels_that_cannot_be():
         (lambda: Replace(1.5), "from 0 to 1"),
         (lambda: Ordinal(0), "at least 1"),
         (lambda: Neighbours.of(torch.randn(3, 2), 3), "1 to 2 neighbours"),
+        (lambda: Neighbours(torch.tensor([[1], [0]]), walk=-1.0), "at least 0, not -1"),
+        (lambda: Neighbours.of(torch.randn(3, 2), 1, walk=float("nan")), "at least 0, not nan"),
     ):
         with pytest.raises(UserError, match=says):
             make()

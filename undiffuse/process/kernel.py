@@ -13,7 +13,7 @@ posterior needs of it are two products with a vector over states, and their cost
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple, Protocol, Self
 
 import torch
@@ -156,15 +156,23 @@ class Neighbours:
         Q = r exp(-walk log(1/r) (I - P)) + (1 - r) 11^T/K,       r = a_t/a_s
 
     with P the walk, symmetric, whence uniform noise (D3PM's nearest neighbours, Austin et al. 2021, A.2.4; theirs is
-    the walk alone, which never leaves an island of the graph). exp is summed as the Poisson law over numbers of steps.
+    the walk alone, which never leaves an island of the graph). exp is summed as the Poisson law over numbers of steps,
+
+        exp(-m (I - P)) = sum_k exp(-m + k log m - log k!) P^k,       m = walk log(1/r)
+
+    its probabilities by their logarithms, in float64: exp(-m) alone would soon be 0.
 
     Attributes:
         edges: (K, n) int64, the classes next to each; made symmetric by counting each edge both ways.
-        walk: Steps per unit of -log a.
+        walk: Steps per unit of -log a, at least 0; the cost grows as it does.
     """
 
     edges: Tensor
     walk: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.walk < math.inf:
+            raise UserError(f"walk is how many steps a token takes per unit of -log a, at least 0, not {self.walk:g}")
 
     @classmethod
     def of(cls, vectors: Tensor, neighbours: int = 8, walk: float = 4.0) -> Self:
@@ -188,32 +196,30 @@ class Neighbours:
         """Cost K x neighbours x steps. Q is symmetric."""
         log_ratio = _log_ratio(s, t)
         ratio = column(log_ratio, law).exp()
-        time = column(-self.walk * log_ratio, law).clamp_max(self.walk * LONGEST)
-        most = float(time.max())
-        term = (-time).exp() * law
-        walked = term
+        mean = (-self.walk * log_ratio).clamp(0.0, self.walk * LONGEST)
+        most = float(mean.max())
+        here, walked = law, column((-mean).exp(), law) * law
         for step in range(1, math.ceil(most + 8 * math.sqrt(most) + 12)):
-            term = self._step(term) * (time / step)
-            walked = walked + term
+            here = self._step(here)
+            chance = (torch.xlogy(step, mean) - mean - math.lgamma(step + 1)).exp()
+            walked = walked + column(chance, law) * here
         return ratio * walked + (1 - ratio) * law.mean(-1, keepdim=True)
 
     backward = forward
 
     def _step(self, law: Tensor) -> Tensor:
-        """Law P, with P = I + (A - D)/(2 n): an edge each way, and what is missing to the most stays."""
+        """Law P, P = I + (A - D)/d: edges each way A, their number at each class D, at most d; the others stay."""
         edges, n = self.edges.to(law.device), self.edges.shape[1]
         flat = law.reshape(-1, law.shape[-1])
         there = flat[:, edges].sum(-1)  # from the classes that x calls its neighbours
         back = torch.zeros_like(flat).index_add_(1, edges.flatten(), flat.repeat_interleave(n, 1))
-        most = 2 * self._most(law)
-        return (flat + (there + back - flat * self._degree(law)) / most).view_as(law)
+        most = int(self._degrees.max())
+        return ((there + back + flat * (most - self._degrees).to(law)) / most).view_as(law)
 
-    def _degree(self, like: Tensor) -> Tensor:
-        called = torch.bincount(self.edges.flatten(), minlength=len(self.edges))
-        return (called + self.edges.shape[1]).to(like)
-
-    def _most(self, like: Tensor) -> Tensor:
-        return self._degree(like).max() / 2
+    @cached_property
+    def _degrees(self) -> Tensor:
+        """Edges at each class, those that it calls and those that call it, (K,) int64."""
+        return torch.bincount(self.edges.flatten(), minlength=len(self.edges)) + self.edges.shape[1]
 
 
 LONGEST = 40.0  # -log a beyond which nothing of a walk is left
@@ -225,7 +231,7 @@ def column(value: Number, like: Tensor) -> Tensor:
     return tensor.view(-1, *[1] * (like.ndim - 1)) if tensor.ndim else tensor
 
 
-def _log_ratio(s: Kept, t: Kept) -> Number:
+def _log_ratio(s: Kept, t: Kept) -> Tensor:
     """log a_t/a_s, without cancellation where little is lost; -inf becomes a number below any that matters."""
     lost = torch.as_tensor((t.lose - s.lose) / s.keep, dtype=torch.float64)
     return torch.log1p(-lost.clamp_max(1.0)).clamp_min(-1e3)  # rounding takes it beyond 1
