@@ -28,8 +28,12 @@ class TokenBound:
 
     T KL(q(x_s | x_t, x_0) || p(x_s | x_t)), t = i/T, s = t - 1/T, by one i a sample. At s = 0 the KL is
     -log p(x_0 | x_t), which is the bound's last term; its first, KL(q(x_1 | x_0) || prior), no network changes. T is
-    the law of t's; `Importance(bins=T, discrete=True)` is Hoogeboom et al. 2021's. D3PM's auxiliary term has weight
-    .001 for pictures and .01 for text (Austin et al. 2021, eq. 5), there on the bound in nats per sequence.
+    the law of t's; `Importance(bins=T, discrete=True)` is Hoogeboom et al. 2021's.
+
+    D3PM's weight of the auxiliary term is .001 for pictures and .01 for text: in its formula beside the whole bound, as
+    here (Austin et al. 2021, eq. 5), but in its code beside one step's KL, not T times that. So ``auxiliary`` is T
+    times theirs: with T = 1000, 1 and 10. VQ-Diffusion's 5e-4 (Gu et al. 2022) is beside one step's KL too: with its
+    T = 100, .05 here, which its code lets rise to twice that towards the data. The default, .01, is nearly the bound.
     """
 
     time: LawOfTime = field(default_factory=lambda: Uniform(steps=1000, draws=LowDiscrepancy()))
