@@ -1,20 +1,24 @@
 """Rows of which some is given: with an exact denoiser, what is drawn follows the conditional law exactly."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from scipy.stats import kstest
 from torch import Tensor
 
+from undiffuse.errors import UserError
 from undiffuse.grid import trailing
 from undiffuse.loss.mixed import MixedLoss
+from undiffuse.loss.time import Uniform
 from undiffuse.mixed import Given, MixedDenoiser
 from undiffuse.net.table import TableMLP
 from undiffuse.noise import SeededNoise, Stream
 from undiffuse.predict import V
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
 from undiffuse.process.mixed import Mixed, MixedBelief, RowShape
+from undiffuse.recipes import RECIPES
 from undiffuse.sample import last, trajectory
 from undiffuse.step.ancestral import Ancestral
 
@@ -99,6 +103,65 @@ def test_the_network_learns_rows_of_any_parts_and_is_told_what_is_given(shape):
         assert (denoiser(x_0, 0.5).logits[:, k, classes:] == -math.inf).all()
     given = torch.ones(8, shape.numbers, dtype=torch.bool)
     assert torch.equal(denoiser(x_0, 0.5, given).mean, x_0[:, : shape.numbers])
+
+
+class Sees:
+    """A denoiser that says nothing, and remembers which entries it was given, where all else is lost."""
+
+    prediction = V()
+
+    def __init__(self, numbers: int) -> None:
+        self.process = Mixed(numbers, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2))
+
+    def output(self, x_t: Tensor, t: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        numbers, tokens = self.process.parts(x_t)
+        self.given = torch.cat([given, tokens < 2], 1)
+        return torch.zeros_like(numbers), torch.zeros(*tokens.shape, 2)
+
+
+def given(numbers: int, tokens: int, **fields: float | bool) -> tuple[Tensor, Tensor]:
+    """Which entries of 40,000 rows are given, (rows, entries) bool, and their losses."""
+    denoiser = Sees(numbers)
+    x_0 = torch.ones(40_000, numbers + tokens)
+    loss = MixedLoss(Uniform(start=0.99999), **fields)(denoiser, x_0, Stream())  # type: ignore[arg-type]
+    return denoiser.given, loss
+
+
+def test_a_picture_or_its_label_is_given_alone():
+    """Of the share, each to a third of the rows, and to the last third nothing: no row is without a question."""
+    rows, losses = given(3, 1, share=0.6, whole=True)
+    picture, label = rows[:, :3], rows[:, 3]
+    assert (picture.all(1) == picture.any(1)).all()
+    assert not (picture[:, 0] & label).any() and (losses > 0).all()
+    for alone in (picture[:, 0], label):
+        assert abs(float(alone.double().mean()) - 0.2) < 0.01
+
+
+@pytest.mark.parametrize("numbers", [2, 0])
+def test_of_more_things_any_number_but_all_is_given(numbers):
+    """Of a picture and two tokens, or of three tokens: none, one and two of them, the last also for three."""
+    rows, _ = given(numbers, 3 - bool(numbers), share=1.0, whole=True)
+    things = rows[:, 1:] if numbers else rows
+    for count, share in enumerate((0.25, 0.25, 0.5, 0.0)):
+        assert abs(float((things.sum(1) == count).double().mean()) - share) < 0.01
+    assert (things.double().mean(0) - 1.25 / 3).abs().max() < 0.01
+
+
+def test_of_a_table_any_number_of_columns_is_given():
+    rows, losses = given(2, 2, share=1.0)
+    for count in range(5):
+        assert abs(float((rows.sum(1) == count).double().mean()) - 0.2) < 0.01
+    assert ((losses == 0) == rows.all(1)).all()
+
+
+@pytest.mark.parametrize("recipe", ["table", "digits-joint"])
+def test_times_are_uniform(recipe):
+    """A law that learns, or that prefers some times, is refused: the two parts would count them differently."""
+    recipe = RECIPES[recipe]()
+    assert recipe.override("loss.time.start", "0.01").loss.time == replace(recipe.loss.time, start=0.01)
+    for law in ("adaptive", "importance", "log-normal"):
+        with pytest.raises(UserError, match="known: uniform"):
+            recipe.override("loss.time", law)
 
 
 def test_what_is_given_is_not_asked_for():

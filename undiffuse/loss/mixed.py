@@ -10,8 +10,9 @@ row, so that any number of entries is equally likely. What is given is not asked
 is best to answer, E[x_0 | what is seen], only where it is asked; without any given, the tokens' part is the bound.
 
 The numbers of a picture are one thing, its label another: with ``whole`` they are given all or none, and count as one
-entry, by their mean. So a third of the rows that are given something are pictures without their labels, and as many
-are labels without their pictures.
+entry, by their mean. Of so few entries all would often be given, and such rows train nothing: where they would be, one
+of them, any, is asked for after all. So of the ``share`` of the rows a third is given the picture alone, a third the
+label alone, and a third nothing. (Of a table of n columns, one row in n + 1 of the share is given all.)
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from undiffuse.errors import UserError
 from undiffuse.loss.categorical import cross_entropy
 from undiffuse.loss.denoising import cast
 from undiffuse.loss.draws import LowDiscrepancy
-from undiffuse.loss.time import LawOfTime, Uniform, fall
+from undiffuse.loss.time import Uniform, fall
 from undiffuse.mixed import MixedDenoiser, with_label
 from undiffuse.noise import Noise
 from undiffuse.predict import target
@@ -32,9 +33,12 @@ from undiffuse.process.kernel import ABSORBING
 
 @dataclass(frozen=True)
 class MixedLoss:
-    """Numbers and tokens of rows, of which in a ``share`` some are given; with ``whole``, numbers all or none."""
+    """Numbers and tokens of rows, of which in a ``share`` some are given; with ``whole``, numbers all or none.
 
-    time: LawOfTime = field(default_factory=lambda: Uniform(draws=LowDiscrepancy()))
+    Times are uniform: the numbers' part weighs all alike, and a law that prefers some would be part of the objective.
+    """
+
+    time: Uniform = field(default_factory=lambda: Uniform(draws=LowDiscrepancy()))
     share: float = 0.5
     whole: bool = False
 
@@ -78,8 +82,10 @@ class MixedLoss:
         return nats * cast(weight, nats)
 
     def _given(self, x_0: Tensor, numbers: int, noise: Noise) -> Tensor:
-        """Which entries are given, (batch, entries) bool."""
+        """Which entries are given, (batch, entries) bool; with ``whole`` never all."""
         some, level, each = noise.uniform(x_0[:, :1]), noise.uniform(x_0[:, :1]), noise.uniform(x_0)
+        level = torch.where(some < self.share, level, 0.0)
         if self.whole:
             each[:, :numbers] = each[:, :1].clone()
-        return each < torch.where(some < self.share, level, 0.0)
+            level = torch.minimum(level, each.amax(1, keepdim=True))
+        return each < level
