@@ -87,6 +87,7 @@ def test_given_what_a_category_is_not():
     assert (x[:, 1] == 1).all()
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("shape", [RowShape(2, (3, 2)), RowShape(2, ()), RowShape(0, (3, 4))])
 def test_the_network_learns_rows_of_any_parts_and_is_told_what_is_given(shape):
     torch.manual_seed(0)
