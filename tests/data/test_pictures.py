@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from undiffuse.asked import recipe_for
 from undiffuse.data.open import open_data
 from undiffuse.data.pictures import decode_picture, pictures
 from undiffuse.errors import UserError
-from undiffuse.recipes import find
 
 REAL = os.environ.get("UNDIFFUSE_TEST_DATA")
 
@@ -213,7 +213,7 @@ def decodings(monkeypatch):
 def test_a_training_decodes_every_picture_once(tmp_path, decodings, splits):
     for split in splits:
         fill(tmp_path / split, 12)
-    find(str(tmp_path)), open_data(tmp_path, split="train"), open_data(tmp_path, split="test")  # as `train` does
+    recipe_for(str(tmp_path)), open_data(tmp_path, split="train"), open_data(tmp_path, split="test")  # as `train` does
     assert sorted(decodings) == sorted(f"{k}.png" for _ in splits for k in range(12))
 
 

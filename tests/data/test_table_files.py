@@ -164,6 +164,33 @@ def test_holes(people, tmp_path):
             read_rows(tmp_path / "bad.csv", schema)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(["", "a", "b", "a (2)", "column 1", "column 2"]), min_size=2, max_size=5), st.booleans()
+)
+def test_whatever_is_read_as_a_table_is_read_as_rows_of_it(tmp_path, header, counted):
+    cells = [[str(k if counted else 7 * k), *(f"{j}{k % 2}x" for j in range(len(header) - 1))] for k in range(4)]
+    (tmp_path / "a.csv").write_text("\n".join(map(",".join, [header, *cells])))
+    data = read_table(tmp_path / "a.csv", header="yes")
+    torch.testing.assert_close(read_rows(tmp_path / "a.csv", data.schema), data.x, rtol=0, atol=0)
+
+
+def test_rows_of_a_table_with_an_index_may_be_some_of_them(tmp_path):
+    (tmp_path / "a.csv").write_text(",age,hue\n0,31,red\n1,45,blue\n2,29,red\n3,30,red\n")
+    data = read_table(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text(",age,hue\n1,45,blue\n3,30,red\n")
+    assert torch.equal(read_rows(tmp_path / "b.csv", data.schema), data.x[[1, 3]])
+    (tmp_path / "b.csv").write_text(",age,hue\nAnn,45,blue\n")  # not what counted rows
+    with pytest.raises(UserError, match="unknown column 'column 1'"):
+        read_rows(tmp_path / "b.csv", data.schema)
+
+
+def test_holes_have_rows(people, tmp_path):
+    (tmp_path / "holes.csv").write_text("age,name\n")
+    with pytest.raises(UserError, match="no rows below its header; at least 1 is needed"):
+        read_rows(tmp_path / "holes.csv", read_table(people).schema)
+
+
 @pytest.mark.skipif(REAL is None, reason="UNDIFFUSE_TEST_DATA is not set")
 def test_the_real_housing_table_is_written_as_it_was_read(tmp_path):
     source = Path(REAL) / "tabular" / "california_housing.csv.gz"

@@ -55,11 +55,37 @@ def test_other_encodings_are_asked_for_and_read(tmp_path):
         text(file, 16, encoding="latin-99")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_known_by_its_mark(tmp_path, encoding):
+    file = tmp_path / "wide.txt"
+    file.write_bytes(("\ufeff" + RHYME).encode(encoding))
+    found, plain = text(file, 16), text(file, 16, encoding="utf-16")
+    assert torch.equal(found.x, plain.x) and found.alphabet == Characters.of(RHYME.replace("\r", ""))
+    assert found.notes == (*plain.notes, "read as UTF-16, as its first bytes say")
+    file.write_bytes(("\ufeff" + RHYME).encode(encoding)[:-1])
+    with pytest.raises(UserError, match="damaged, or not text in UTF-16"):
+        text(file, 16)
+
+
+@given(st.text("ab", min_size=4, max_size=70))
+def test_what_is_said_of_a_short_text_can_be_done(tmp_path_factory, words):
+    file = tmp_path_factory.getbasetemp() / "short.txt"
+    file.write_text("ab" + words + "ba" * len(words))  # neither part is of one letter alone
+    with pytest.raises(UserError, match=r"shorter pieces: --data\.length \d+$") as caught:
+        text(file, 128)
+    length = int(str(caught.value).rpartition(" ")[2])
+    assert text(file, length).shape == (length,)
+    with pytest.raises(UserError, match=f"--data.length {length}"):
+        text(file, length + 1)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "empty"),
         (b" \n \n", "empty"),
+        ("\ufeff".encode("utf-16-le"), "empty"),
+        (b"ab", "at least 64 are needed$"),
         (b"aaaa" * 100, "all of its 400 tokens are the same"),
         (bytes(range(256)) * 4, "not a text file"),
         (b"a\0b" * 100, "zero bytes"),

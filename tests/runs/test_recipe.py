@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from undiffuse.asked import recipe_for
 from undiffuse.data.source import Digits, Files, Toy
 from undiffuse.errors import UserError
 from undiffuse.loss.adaptive import Importance
@@ -13,7 +14,7 @@ from undiffuse.net import MLP, UNet
 from undiffuse.plain import _hints, classes, from_plain, kebab, leaves, to_plain
 from undiffuse.process import VP, Cosine, Flow, Given, Linear, Shifted, ZeroTerminal, ZeroTerminalTable
 from undiffuse.recipe import Recipe
-from undiffuse.recipes import RECIPES, find
+from undiffuse.recipes import RECIPES
 
 BASE = Recipe(Toy(), MLP())
 NEEDS = {
@@ -71,7 +72,8 @@ def test_every_part_comes_back(path, kind):
 def test_every_recipe_comes_back(name, tmp_path):
     recipe = RECIPES[name]()
     recipe.save(tmp_path / "recipe.yaml")
-    assert Recipe.load(tmp_path / "recipe.yaml") == recipe == find(name) == find(str(tmp_path / "recipe.yaml"))
+    assert Recipe.load(tmp_path / "recipe.yaml") == recipe == recipe_for(name)
+    assert recipe == recipe_for(str(tmp_path / "recipe.yaml"))
     assert RECIPES[name].__doc__.splitlines()[0].strip()
 
 
@@ -211,4 +213,4 @@ def test_parts_that_learn_are_told_apart_by_their_fields():
 def test_what_cannot_be_found(what, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        find(what)
+        recipe_for(what)

@@ -5,9 +5,7 @@ that names line and column.
 """
 
 import csv
-import gzip
 import io
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ import torch
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.detect import detect
+from undiffuse.data.raw import AS_UTF_16, unpacked, utf_16
 from undiffuse.errors import UserError, nearest
 from undiffuse.files import write_atomically
 
@@ -95,17 +94,25 @@ def write_table(schema: Sequence[Column], x: torch.Tensor, path: Path) -> None:
 def read_rows(path: Path, schema: Sequence[Column]) -> torch.Tensor:
     """Rows of a file with a header, float64 (count, columns) in the order of ``schema``: NaN where a cell is missing.
 
-    For tables with holes: columns that the file lacks are missing throughout. Raises `UserError` for columns that the
-    schema lacks, and for cells that it cannot hold, with their line.
+    For tables with holes: columns that the file lacks are missing throughout. Columns are named as `read_table` names
+    them. A first one without a name and of whole numbers, which the schema lacks, is what counted the rows of the
+    whole table, and is left out.
+
+    Raises:
+        UserError: No rows, columns that the schema lacks, and cells that it cannot hold, with their line.
     """
     text, _ = _text(path)
     (_, header), *rows = _rows(path, text)
+    if not rows:
+        raise UserError(f"{path}: no rows below its header; at least 1 is needed")
     known = {column.name: k for k, column in enumerate(schema)}
-    for name in header:
+    places = dict(enumerate(_named(header, [])))
+    if header[0] == "" and places[0] not in known and all(row[0].isdecimal() for _, row in rows):
+        del places[0]
+    x = np.full((len(rows), len(schema)), np.nan)
+    for place, name in places.items():
         if name not in known:
             raise UserError(f"{path}: {nearest(name, known, 'column')}")
-    x = np.full((len(rows), len(schema)), np.nan)
-    for place, name in enumerate(header):
         column, meaning = schema[known[name]], {}
         for k, (line, row) in enumerate(rows):
             cell = row[place]
@@ -120,15 +127,10 @@ def read_rows(path: Path, schema: Sequence[Column]) -> torch.Tensor:
 
 def _text(path: Path) -> tuple[str, list[str]]:
     """The text of a file, and a note if it was not in UTF-8."""
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: damaged ({error})") from None
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return raw.decode("utf-16"), ["read as UTF-16, as its first bytes say"]
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: damaged, or not text in UTF-16 ({error})") from None
+    raw = unpacked(path)
+    found = utf_16(path, raw)
+    if found is not None:
+        return found, [AS_UTF_16]
     if b"\0" in raw:
         raise UserError(f"{path}: not text, it holds zero bytes")
     try:

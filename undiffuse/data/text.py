@@ -1,7 +1,5 @@
 """Text: one long string, cut into pieces of ``length`` tokens."""
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +8,7 @@ import torch
 from undiffuse.data.alphabet import Alphabet, Bytes, Characters, Pretrained
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.place import place
+from undiffuse.data.raw import AS_UTF_16, unpacked, utf_16
 from undiffuse.errors import UserError
 
 ENDINGS = (".txt", ".txt.gz", ".text", ".md")
@@ -37,7 +36,7 @@ def text(
         length: Tokens a piece.
         unit: What a token is, unless there is a ``tokenizer``, the name or folder of a Hugging Face one.
         split: ``"train"``, ``"test"`` or ``"all"``.
-        encoding: Of the file.
+        encoding: Of the file; UTF-16 with its mark is read as such, if nothing else is said.
 
     Raises:
         UserError: An empty or binary file, another encoding (saying where), a text of one character or too short.
@@ -46,21 +45,22 @@ def text(
     if length < 1:
         raise UserError(f"a piece of text has at least 1 token, not {length}")
     path = Path(path).expanduser()
-    whole = _read(path, encoding)
+    whole, notes = _read(path, encoding)
     alphabet: Alphabet = Pretrained(tokenizer) if tokenizer else Bytes() if unit == "bytes" else Characters.of(whole)
     tokens = alphabet.encode(whole).to(torch.uint8 if alphabet.size <= 256 else torch.int32)
     if len(tokens.unique()) < 2:
         raise UserError(f"{path}: all of its {len(tokens):,} tokens are the same; there is nothing to learn")
     kept = len(tokens) - max(round(HELD_OUT * len(tokens)), 2 * length)
     if kept < 2 * length:
+        shorter = f", or shorter pieces: --data.length {len(tokens) // 4}" if len(tokens) >= 4 else ""
         raise UserError(
             f"{path}: {len(tokens):,} tokens are too few for pieces of {length}; at least {4 * length} are "
-            f"needed, or a smaller length"
+            f"needed{shorter}"
         )
     part = {"train": tokens[:kept], "test": tokens[kept:], "all": tokens}[split]
     step = length if split == "test" else max(1, length // OVERLAP)
     note = f"{len(tokens):,} tokens, {alphabet.describe()}"
-    return Dataset(part.unfold(0, length, step), kind="tokens", alphabet=alphabet, notes=(note,), name=path.name)
+    return Dataset(part.unfold(0, length, step), kind="tokens", alphabet=alphabet, notes=(note, *notes), name=path.name)
 
 
 def shakespeare(path: str | Path | None = None) -> Path:
@@ -75,20 +75,24 @@ def shakespeare(path: str | Path | None = None) -> Path:
     return file
 
 
-def _read(path: Path, encoding: str) -> str:
-    """The file as a string, with its line ends made one."""
+def _read(path: Path, encoding: str) -> tuple[str, list[str]]:
+    """The file as a string, with its line ends made one; and a note, if it was found to be UTF-16."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    raw = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{path}: a damaged gzip file ({error})") from None
-    if not raw.strip():
+    raw = unpacked(path)
+    found = utf_16(path, raw) if encoding == "utf-8" else None
+    whole = _decoded(path, raw, encoding) if found is None else found
+    if not whole.strip():
         raise UserError(f"{path}: empty")
+    if "\0" in whole:
+        raise UserError(f"{path}: not a text file, it holds zero bytes")
+    return whole.replace("\r\n", "\n").replace("\r", "\n"), [] if found is None else [AS_UTF_16]
+
+
+def _decoded(path: Path, raw: bytes, encoding: str) -> str:
+    """The text that the bytes are in an encoding."""
     try:
-        whole = raw.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+        return raw.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
         hint = (
             "not a text file" if b"\0" in raw[:4096] else "say which encoding it has, such as --data.encoding latin-1"
@@ -98,6 +102,3 @@ def _read(path: Path, encoding: str) -> str:
         ) from None
     except LookupError:
         raise UserError(f"no encoding is called {encoding!r}; try utf-8, utf-16 or latin-1") from None
-    if "\0" in whole:
-        raise UserError(f"{path}: not a text file, it holds zero bytes")
-    return whole.replace("\r\n", "\n").replace("\r", "\n")

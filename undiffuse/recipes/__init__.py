@@ -1,12 +1,10 @@
 """Recipes that come along: functions of no arguments, whose docstring is a line on what they make.
 
-`find` is what the command line asks: the name of one of these, a recipe.yaml, or data of your own.
+`own_data` and `of_hub` make one for data of your own.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
-from undiffuse.errors import UserError, nearest
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_joint import digits_joint
@@ -45,25 +43,4 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
 
 HUB = "hf:"  # what a data set of the Hugging Face hub is called by: hf:user/name
 
-
-def find(what: str) -> Recipe:
-    """A recipe by its name, from a .yaml file, or for the data at a path.
-
-    Raises:
-        UserError: None of them (naming the nearest recipe), or what the reader of the file refuses.
-    """
-    if what in RECIPES:
-        return RECIPES[what]()
-    if what.startswith(HUB):
-        return of_hub(what.removeprefix(HUB))
-    path = Path(what).expanduser()
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return Recipe.load(path)
-    if (path / "recipe.yaml").is_file():
-        raise UserError(f"{what} is a run; go on with: undiffuse resume {what}, or train {what}/recipe.yaml anew")
-    if path.exists():
-        return own_data(path)
-    raise UserError(f"{nearest(what, RECIPES, 'recipe')}, and there is no file or folder of that name")
-
-
-__all__ = ["HUB", "RECIPES", "find", "of_hub", "own_data"]
+__all__ = ["HUB", "RECIPES", "of_hub", "own_data"]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from undiffuse.data.open import existing
 from undiffuse.data.source import Files, Hub, Table, Text
 from undiffuse.data.text import ENDINGS
 from undiffuse.errors import UserError
@@ -18,27 +19,29 @@ TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 def own_data(path: Path) -> Recipe:
     """Points, pictures, a table or a text, by what is at the path, which is kept whole: runs go anywhere.
 
-    A .csv of numbers alone, but for labels, is points; with text, dates or missing cells it is a table.
+    A .csv of numbers alone, but for labels, is points; with text, dates or missing cells it is a table. What is wrong
+    with a text, a table or some of the pictures is said when it is opened: the recipe's fields may mend it.
 
     Raises UserError where there is no data, or none that is understood.
     """
-    source = Files(str(path.expanduser().resolve()))
+    source = Files(str(existing(path).resolve()))
     if source.path.lower().endswith(ENDINGS):
         return _text(Text(source.path))
     try:
-        data = source.open()
+        data = replace(source, skip_unreadable=True).open()
     except UserError:
-        if not source.path.lower().endswith(TABLES) or not path.is_file():
+        if not source.path.lower().endswith(TABLES):
             raise
-        found = replace(table(), data=Table(source.path))
-        found.data.open()
-        return found
+        return replace(table(), data=Table(source.path))
     return pictures(source, data.shape[1:]) if data.kind == "pictures" else points(source)
 
 
 def _text(source: Text) -> Recipe:
-    """Characters; or bytes, where there are more characters than bytes."""
-    alphabet = source.open().alphabet
+    """Characters; or bytes, where there are more characters than bytes, as far as it can be read."""
+    try:
+        alphabet = replace(source, length=1).open().alphabet  # the same, however long the pieces
+    except UserError:
+        return text(source)
     assert alphabet is not None
     return text(source if alphabet.size <= BYTES else replace(source, unit="bytes"))
 
