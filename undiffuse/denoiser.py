@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from undiffuse.linear import Number, scale
+from undiffuse.linear import Number, moved, scale
 from undiffuse.predict import Prediction, to_x0
 from undiffuse.process.affine import Affine, Belief
 
@@ -74,5 +74,5 @@ def told_level(log_snr: Number, device: torch.device, dtype: torch.dtype = torch
     """Log-SNR as a network is told it: () for one time, (batch,) for one a sample."""
     low, high = LOG_SNR_RANGE
     if isinstance(log_snr, Tensor):
-        return log_snr.to(device, dtype).clamp(low, high)
+        return moved(log_snr, device, dtype).clamp(low, high)
     return torch.full((), min(max(log_snr, low), high), dtype=dtype, device=device)

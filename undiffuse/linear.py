@@ -18,7 +18,16 @@ def expand(coefficient: Number, like: Tensor) -> Number:
     """A coefficient a sample, (batch,), shaped to multiply ``like`` (batch, *shape), in its dtype and device."""
     if isinstance(coefficient, float) or coefficient.ndim == 0:
         return float(coefficient)
-    return coefficient.to(like.device, like.dtype).view(-1, *[1] * (like.ndim - 1))
+    return moved(coefficient, like.device, like.dtype).view(-1, *[1] * (like.ndim - 1))
+
+
+def moved(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``x`` on a device, in another type: cast where it is, then sent, and nobody waits for the device.
+
+    Coefficients are few, so the copy is taken at once, and ``x`` may change while it travels. What comes back to the
+    CPU is waited for.
+    """
+    return x.to(dtype).to(device, non_blocking=device.type != "cpu")
 
 
 def scale(a: Number, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from stand_ins import PREDICTIONS, SCHEDULES, ZERO_TERMINAL, At, Says, name, numbers, posterior_mean, seeded, wrong
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError
@@ -12,6 +13,7 @@ from undiffuse.loss.denoising import Denoising, PseudoHuber, Squared
 from undiffuse.loss.integral import Integral
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.weight import EDMWeight, MinSNR, Plain, Simple
+from undiffuse.net import Folded, UNet
 from undiffuse.noise import Stream
 from undiffuse.predict import V, Velocity
 from undiffuse.process import VP, Affine, Cosine, PoissonLaw
@@ -153,3 +155,32 @@ def test_a_learning_law_is_told_the_losses_in_training_only():
     assert law.mass.sum() == 0
     Denoising(law)(denoiser.train(), data(), seeded())
     assert law.mass.sum() > 0
+
+
+class Sent(TorchDispatchMode):
+    """Watches what is copied from one device to another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for: list[str] = []
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        keywords = keywords or {}
+        if function is torch.ops.aten._to_copy.default and keywords.get("device") not in (None, arguments[0].device):
+            self.count += 1
+            if not keywords.get("non_blocking") or keywords.get("dtype") not in (None, arguments[0].dtype):
+                self.waited_for.append(f"{tuple(arguments[0].shape)} {arguments[0].dtype} to {keywords['device']}")
+        return function(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("weight", WEIGHTS, ids=name)
+@pytest.mark.parametrize("waves", [0, 2])
+def test_nothing_in_a_loss_waits_for_the_device(weight, waves):
+    """Times are of the CPU; a device that computes nothing stands for any other."""
+    process = Affine(Cosine())
+    net = Folded(UNet(width=8, embedding=8), waves=waves).build((1, 8, 8)).to("meta")
+    x_0 = torch.empty(4, 1, 8, 8, device="meta")
+    with Sent() as sent:
+        losses = Denoising(weight=weight)(Denoiser(net, process, V()), x_0, Stream())
+    assert losses.device.type == "meta" and sent.count and not sent.waited_for

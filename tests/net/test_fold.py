@@ -64,3 +64,9 @@ def test_what_does_not_fold_is_told():
         Folded(patch=(0, 1))
     with pytest.raises(UserError, match="waves"):
         Folded(waves=-1)
+
+
+def test_what_places_are_told_goes_with_the_network_but_is_not_saved():
+    net = Folded(UNet(width=8), patch=(2, 2), waves=2).build((1, 8, 12))
+    assert torch.equal(net.where, places(4, 6, 2)) and not any("where" in name for name in net.state_dict())
+    assert net(torch.randn(2, 1, 4, 6), torch.tensor(0.0)).shape == (2, 1, 4, 6)  # and other sizes are told theirs

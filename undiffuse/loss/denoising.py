@@ -13,7 +13,7 @@ from torch import Tensor
 
 from undiffuse.denoiser import Denoiser
 from undiffuse.errors import UserError
-from undiffuse.linear import Number
+from undiffuse.linear import Number, moved
 from undiffuse.loss.time import LawOfTime, Uniform
 from undiffuse.loss.weight import Simple, Weight
 from undiffuse.noise import Noise
@@ -68,7 +68,7 @@ class Denoising:
         schedule = denoiser.process.schedule
         t = self.time.sample(len(x_0), noise, schedule)
         error, _ = heard(denoiser, x_0, t, noise, label)
-        weight = self.weight(denoiser.prediction, schedule, t).to(error)
+        weight = cast(self.weight(denoiser.prediction, schedule, t), error)
         losses = self.distance(weight * mean(error**2)) * cast(self.weight.counts(self.time, schedule, t), error)
         if denoiser.training:
             self.time.update(t, losses, schedule)
@@ -92,4 +92,4 @@ def mean(x: Tensor) -> Tensor:
 
 def cast(number: Number, like: Tensor) -> Number:
     """A number, or (batch,) in the dtype and device of ``like``."""
-    return number.to(like.device, like.dtype) if isinstance(number, Tensor) else number
+    return moved(number, like.device, like.dtype) if isinstance(number, Tensor) else number

@@ -48,7 +48,7 @@ class VariationalBound:
         t = self.time.sample(len(x_0), noise, process.schedule)
         error, v = heard(denoiser, x_0, t, noise, label)
         step = mean(step_kl(denoiser, error, v, t, steps))
-        sampled = step * (steps / self.time.density(t, process.schedule)).to(step)
+        sampled = step * cast(steps / self.time.density(t, process.schedule), step)
         if denoiser.training:
             self.time.update(t, sampled, process.schedule)
         return sampled + ends(process, x_0, 1 / steps)
@@ -75,7 +75,7 @@ class Hybrid:
         schedule, steps = denoiser.process.schedule, _steps(self.time)
         t = self.time.sample(len(x_0), noise, schedule)
         error, v = heard(denoiser, x_0, t, noise, label)
-        simple = Simple()(denoiser.prediction, schedule, t).to(error) * mean(error**2)
+        simple = cast(Simple()(denoiser.prediction, schedule, t), error) * mean(error**2)
         bound = mean(step_kl(denoiser, error.detach(), v, t, steps)) * (steps / math.log(2))
         losses = (simple + self.scale * bound) * cast(self.time.counts(t, schedule), error)
         if denoiser.training:
@@ -109,7 +109,7 @@ class ContinuousBound:
         here.process = replace(process, schedule=known)
         error, _ = heard(here, x_0, t, noise, label)
         weight = 0.5 * known.slope * known.value.exp() * error_of_x0(denoiser.prediction, known, t) ** 2
-        sampled = mean(error**2) * (weight / self.time.density(t, process.schedule)).to(error)
+        sampled = mean(error**2) * cast(weight / self.time.density(t, process.schedule), error)
         twice = 2 * sampled.detach()
         for part in interior:
             part.register_hook(lambda gradient: gradient * twice.to(gradient))
@@ -169,8 +169,9 @@ def ends(process: Affine, x_0: Tensor, first: float) -> Tensor:
     alpha, sigma, log_snr = process.schedule.at(torch.tensor([1.0, first], dtype=torch.float64))
     kept = (alpha[0] * process.sigma_data) ** 2
     kept = kept / (kept + sigma[0] ** 2)  # of the prior's variance, the data's share
-    prior = 0.5 * (kept.to(x_0) * (mean(x_0**2) / process.sigma_data**2 - 1) - torch.log1p(-kept).to(x_0))
-    return prior + (0.5 * (1 + math.log(2 * math.pi)) - 0.5 * log_snr[1]).to(x_0)
+    spread = mean(x_0**2) / process.sigma_data**2 - 1
+    prior = 0.5 * (cast(kept, x_0) * spread - cast(torch.log1p(-kept), x_0))
+    return prior + cast(0.5 * (1 + math.log(2 * math.pi)) - 0.5 * log_snr[1], x_0)
 
 
 def _steps(time: LawOfTime) -> int:

@@ -49,23 +49,32 @@ class Folded:
                 f"not those of shape {tuple(shape)}"
             )
         channels, height, width = shape
-        folded = (channels * down * across + 4 * self.waves, height // down, width // across)
-        return Unfolding(self.inner.build(folded, classes, out_multiple), self, out_multiple)
+        size = height // down, width // across
+        told = channels * down * across + 4 * self.waves
+        return Unfolding(self.inner.build((told, *size), classes, out_multiple), self, size, out_multiple)
 
 
 class Unfolding(nn.Module):
-    """A network on folded pictures as one on pictures; the contract is in ``undiffuse.net``."""
+    """A network on folded pictures as one on pictures, of ``size`` (rows, columns) when folded, though it takes others.
 
-    def __init__(self, inner: nn.Module, design: Folded, out_multiple: int = 1) -> None:
+    The contract is in ``undiffuse.net``.
+    """
+
+    where: Tensor  # (4 waves, *size): of the network, so that it lies on its device; not saved, as it is no weight
+
+    def __init__(self, inner: nn.Module, design: Folded, size: tuple[int, int], out_multiple: int = 1) -> None:
         super().__init__()
         self.inner, self.patch, self.waves, self.out_multiple = inner, design.patch, design.waves, out_multiple
+        self.register_buffer("where", places(*size, design.waves), persistent=False)
 
     def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
         """(batch, channels, height, width) -> (batch, out_multiple * channels, height, width)."""
         folded = fold(x, self.patch)
         if not self.waves:
             return unfold(self.inner(folded, log_snr, label), self.patch)
-        where = places(folded.shape[2], folded.shape[3], self.waves).to(x).expand(len(x), -1, -1, -1)
+        rows, columns = folded.shape[2:]
+        where = self.where if self.where.shape[1:] == (rows, columns) else places(rows, columns, self.waves)
+        where = where.to(x).expand(len(x), -1, -1, -1)
         y = self.inner(torch.cat([folded, where], dim=1), log_snr, label).unflatten(1, (self.out_multiple, -1))
         return unfold(y[:, :, : folded.shape[1]].flatten(1, 2), self.patch)  # what it says of the waves is not asked
 

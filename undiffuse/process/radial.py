@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.errors import UserError
+from undiffuse.linear import moved
 from undiffuse.noise import Noise
 
 
@@ -61,7 +62,7 @@ class PoissonLaw:
         if math.isinf(self.D):
             return z
         flat = z.flatten(1)
-        radius = self.radius(like, noise).to(flat)
+        radius = moved(self.radius(like, noise), flat.device, flat.dtype)
         return (flat * (radius / flat.norm(dim=1))[:, None]).view_as(z)
 
     def log_density(self, square: Tensor, size: int) -> Tensor:

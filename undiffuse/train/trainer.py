@@ -2,7 +2,8 @@
 
 All that is random in step k is a function of (seed, k): the generators are seeded anew for every step, and the rows
 come from `Batches`. So the tensors here and the number k are the whole state of a training. Nothing in a step waits
-for the device: losses are kept there, in a window, and read when they are logged.
+for the device, unless a part of the loss that lives on the CPU learns from it (a law of t, a schedule): losses are kept
+there, in a window, and read when they are logged.
 """
 
 import copy
