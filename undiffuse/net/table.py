@@ -8,6 +8,7 @@ at high noise the others say nothing, and it says all.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,9 @@ class TableNet(nn.Module):
         frequencies = torch.logspace(math.log2(0.5), math.log2(design.finest), design.waves // 2, base=2)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.condition = Condition(design.embedding, 0)
-        self.stem = nn.Linear(numbers * (3 + 2 * design.waves), design.width) if numbers else None
+        with warnings.catch_warnings():  # of no numbers, the stem's bias is all there is: torch would say so
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.stem = nn.Linear(numbers * (3 + 2 * design.waves), design.width)
         self.table = nn.EmbeddingBag(max(1, sum(classes) + len(classes)), design.width, mode="sum")
         nn.init.normal_(self.table.weight, std=max(1, len(classes)) ** -0.5)
         self.blocks = nn.ModuleList(Block(design.width, design.embedding) for _ in range(design.depth))
@@ -81,7 +84,10 @@ class TableNet(nn.Module):
         A token's mask is the class that follows the most that any token has. log_snr is of the numbers not given.
         """
         condition = self.condition(log_snr, None)
-        h = x.new_zeros(len(x), self.head.in_features) if self.stem is None else self.stem(self._read(x, given))
+        angles = x[..., None] * self.frequencies
+        read = torch.cat([x[..., None], angles.sin(), angles.cos()], -1)
+        clean = given[..., None].to(x.dtype)
+        h = self.stem(torch.cat([clean, clean * read, (1 - clean) * read], -1).flatten(1))
         if self.classes:
             own = torch.tensor(self.classes, device=tokens.device)
             h = h + self.table(torch.minimum(tokens, own) + self.starts)
@@ -92,10 +98,3 @@ class TableNet(nn.Module):
         if not self.classes:
             return y, flat.new_zeros(len(x), 0, 1)
         return y, flat[:, self.place].masked_fill(self.absent, -torch.inf)
-
-    def _read(self, x: Tensor, given: Tensor) -> Tensor:
-        """Numbers as they are and as waves, those given apart from those that are not; and which these are."""
-        angles = x[..., None] * self.frequencies
-        read = torch.cat([x[..., None], angles.sin(), angles.cos()], -1)
-        clean = given[..., None].to(x.dtype)
-        return torch.cat([clean, clean * read, (1 - clean) * read], -1).flatten(1)
