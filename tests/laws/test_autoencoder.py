@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,7 +12,11 @@ from undiffuse.codec import MLPVAE, VAE, ConvVAE, Normalise, Pretrained
 from undiffuse.codec.vae import look_at
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.digits import digits
+from undiffuse.data.source import Files
 from undiffuse.errors import UserError
+from undiffuse.net import UNet
+from undiffuse.recipe import Recipe
+from undiffuse.train.loop import resume, train
 
 
 def small(shape=(1, 8, 8)) -> VAE:
@@ -101,7 +106,8 @@ def test_sizes_that_do_not_divide_are_named():
         ConvVAE(halvings=2).build("pictures", (1, 10, 8))
 
 
-def test_a_pretrained_autoencoder_is_a_codec(tmp_path):
+def somebody_elses(folder):
+    """A tiny AutoencoderKL of diffusers', and saved in a folder."""
     diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(0)
     theirs = diffusers.AutoencoderKL(
@@ -114,7 +120,12 @@ def test_a_pretrained_autoencoder_is_a_codec(tmp_path):
         norm_num_groups=4,
         scaling_factor=0.3,
     ).eval()
-    theirs.save_pretrained(tmp_path / "vae")
+    theirs.save_pretrained(folder / "vae")
+    return theirs
+
+
+def test_a_pretrained_autoencoder_is_a_codec(tmp_path):
+    theirs = somebody_elses(tmp_path)
     x = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
     codec = Pretrained(str(tmp_path)).measure(Dataset(x, kind="pictures"))
     assert codec.latent_shape == (4, 4, 4)
@@ -124,8 +135,23 @@ def test_a_pretrained_autoencoder_is_a_codec(tmp_path):
     torch.testing.assert_close(std * codec.latents.std, law.std, rtol=1e-4, atol=1e-5)
     decoded = (theirs.decode(law.mean).sample * 127.5 + 127.5).round().clamp(0, 255)
     torch.testing.assert_close(codec.decode(mean).float(), decoded, atol=1, rtol=0)
+    assert codec.decode(mean[:0]).shape == (0, 3, 8, 8)
     for shape, says in (((3, 9, 8), "multiples of 2"), ((1, 8, 8), "3 channels")):
         with pytest.raises(UserError, match=says):
             Pretrained(str(tmp_path)).build("pictures", shape)
     with pytest.raises(UserError, match="holds no autoencoder"):
         Pretrained(str(tmp_path / "nothing")).build("pictures", (3, 8, 8))
+
+
+def test_a_pretrained_autoencoder_is_measured_once_a_run(tmp_path, monkeypatch):
+    somebody_elses(tmp_path)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8))
+    recipe = Recipe(
+        Files(str(tmp_path / "x.npy")), UNet(width=8, embedding=8), codec=Pretrained(str(tmp_path)), steps=2, batch=4
+    )
+    run = train(recipe, tmp_path / "run", quiet=True)
+    monkeypatch.setattr(VAE, "measure_latents", None)
+    again = resume(tmp_path / "run", quiet=True)
+    for name, value in run.codec.state_dict().items():
+        assert torch.equal(again.codec.state_dict()[name], value), name
+    assert float(again.codec.latents.std.min()) > 0 and not torch.equal(again.codec.latents.std, torch.ones(4, 1, 1))

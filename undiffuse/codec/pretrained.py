@@ -37,11 +37,11 @@ class Pretrained:
         pixels = Normalise(kind, shape)  # to [-1, 1], as it was trained
         pixels.mean.fill_(127.5)
         pixels.std.fill_(127.5)
-        return VAE(pixels, _Encoder(autoencoder), _Decoder(autoencoder), latent).requires_grad_(False)
+        return VAE(pixels, _Encoder(autoencoder), _Decoder(autoencoder, shape), latent).requires_grad_(False)
 
-    def measure(self, data: Dataset) -> VAE:
-        """The codec, its latents measured on this data."""
-        codec = self.build(data.kind, data.shape).eval()
+    def measure(self, data: Dataset, device: torch.device | None = None) -> VAE:
+        """The codec, its latents measured on this data: on ``device``, if given, as all rows are encoded for it."""
+        codec = self.build(data.kind, data.shape).to(device).eval()
         codec.measure_latents(data.x)
         return codec
 
@@ -59,13 +59,16 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """Pictures in [-1, 1]."""
+    """Pictures in [-1, 1]; none of none, which diffusers' attention refuses."""
 
-    def __init__(self, autoencoder: Any) -> None:
+    def __init__(self, autoencoder: Any, shape: tuple[int, ...]) -> None:
         super().__init__()
+        self.shape = shape
         self.decoder, self.post_quant_conv = autoencoder.decoder, autoencoder.post_quant_conv
 
     def forward(self, z: Tensor) -> Tensor:
+        if not len(z):
+            return z.new_empty(0, *self.shape)
         picture: Tensor = self.decoder(z if self.post_quant_conv is None else self.post_quant_conv(z))
         return picture
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from undiffuse.codec import TRAINED_FIRST, VAE, VQ
+from undiffuse.codec import TRAINED_FIRST, VAE, VQ, Codec, Pretrained
 from undiffuse.codec.vae import Fit, look_at
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 CODEC = "codec"  # in a run's folder, where its codec is trained
+HELD = "codec."  # in a model's file, what the names of the codec's tensors begin with
 
 
 def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
@@ -86,7 +87,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
         ExitStack() as held,
     ):
         torch.manual_seed(recipe.seed)
-        codec = recipe.codec.measure(data)
+        codec = _measured(recipe, data, folder, device)
         objective = denoising(recipe, codec, data)  # before anything is written: what cannot be, is said now
         if main:
             folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,19 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
         _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet)
     accelerator.wait_for_everyone()
     return load(folder, device)
+
+
+def _measured(recipe: Recipe, data: Dataset, folder: Path, device: torch.device) -> Codec:
+    """The codec that training begins with. One of somebody else's is slow to measure: once a run, on the device."""
+    if not isinstance(recipe.codec, Pretrained):
+        return recipe.codec.measure(data)
+    try:
+        held = read_tensors(folder / MODEL)[0].items()
+    except UserError:  # not written yet, or lost
+        return recipe.codec.measure(data, device)
+    codec = recipe.codec.build(data.kind, data.shape)
+    codec.load_state_dict({name.removeprefix(HELD): value for name, value in held if name.startswith(HELD)})
+    return codec.eval()
 
 
 def _fitted(
