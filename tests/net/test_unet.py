@@ -8,7 +8,7 @@ import torch
 from test_networks import awake, inputs
 
 from undiffuse.errors import UserError
-from undiffuse.net import UNet
+from undiffuse.net import DiT, Folded, UNet
 
 DENSE = UNet(width=8, multiples=(1, 2, 2), blocks=(1, 0, 2), attention=(0, 2), embedding=8, dense=True)
 EFFICIENT = UNet(8, (1, 1, 2), blocks=(0, 1, 2), embedding=8, skip_scale=0.5**0.5, resampling="early")
@@ -35,6 +35,12 @@ def test_the_layout_in_memory_is_no_matter(design):
     last = x.contiguous(memory_format=torch.channels_last)
     assert torch.equal(net(x, log_snr, label), net(last, log_snr, label))
     assert torch.allclose(net.to(memory_format=torch.channels_last)(x, log_snr, label), net(x, log_snr, label))
+
+
+@pytest.mark.parametrize("design", [*DESIGNS, pytest.param(Folded(PLAIN), id="folded"), pytest.param(DiT(), id="DiT")])
+def test_a_prediction_is_contiguous_so_that_steps_take_one_pass(design):
+    x, log_snr, label = inputs((3, 6, 4))
+    assert awake(design.build(x.shape[1:], 3))(x, log_snr, label).is_contiguous()
 
 
 @pytest.mark.parametrize("design", DESIGNS)

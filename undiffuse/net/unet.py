@@ -123,7 +123,8 @@ class NestedUNet(nn.Module):
             )
         h = self.stem(x.contiguous(memory_format=torch.channels_last))
         h = self.levels(h, self.condition(log_snr, label))
-        return self.head(F.silu(self.norm(h))).to(x.dtype)
+        y: Tensor = self.head(F.silu(self.norm(h)))
+        return y.to(x.dtype, memory_format=torch.contiguous_format)  # what `combine` takes in one pass
 
 
 class _Level(nn.Module):
