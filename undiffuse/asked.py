@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +14,21 @@ if TYPE_CHECKING:
     from undiffuse.recipe import Recipe
 
 
-def recipe_for(target: str) -> "Recipe":
-    """A recipe that comes along, by its name; the one in a .yaml file or in a run; or one for data of your own."""
+def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
+    """A recipe that comes along, by its name; the one in a .yaml file or in a run; or one for data of your own.
+
+    Data of your own is read as those of the ``fields`` say that are the data's.
+    """
     from undiffuse.recipe import Recipe
     from undiffuse.recipes import HUB, RECIPES, of_hub, own_data
     from undiffuse.run import RECIPE
 
     path = Path(target).expanduser()
+    told = {name.removeprefix("data.").replace("-", "_"): value for name, value in fields if name.startswith("data.")}
     if target in RECIPES:
         return RECIPES[target]()
     if target.startswith(HUB):
-        return of_hub(target.removeprefix(HUB))
+        return of_hub(target.removeprefix(HUB), told)
     if path.suffix.lower() in (".yaml", ".yml"):
         return Recipe.load(path)
     if (path / RECIPE).is_file():
@@ -31,7 +36,7 @@ def recipe_for(target: str) -> "Recipe":
     if not path.exists() and path.name == target and not path.suffix:  # a name, not a path
         with usage():
             raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target})")
-    return own_data(path)
+    return own_data(path, told)
 
 
 def name_for(target: str) -> str:

@@ -201,7 +201,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("target", nargs="?", metavar="RECIPE|FILE|FOLDER", help="a recipe's name or file, or your own data"),
             _arg("--out", metavar="RUN", help="the folder of this training (runs/NAME)"),
             _QUIET,
-            _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --net.width 256"),
+            _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --batch 64"),
             _arg("-h", "--help", action="store_true", help="this, and the recipe's fields with their values"),
         ),
     ),

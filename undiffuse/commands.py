@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from undiffuse.draw.save import Rows
     from undiffuse.run import Run
 
-SAVED = (".png", ".npy", ".npz", ".csv", ".tsv")  # endings of samples and data
 TABLES = (".csv", ".tsv")
-TEXTS = (".txt", ".npy")
-ALL_SAVED = (*SAVED, ".txt")
+SAVED = {  # by endings of files
+    "points": (".png", ".npy", ".npz", ".csv"),
+    "pictures": (".png", ".npy", ".npz"),
+    "tokens": (".txt", ".npy"),
+    "table": TABLES,
+}
+ALL_SAVED = tuple(dict.fromkeys(ending for endings in SAVED.values() for ending in endings))
 SHOWN = {"points": 2000, "pictures": 64, "table": 1000, "tokens": 10}  # samples, unless -n says how many
 FILMED = {"points": 1500, "pictures": 36, "tokens": 1}
 RULE = "-" * 40  # between two texts
@@ -51,6 +55,8 @@ def data(options: Namespace) -> None:
 
     out = out_path(options, ALL_SAVED)
     dataset = recipe_for(options.target).data.open(options.split)
+    if out:
+        _check_ending(dataset.kind, out)
     print(describe(dataset))
     if out and dataset.kind == "table":
         _save_some_of_table(dataset, at_least_1("-n", options.count, SHOWN["table"]), options.seed, out)
@@ -67,7 +73,7 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     """Train a recipe, a saved recipe.yaml, or a model of your own data."""
     from undiffuse.train.loop import train
 
-    recipe = recipe_for(options.target)
+    recipe = recipe_for(options.target, fields)
     for name, value in fields:
         recipe = overridden(recipe, name, value)
     run = train(recipe, options.out or Path("runs") / name_for(options.target), quiet=is_quiet(options))
@@ -90,6 +96,7 @@ def sample(options: Namespace) -> None:
     if out.suffix.lower() == ".gif":
         return animate(options)
     run = load(options.folder)
+    _check_ending(run.kind, out)
     count = at_least_1("-n", options.count, SHOWN[run.kind])
     if run.kind == "table" or options.given:
         return _sample_table(run, count, out, options)
@@ -174,7 +181,7 @@ def animate(options: Namespace) -> None:
     if run.kind not in FILMED:
         raise UserError(f"a {run.kind} is not filmed; use: undiffuse sample {options.folder} --out rows.csv")
     count = at_least_1("-n", options.count, FILMED[run.kind])
-    options.steps = at_least_1("--steps", options.steps, max(FILM_STEPS, run.recipe.sampling_steps))
+    options.steps = at_least_1("--steps", options.steps, max(FILM_STEPS, run.sampling_steps))
     frames = kept(options.steps + 1)
     how = how_to_sample(options)
     states = _tracked(_states(run, count, set(frames), how), "filming", len(frames))
@@ -205,7 +212,7 @@ def write(options: Namespace) -> None:
     how = {name: value for name, value in how_to_sample(options).items() if name != "label"}
     made = pages(run, text, **how)
     first = next(made)  # what cannot be written is said before anything is drawn
-    steps = options.steps or run.recipe.sampling_steps
+    steps = options.steps or run.sampling_steps
     written = [row for row in text if row.strip()]
     count = len(written) * (steps + 1)
     shown = (page.image for page in _tracked(chain([first], made), "writing", count))
@@ -245,9 +252,9 @@ def _sample_table(run: "Run", count: int, out: Path, options: Namespace) -> None
     from undiffuse.data.table import write_table
     from undiffuse.fill import given, schema_of
 
-    schema, out = schema_of(run), _table_path(out)
+    schema = schema_of(run)
     if options.given:
-        rows = given(run, options.given, count, options.steps, options.seed)
+        rows = given(run, options.given, count, **how_to_sample(options))
     else:
         rows = run.sample(count, **how_to_sample(options))
     write_table(schema, rows, out)
@@ -259,7 +266,7 @@ def _sample_text(run: "Run", count: int, out: Path, options: Namespace) -> None:
     from undiffuse.prompt import infill, read
 
     if options.prompt is not None:
-        x = infill(run, options.prompt, count, options.hole, options.steps, options.sampler, options.seed)
+        x = infill(run, options.prompt, count, options.hole, **how_to_sample(options))
     else:
         x = run.sample(count, **how_to_sample(options))
     _save_texts(read(run.codec, x), x, out)
@@ -271,8 +278,6 @@ def _save_texts(texts: Sequence[str], x: "Tensor", out: Path) -> None:
     from undiffuse.draw.save import Rows, save_rows
     from undiffuse.files import write_text
 
-    if out.suffix.lower() not in TEXTS:
-        raise UserError(f"{out}: text is saved as .txt, or its tokens as .npy")
     if out.suffix.lower() == ".npy":
         save_rows(Rows(x), out)
     else:
@@ -289,10 +294,10 @@ def _labels(run: "Run", count: int, how: dict[str, Any]) -> "tuple[Tensor | None
 
 def _cost(run: "Run", options: Namespace) -> str:
     """What sampling cost, in words."""
-    from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
-
-    name, steps = options.sampler or run.recipe.sampler, options.steps or run.recipe.sampling_steps
-    return f"{name} with {steps} steps, {(SAMPLERS | TOKEN_SAMPLERS)[name].evaluations(steps)} network evaluations each"
+    asked = guidance(options)
+    plan, weight = run.plan(options.steps, options.sampler, asked, options.grid), asked.weight_for(run)
+    guided = f", each guided by {weight:g}" if weight != 1 else ""
+    return f"{plan.sampler} with {len(plan.times) - 1} steps, {plan.evaluations} network evaluations each" + guided
 
 
 def _samples(folder: str) -> str:
@@ -308,15 +313,16 @@ def _save_some_of_table(dataset: "Dataset", count: int, seed: int, out: Path) ->
     from undiffuse.data.table import write_table
 
     rows = _some_rows(dataset, count, seed).x
-    write_table(dataset.schema, rows, _table_path(out))
+    write_table(dataset.schema, rows, out)
     print(f"wrote {out}: {len(rows):,} of {len(dataset):,} rows")
 
 
-def _table_path(out: Path) -> Path:
-    """Raises UserError for an ending that holds no table."""
-    if out.suffix.lower() not in TABLES:
-        raise UserError(f"{out}: a table is saved as .csv or .tsv")
-    return out
+def _check_ending(kind: str, out: Path) -> None:
+    """Raises UserError for a file that does not hold such data, before any is made."""
+    if out.suffix.lower() not in SAVED[kind]:
+        *most, last = SAVED[kind]
+        called = {"table": "a table is", "tokens": "text is"}.get(kind, f"{kind} are")
+        raise UserError(f"{out}: {called} saved as {', '.join(most)} or {last}")
 
 
 def _some_rows(dataset: "Dataset", count: int, seed: int) -> "Rows":

@@ -34,7 +34,7 @@ from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.measure.text import variation
 from undiffuse.process.mixed import RowShape
 from undiffuse.run import Run
-from undiffuse.samplers import SAMPLERS, Sampler
+from undiffuse.samplers import SAMPLERS, Sampler, sampler_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -214,12 +214,16 @@ def compare(
     Raises:
         UserError: An unknown sampler, counts below 1, or samplers that cannot sample for so few evaluations at all.
     """
-    usual = TOKEN_USUAL if run.is_of_tokens else USUAL
-    plans, notes = plan(usual if samplers is None else samplers, evaluations, run.samplers)
-    if seeds < 1:
-        raise UserError(f"seeds must be at least 1, not {seeds}")
     if isinstance(run.codec.latent_shape, RowShape):
         raise UserError(f"{run.folder} has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
+    usual = [name for name in (*USUAL, *TOKEN_USUAL) if name in run.samplers]
+    names = usual if samplers is None else samplers
+    with usage():
+        for name in names:
+            sampler_of(run.denoiser.process, name)
+    plans, notes = plan(names, evaluations, run.samplers)
+    if seeds < 1:
+        raise UserError(f"seeds must be at least 1, not {seeds}")
     rows = _Protocol(run, COUNT[run.kind] if count is None else count)
     trials = []
     for sampler, asked, steps, spent in watch(plans):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from undiffuse.data.dataset import Dataset, labelled, random_labels
 from undiffuse.errors import UserError
+from undiffuse.guidance import Guidance
 from undiffuse.joint import draw, labels_of
 from undiffuse.judged import judge_of
 from undiffuse.label import combined
@@ -21,9 +22,10 @@ from undiffuse.measure.report import Report, Row, report
 from undiffuse.measure.table import table_report
 from undiffuse.measure.text import text_report
 from undiffuse.run import Run
-from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
 
 COUNT = {"points": 5000, "pictures": 1000, "table": 5000, "tokens": 200}  # samples, unless told otherwise
+
+FEWEST = 6  # points or pictures that have five neighbours
 
 BITS = "what a held-out token costs, by the variational bound; the floor is the entropy, where it is known"
 GIVEN_LABEL = "the share of pictures, drawn given a label, that the judge reads so; the floor is of real ones"
@@ -52,7 +54,8 @@ def evaluate(
     samples are made of is compared. A classifier samples nothing: its accuracy by noise level is reported. Of pictures
     that are drawn with their labels it is these labels that are judged; and so is each of the two given the other.
 
-    Raises UserError for a count below 2, or where the data is gone.
+    Raises UserError for a count below 2 (of points and pictures below 6, or as few held-out ones), or where the data is
+    gone.
     """
     count = COUNT[run.kind] if count is None else count
     if count < 2:
@@ -60,16 +63,20 @@ def evaluate(
     if run.is_classifier:
         return _examined(run, seed)
     train, test = run.dataset("train"), run.dataset("test")
+    if run.kind in ("points", "pictures") and min(count, len(test)) < FEWEST:
+        few = f"{count} samples and {len(test)} held-out rows are too few"
+        raise UserError(f"{few}: {run.kind} are measured on at least {FEWEST} of each")
     if run.kind == "table":
-        found = table_report(run.sample(count, seed=seed), test.x, train.x, test.schema, target, seed)
-        return replace(found, protocol=_sampled(run) | found.protocol)
+        samples = run.sample(count, seed=seed, sampler=sampler, steps=steps, guidance=guidance)
+        found = table_report(samples, test.x, train.x, test.schema, target, seed)
+        return replace(found, protocol=_sampled(run, sampler, steps, guidance) | found.protocol)
     if run.kind == "tokens":
         samples = run.sample(count, seed=seed, sampler=sampler, steps=steps, guidance=guidance)
         return _of_text(run, samples, train, test, seed, _sampled(run, sampler, steps, guidance))
-    test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
     extract = inception_features(device=run.device) if features == "inception" else None
     samples, labels = _samples(run, train, count, seed, sampler, steps, guidance)
     judge = judge_of(run, train, test) if labels is not None else None
+    test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
     asked, names = combined(labels, run.label_names)
     held_out_labels = combined(test.labels, test.label_names)[0]
     validity = getattr(run.recipe.data, "validity", None)
@@ -144,16 +151,15 @@ def _of_text(
 
 
 def _sampled(
-    run: Run, sampler: str | None = None, steps: int | None = None, guidance: float | None = None
+    run: Run, sampler: str | None, steps: int | None, guidance: float | None
 ) -> dict[str, int | float | str | None]:
     """How the samples were made."""
-    recipe = run.recipe
-    sampler, steps = sampler or recipe.sampler, steps or recipe.sampling_steps
+    plan = run.plan(steps, sampler, guidance)
     return {
-        "sampler": sampler,
-        "steps": steps,
-        "network evaluations": (SAMPLERS | TOKEN_SAMPLERS)[sampler].evaluations(steps),
-        "guidance": (recipe.guidance if guidance is None else guidance) if run.label_names else None,
+        "sampler": plan.sampler,
+        "steps": len(plan.times) - 1,
+        "network evaluations": plan.evaluations,
+        "guidance": Guidance(guidance).weight_for(run) if run.label_names else None,
         "trained steps": run.step,
     }
 

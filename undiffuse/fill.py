@@ -15,27 +15,37 @@ from torch import Tensor
 from undiffuse.codec.table import TableCodec
 from undiffuse.data.column import Column, find_column
 from undiffuse.errors import UserError, usage
-from undiffuse.grid import trailing
+from undiffuse.group import in_batches
+from undiffuse.label import Label
 from undiffuse.mixed import Given
 from undiffuse.noise import SeededNoise
 from undiffuse.sample import last, trajectory
-from undiffuse.step.ancestral import Ancestral
 
 if TYPE_CHECKING:
-    from undiffuse.run import Run
-
-BATCH = 2000  # rows at once
+    from undiffuse.guidance import Guidance
+    from undiffuse.run import Plan, Run
 
 
 @usage()
-def given(run: "Run", columns: Mapping[str, str], count: int, steps: int | None = None, seed: int = 0) -> Tensor:
+def given(
+    run: "Run",
+    columns: Mapping[str, str],
+    count: int,
+    label: Label | None = None,
+    steps: int | None = None,
+    sampler: str | None = None,
+    guidance: "float | Guidance | None" = None,
+    seed: int = 0,
+    grid: str | None = None,
+) -> Tensor:
     """``count`` rows (count, columns) float64 of which ``columns`` are so; cells are written as in the file.
 
     Raises:
         UserError: No table; a column that is not there, a category that was never seen (naming the nearest), a number
-            outside of what was.
+            outside of what was; what `Run.sample` refuses.
     """
-    codec = _codec(run)
+    codec, plan = _codec(run), run.plan(steps, sampler, guidance, grid)
+    run.labels(count, label, guidance=guidance)  # a table has none: what is asked for is refused
     x = torch.full((1, len(codec.schema)), torch.nan, dtype=torch.float64)
     known = torch.zeros(1, len(codec.schema), dtype=torch.bool)
     for name, cell in columns.items():
@@ -48,35 +58,33 @@ def given(run: "Run", columns: Mapping[str, str], count: int, steps: int | None 
             low, high = codec.seen(k)
             if not low <= x[0, k] <= high:
                 raise UserError(f"{name}={cell} was never seen: {column.write(low)} to {column.write(high)} were")
-    if count < 1:
-        raise UserError(f"count must be at least 1, not {count}")
-    return _filled(run, x.expand(count, -1), known.expand(count, -1), False, steps, seed)
+    return _filled(run, x.expand(count, -1), known.expand(count, -1), False, plan, seed)
 
 
+@usage()
 def impute(run: "Run", x: Tensor, steps: int | None = None, seed: int = 0) -> Tensor:
     """Rows x (count, columns) float64 with each missing cell (NaN) drawn, given all of its row that is known.
 
     A cell is filled with a value, never left missing, unless its column never held one. Raises `UserError` for a run of
     anything but tables.
     """
-    return _filled(run, x, ~x.isnan(), True, steps, seed)
+    _codec(run)
+    return _filled(run, x, ~x.isnan(), True, run.plan(steps), seed)
 
 
-@torch.no_grad()
-def _filled(run: "Run", x: Tensor, known: Tensor, full: bool, steps: int | None, seed: int) -> Tensor:
+def _filled(run: "Run", x: Tensor, known: Tensor, full: bool, plan: "Plan", seed: int) -> Tensor:
     """x with what is not known drawn; with ``full``, nothing drawn is a missing cell."""
-    codec, made = _codec(run), []
-    process = run.denoiser.process
-    times = trailing(process.schedule, run.recipe.sampling_steps if steps is None else steps)
-    for first in range(0, len(x), BATCH):
-        rows, told = (part[first : first + BATCH].to(run.device) for part in (x, known))
-        noise = SeededNoise(seed, first)
-        x_0 = codec.encode(torch.where(told, rows, 0.0) if full else rows, noise)  # a number that is to come is there
-        fixed, ruled_out = _fixed(codec, rows, told, full)
-        denoise = Given(run.denoiser, process, x_0, fixed, ruled_out)
-        states = trajectory(Ancestral(process), denoise, process.start(x_0, noise, times[0]), times, noise)
-        made.append(torch.where(told, rows, codec.decode(last(states))).cpu())
-    return torch.cat(made)
+    codec, process, believe = _codec(run), run.denoiser.process, run.in_half(run.denoiser.__call__)
+
+    def made(rows: range) -> Tensor:
+        cells, told = (part[rows.start : rows.stop].to(run.device) for part in (x, known))
+        noise = SeededNoise(seed, rows.start)
+        x_0 = codec.encode(torch.where(told, cells, 0.0) if full else cells, noise)  # a number that is to come is there
+        denoise = Given(believe, process, x_0, *_fixed(codec, cells, told, full))
+        start = process.start(x_0, noise, plan.times[0])
+        return torch.where(told, cells, codec.decode(last(trajectory(plan.step, denoise, start, plan.times, noise))))
+
+    return in_batches(len(x), run.batch, made, x[:0])
 
 
 def _fixed(codec: TableCodec, x: Tensor, known: Tensor, full: bool) -> tuple[Tensor, Tensor]:

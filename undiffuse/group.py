@@ -10,11 +10,13 @@ for.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from undiffuse.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +58,28 @@ def share(count: int) -> range:
 
     rank, size = dist.get_rank(), dist.get_world_size()
     return range(rank * count // size, (rank + 1) * count // size)
+
+
+def in_batches(count: int, batch: int, make: "Callable[[range], Tensor]", none: "Tensor") -> "Tensor":
+    """Samples 0 ... ``count`` - 1, made ``batch`` at once, or as many as memory holds; on the CPU, of all processes.
+
+    ``none`` is no samples at all, which is what a process has whose share is empty. Raises UserError where one alone
+    does not fit.
+    """
+    import torch
+
+    mine = share(count)
+    made, done = [none.cpu()], mine.start
+    while done < mine.stop:
+        rows = range(done, min(done + batch, mine.stop))
+        try:
+            made.append(make(rows).cpu())
+            done = rows.stop
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise UserError("one sample alone does not fit the device's memory") from None
+            batch //= 2
+    return gathered(torch.cat(made))
 
 
 def gathered(mine: "Tensor") -> "Tensor":

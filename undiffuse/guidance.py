@@ -87,7 +87,7 @@ class Guidance:
         """
         if run.is_of_tokens and (self.classifier or self.rescale or self.threshold):
             raise UserError("tokens are guided by labels or by a worse run: no classifier, rescale or threshold")
-        if run.is_joint and (self.threshold or self._weight(run) != 1):
+        if run.is_joint and (self.threshold or self.weight_for(run) != 1):
             raise UserError("a picture that is drawn with its label is not guided: leave the options of guidance out")
         guided = self._guided(denoise, run)
         if self.threshold is None:
@@ -97,7 +97,7 @@ class Guidance:
         return threshold(guided, low=low, high=high)
 
     def _guided(self, denoise: Conditional, run: "Run") -> Conditional:
-        schedule, weight = run.denoiser.process.schedule, self._weight(run)
+        schedule, weight = run.denoiser.process.schedule, self.weight_for(run)
         if not run.label_names:
             denoise = _Unlabelled(denoise)
         if weight == 1:
@@ -118,7 +118,8 @@ class Guidance:
             return guide
         return Interval(guide, schedule, -2 * math.log(high), -2 * math.log(low) if low else math.inf)
 
-    def _weight(self, run: "Run") -> float:
+    def weight_for(self, run: "Run") -> float:
+        """How strong it is: 1, which is not at all, where nothing asks for it or can be guided."""
         if self.weight is not None:
             return self.weight
         usual = run.recipe.guidance if run.label_names and run.recipe.label_dropout > 0 else 1.0
@@ -186,9 +187,14 @@ def _check_alike(other: "Run", run: "Run", what: str) -> None:
         raise UserError(
             f"{what} was trained on another schedule ({theirs.schedule}, not {ours.schedule}); train one on it"
         )
+    if run.is_of_tokens and theirs.kernel != ours.kernel:
+        raise UserError(f"{what} loses tokens in another way ({theirs.kernel}, not {ours.kernel})")
     mine, its = run.codec.state_dict(), other.codec.state_dict()
-    if mine.keys() != its.keys() or not all(torch.allclose(mine[name], its[name].to(mine[name])) for name in mine):
-        raise UserError(f"{what} was trained on other data: it is normalised otherwise")
+    alike = mine.keys() == its.keys() and all(
+        mine[name].shape == its[name].shape and torch.allclose(mine[name], its[name].to(mine[name])) for name in mine
+    )
+    if not alike or other.codec_facts != run.codec_facts:
+        raise UserError(f"{what} has another codec, or was trained on other data: what diffuses is not the same")
     if run.label_names and other.label_names != run.label_names:
         raise UserError(f"{what} knows other labels ({_spoken(other.label_names)}, not {_spoken(run.label_names)})")
 

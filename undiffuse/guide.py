@@ -148,10 +148,14 @@ class Interval:
         """The unguided denoiser."""
         return self.guide.denoise
 
-    def __call__(self, x_t: Tensor, t: float, **condition: Tensor | None) -> Any:
-        """Guided inside, plain outside."""
-        inside = self.low <= self.schedule.at(t).log_snr <= self.high
-        return (self.guide if inside else self.guide.denoise)(x_t, t, **condition)
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """Guided inside, plain outside; row by row where each has a time t (batch,) of its own."""
+        level = self.schedule.at(t).log_snr
+        if isinstance(level, Tensor):
+            inside = ((self.low <= level) & (level <= self.high)).to(x_t.device)
+            guided, plain = self.guide(x_t, t, **condition), self.guide.denoise(x_t, t, **condition)
+            return torch.where(inside.view(-1, *[1] * (guided.ndim - 1)), guided, plain)
+        return (self.guide if self.low <= level <= self.high else self.guide.denoise)(x_t, t, **condition)
 
 
 Limit = float | Tensor  # broadcasts to (batch, *shape)

@@ -11,6 +11,7 @@ states on the way, which is only right in the limit of resampling (Lugmayr et al
     GivenLabel(denoiser)                 likewise, of rows whose last token is a label: told one, or told none
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -73,7 +74,7 @@ class Given:
         ruled_out: (batch, tokens, classes) bool: classes that a token is known not to be.
     """
 
-    denoiser: MixedDenoiser
+    denoiser: Callable[[Tensor, float, Tensor], MixedBelief]
     process: Mixed
     x_0: Tensor
     known: Tensor

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from undiffuse.errors import UserError
+
 
 class Noise(Protocol):
     """Anything that draws noise in the shape, dtype and device of a tensor ``like`` (batch, *shape)."""
@@ -36,6 +38,8 @@ class SeededNoise:
     BLOCK = 4096  # numbers per block: the cost of positioning the generator is then below a tenth
 
     def __init__(self, seed: int, first: int = 0) -> None:
+        if seed < 0:
+            raise UserError(f"seed must be at least 0, not {seed}")
         self.seed, self.first, self.draws = seed, first, 0
 
     def normal(self, like: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ What is known is told to the denoiser as it is (`undiffuse.tokens.Known`) and co
 """
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,17 @@ from torch import Tensor
 
 from undiffuse.codec.tokens import TokenCodec
 from undiffuse.errors import UserError, usage
+from undiffuse.group import in_batches
+from undiffuse.label import Label
 from undiffuse.noise import SeededNoise
 from undiffuse.sample import last, trajectory
-from undiffuse.samplers import TOKEN_SAMPLERS
 from undiffuse.tokens import Known
 
 if TYPE_CHECKING:
+    from undiffuse.guidance import Guidance
     from undiffuse.run import Run
 
 HOLE = "_"
-BATCH = 256  # texts at once
 MASK = "\N{WHITE SQUARE}"  # what a token is shown as while it is masked
 
 
@@ -47,45 +49,38 @@ def infill(
     text: str,
     count: int,
     hole: str = HOLE,
+    label: Label | None = None,
     steps: int | None = None,
     sampler: str | None = None,
+    guidance: "float | Guidance | None" = None,
     seed: int = 0,
+    grid: str | None = None,
 ) -> Tensor:
     """``count`` texts (count, length) int32 that are ``text`` wherever it has no ``hole``, and go on after it.
 
     Exact for the mask, as a network that knows masks knows what is no mask. Under other kernels what is known looks to
-    the network as what happens to be untouched: an approximation.
+    the network as what happens to be untouched: an approximation. All else is as `Run.sample` has it.
 
     Raises:
-        UserError: No run of text; a text that is longer than what the run makes, or has characters that it never saw.
+        UserError: No run of text; a text that is longer than what the run makes, or has characters that it never saw;
+            what `Run.sample` refuses.
     """
-    codec = run.codec
+    codec, process = run.codec, run.denoiser.process
     if not isinstance(codec, TokenCodec):
         raise UserError(f"{run.folder}: makes {run.kind}; only a text takes a prompt")
-    if count < 1:
-        raise UserError(f"count must be at least 1, not {count}")
     if len(hole) != 1:
         raise UserError(f"a hole is one character, not {hole!r}")
-    x_0, known = _spelled(codec, text, hole)
-    sampler = sampler or run.recipe.sampler
-    return _drawn(run, x_0.to(run.device), known.to(run.device), count, steps, sampler, seed)
+    x_0, known = (part.to(run.device) for part in _spelled(codec, text, hole))
+    plan, labels = run.plan(steps, sampler, guidance, grid), run.labels(count, label, guidance=guidance)
 
+    def made(rows: range) -> Tensor:
+        told = {} if labels is None else {"label": labels[rows.start : rows.stop].to(run.device)}
+        denoise = partial(Known(plan.denoise, x_0, known), **told)
+        x, noise = x_0.expand(len(rows), -1), SeededNoise(seed, rows.start)
+        start = torch.where(known, x, process.start(x, noise, plan.times[0]))
+        return torch.where(known, x, last(trajectory(plan.step, denoise, start, plan.times, noise))).to(torch.int32)
 
-@torch.no_grad()
-def _drawn(run: "Run", x_0: Tensor, known: Tensor, count: int, steps: int | None, sampler: str, seed: int) -> Tensor:
-    if sampler not in TOKEN_SAMPLERS:
-        raise UserError(f"a sampler of tokens is one of {', '.join(TOKEN_SAMPLERS)}, not {sampler}")
-    chosen, process = TOKEN_SAMPLERS[sampler], run.denoiser.process
-    times = chosen.grid(process.schedule, run.recipe.sampling_steps if steps is None else steps)
-    made = []
-    for first in range(0, count, BATCH):
-        x = x_0.expand(min(BATCH, count - first), -1)
-        noise = SeededNoise(seed, first)
-        start = torch.where(known, x, process.start(x, noise, times[0]))
-        denoise = Known(run.denoiser, x_0, known)
-        ended = last(trajectory(chosen.make(process), denoise, start, times, noise))
-        made.append(torch.where(known, x, ended).to(torch.int32).cpu())
-    return torch.cat(made)
+    return in_batches(count, run.batch, made, torch.empty(0, *codec.shape, dtype=torch.int32))
 
 
 def _spelled(codec: TokenCodec, text: str, hole: str) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ What may stand in a field is what its type says; `undiffuse.plain` reads, writes
 Ready ones are in `undiffuse.recipes`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -47,7 +47,7 @@ from undiffuse.process import (
 from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
 from undiffuse.process.categorical import TokenShape
 from undiffuse.process.mixed import Mixed, RowShape
-from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS
+from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS, sampler_of
 from undiffuse.tokens import TokenDenoiser
 from undiffuse.train.average import power
 from undiffuse.train.rate import Decay
@@ -79,7 +79,8 @@ class Recipe:
         compile: Whether the network is compiled (`torch.compile`): a minute to begin with, faster steps afterwards.
         seed: Of everything random in the training.
         save_every, report_every: In steps.
-        sampler, sampling_steps, guidance: How to sample unless told otherwise; guidance 1 is none.
+        sampler, sampling_steps, guidance: How to sample unless told otherwise; none steps is one a token or number,
+            guidance 1 is none.
     """
 
     data: Source
@@ -110,12 +111,14 @@ class Recipe:
     save_every: int = 1000
     report_every: int = 2500
     sampler: str = "ddim"
-    sampling_steps: int = 20
+    sampling_steps: int | None = 20
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "save_every", "report_every", "sampling_steps"):
+        for name in ("steps", "batch", "save_every", "report_every"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        if self.sampling_steps is not None:
+            _require(self.sampling_steps >= 1, "sampling_steps", "at least 1", self.sampling_steps)
         for name in ("lr", "clip"):
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         for name in ("warmup", "weight_decay", "seed"):
@@ -156,18 +159,20 @@ class Recipe:
     def _of_rows(self, shape: RowShape) -> MixedDenoiser:
         if not isinstance(self.net, TableMLP) or not isinstance(self.loss, MixedLoss):
             raise UserError("a table, or a picture with its label, needs --net table-mlp and --loss mixed-loss")
+        self._refuse("a table", "kernel", "leave_one_out", "z", "learned_variance")
         tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
         process = Mixed(shape.numbers, Affine(self.schedule), tokens)
-        return MixedDenoiser(self.net.build(shape), process, self.prediction)
+        sampler_of(process, self.sampler)
+        return MixedDenoiser(self._compiled(self.net.build(shape)), process, self.prediction)
 
     def _of_tokens(self, shape: TokenShape, classes: Classes) -> TokenDenoiser:
         if not isinstance(self.net, TokenTransformer | Embedded) or not isinstance(self.loss, TokenLoss):
             raise UserError("tokens need a network and a loss of tokens: --net token-transformer --loss masked-bound")
-        if self.sampler not in TOKEN_SAMPLERS:
-            raise UserError(f"tokens need a sampler of tokens, {', '.join(TOKEN_SAMPLERS)}, not {self.sampler}")
+        self._refuse("tokens", "z", "prediction", "learned_variance")
         if isinstance(self.loss, MaskedBound) and self.kernel != ABSORBING:
             raise UserError("the masked bound is of masks alone; choose --kernel.mask 1, or --loss token-bound")
         process = Categorical(self.schedule, self.kernel, shape.classes)
+        sampler_of(process, self.sampler)
         net = self.net.build(shape, process.states, classes)
         return TokenDenoiser(self._compiled(net), process, self.leave_one_out)
 
@@ -175,12 +180,19 @@ class Recipe:
         net, process = self.net, Affine(self.schedule, self.z)
         if isinstance(net, TableMLP | TokenTransformer | Embedded) or isinstance(self.loss, MixedLoss | TokenLoss):
             raise UserError("this --net or --loss is for tables or tokens alone; choose others")
-        if self.sampler not in SAMPLERS:
-            raise UserError(f"the sampler {self.sampler} is for tokens alone; choose another, such as ddim")
+        self._refuse("numbers", "kernel", "leave_one_out")
+        sampler_of(process, self.sampler)
         if self.is_classifier:
             return Denoiser(Classifier(net.build, shape, classes), process, self.prediction)
         built = self._compiled(net.build(shape, classes, 2 if self.learned_variance else 1))
         return Denoiser(built, process, self.prediction, self.learned_variance)
+
+    def _refuse(self, what: str, *names: str) -> None:
+        """Raises UserError for a field that says something, and to ``what`` says nothing."""
+        for known in fields(self):
+            usual = known.default_factory() if callable(known.default_factory) else known.default
+            if known.name in names and getattr(self, known.name) != usual:
+                raise UserError(f"--{known.name.replace('_', '-')} says nothing of {what}; leave it out")
 
     def _compiled(self, net: N) -> N:
         if self.compile:

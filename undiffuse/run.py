@@ -10,11 +10,11 @@ log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError, nearest, usage
 from undiffuse.files import read_tensors, write_tensors
 from undiffuse.grid import GRIDS
-from undiffuse.group import gathered, share
+from undiffuse.group import in_batches
 from undiffuse.guidance import Guidance
 from undiffuse.guide import Conditional
 from undiffuse.label import Label, Names, classes, read_labels
@@ -32,10 +32,9 @@ from undiffuse.linear import scale
 from undiffuse.mixed import GivenLabel
 from undiffuse.noise import SeededNoise
 from undiffuse.process.categorical import TokenShape
-from undiffuse.process.mixed import RowShape
 from undiffuse.recipe import Recipe
 from undiffuse.sample import State, last, trajectory
-from undiffuse.samplers import SAMPLERS, TOKEN_SAMPLERS, Sampler
+from undiffuse.samplers import Sampler, sampler_of, samplers_of
 from undiffuse.stateful import modules
 from undiffuse.step import Step
 
@@ -44,14 +43,17 @@ RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
 VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Plan(NamedTuple):
-    """How to sample: a step, the times, and the denoiser before it is told labels."""
+class Plan(NamedTuple):
+    """How to sample: by which sampler, on which times, and the denoiser before it is told labels."""
 
+    sampler: str
     step: Step
     times: tuple[float, ...]
     denoise: Conditional
+    evaluations: int  # of the network, for a sample
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,17 @@ class Run:
     @property
     def samplers(self) -> dict[str, Sampler]:
         """What can sample it, by name."""
-        return TOKEN_SAMPLERS if self.is_of_tokens else SAMPLERS
+        return samplers_of(self.denoiser.process)
+
+    @property
+    def sampling_steps(self) -> int:
+        """How many steps sampling takes, unless told otherwise."""
+        return self.recipe.sampling_steps or torch.Size(self.codec.latent_shape).numel()
+
+    @property
+    def codec_facts(self) -> str | None:
+        """What it takes to make its codec besides the shape, as JSON; None of most."""
+        return self.codec.facts() if isinstance(self.codec, TableCodec | TokenCodec | LabelledCodec) else None
 
     @property
     def device(self) -> torch.device:
@@ -143,23 +155,16 @@ class Run:
             UserError: Counts below 1, an unknown sampler, grid or label, labels or guidance of a model without.
         """
         guided = _guidance(guidance)
-        plan = self._plan(steps, sampler, guided, grid)
+        plan = self.plan(steps, sampler, guided, grid)
         labels = self.labels(count, label, first, guided)
-        batch = _at_least(1, "batch", self._batch() if batch is None else batch)
-        mine = share(count)  # all of them, unless several processes sample as one
         decode = self.codec.decode if decoded else Tensor.cpu
-        made, done = [decode(self._blank(0)).cpu()], mine.start  # a process may have none to make
-        while done < mine.stop:
-            now = min(batch, mine.stop - done)
-            told = None if labels is None else labels[done : done + now]
-            try:
-                made.append(decode(last(self._states(plan, now, told, seed, first + done))).cpu())
-                done += now
-            except torch.OutOfMemoryError:
-                if batch == 1:
-                    raise UserError("one sample alone does not fit the device's memory") from None
-                batch //= 2
-        return gathered(torch.cat(made))
+
+        def made(rows: range) -> Tensor:
+            told = None if labels is None else labels[rows.start : rows.stop]
+            return decode(last(self._states(plan, len(rows), told, seed, first + rows.start)))
+
+        batch = self.batch if batch is None else _at_least(1, "batch", batch)
+        return in_batches(count, batch, made, decode(self._blank(0)))
 
     def _blank(self, count: int) -> Tensor:
         """States yet to be drawn, (count, *latent_shape)."""
@@ -185,7 +190,7 @@ class Run:
         if self.kind == "table":
             raise UserError("a table has no trajectory to look at; use: undiffuse sample")
         guided = _guidance(guidance)
-        plan = self._plan(steps, sampler, guided, grid)
+        plan = self.plan(steps, sampler, guided, grid)
         states = self._states(plan, count, self.labels(count, label, first, guided), seed, first)
         for x, t in states:
             spread = 1.0 if t == 0 or self.is_of_tokens else self.denoiser.process.input_scale(t)
@@ -227,31 +232,43 @@ class Run:
             raise UserError("none for some attributes needs a model trained with --attribute-dropout above 0; give all")
 
     @usage()
-    def _plan(self, steps: int | None, sampler: str | None, guidance: Guidance, grid: str | None) -> _Plan:
-        recipe, process = self.recipe, self.denoiser.process
-        if recipe.is_classifier:
+    def plan(
+        self,
+        steps: int | None = None,
+        sampler: str | None = None,
+        guidance: float | Guidance | None = None,
+        grid: str | None = None,
+    ) -> Plan:
+        """How it is sampled; what is None is as the recipe says. Raises UserError as ``sample`` does."""
+        if self.is_classifier:
             raise UserError(
                 "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
             )
-        chosen = _known(self.samplers, sampler or recipe.sampler, "sampler")
-        if isinstance(self.codec.latent_shape, RowShape) and chosen is not SAMPLERS["ddpm"]:
-            raise UserError("numbers beside tokens are sampled by ancestral steps: leave --sampler out, or say ddpm")
-        count = _at_least(1, "steps", recipe.sampling_steps if steps is None else steps)
+        name, process = sampler or self.recipe.sampler, self.denoiser.process
+        chosen = sampler_of(process, name)
+        if chosen.learned_variance and not self.recipe.learned_variance:
+            raise UserError(f"{name} needs a model that learned its variance; train with --learned-variance true")
+        count = _at_least(1, "steps", self.sampling_steps if steps is None else steps)
         times = (_known(GRIDS, grid, "grid") if grid else chosen.grid)(process.schedule, count)
-        if chosen.learned_variance and not recipe.learned_variance:
-            raise UserError(f"{sampler} needs a model that learned its variance; train with --learned-variance true")
-        half = torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
         denoiser: Any = GivenLabel(self.denoiser) if self.is_joint else self.denoiser
-        denoise: Conditional = half(denoiser.belief if chosen.learned_variance else denoiser.__call__)
-        return _Plan(chosen.make(process), times, guidance.around(denoise, self))
+        denoise: Conditional = self.in_half(denoiser.belief if chosen.learned_variance else denoiser.__call__)
+        guided = _guidance(guidance).around(denoise, self)
+        return Plan(name, chosen.make(process), times, guided, chosen.evaluations(count))
 
-    def _states(self, plan: _Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
+    def in_half(self, denoise: F) -> F:
+        """A denoiser that computes in half precision, if that is the recipe's."""
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+        return cast(F, half(denoise))
+
+    def _states(self, plan: Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
         denoise = plan.denoise if labels is None else partial(plan.denoise, label=labels.to(self.device))
-        noise = SeededNoise(_at_least(0, "seed", seed), first)
+        noise = SeededNoise(seed, first)
         x = self.denoiser.process.start(self._blank(count), noise, plan.times[0])
         return trajectory(plan.step, denoise, x, plan.times, noise)
 
-    def _batch(self) -> int:
+    @property
+    def batch(self) -> int:
+        """How many samples are computed at once, unless told otherwise."""
         size = torch.Size(self.shape).numel()
         if isinstance(self.codec.latent_shape, TokenShape):
             size *= max(1, self.codec.latent_shape.classes // 32)  # a token is as many probabilities
@@ -305,8 +322,8 @@ def save_model(run: Run) -> None:
         "step": str(run.step),
         "seconds": f"{run.seconds:.3f}",
     }
-    if isinstance(run.codec, TableCodec | TokenCodec | LabelledCodec):
-        facts["codec"] = run.codec.facts()
+    if run.codec_facts is not None:
+        facts["codec"] = run.codec_facts
     write_tensors(run.folder / MODEL, _modules(run).state_dict(), facts)
 
 

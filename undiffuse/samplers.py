@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from undiffuse.denoiser import Denoise, with_variance
+from undiffuse.errors import UserError, nearest
 from undiffuse.grid import Grid, Karras, gradient_estimation, log_snr_uniform, trailing
 from undiffuse.noise import Noise
-from undiffuse.process.affine import Affine
+from undiffuse.process import ABSORBING, Affine, Categorical, Mixed, Process
 from undiffuse.step import Step
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
@@ -48,6 +49,7 @@ class Sampler:
     summary: str
     evaluations: Callable[[int], int] = each  # of how many steps; one or two fewer where alpha is 0 at the start
     learned_variance: bool = False  # hand it `denoiser.belief`, not `denoiser`
+    masks: bool = False  # of tokens that are masked, and no others
 
 
 def large_variance(process: Affine) -> Step:
@@ -98,7 +100,35 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
     "ancestral": Sampler(Ancestral, trailing, "the posterior, step by step"),
     "tau-leaping": Sampler(TauLeaping, trailing, "jumps at the rates of a step's beginning"),
     "forward-backward": Sampler(ForwardBackward, trailing, "ancestral, each step drawn twice", lambda steps: 2 * steps),
-    "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, at the process's own times"),
+    "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, when the process would", masks=True),
     "unrolling": Sampler(Unrolling, trailing, "SUNDAE's: a share of the tokens drawn anew, again and again"),
-    "surest-first": Sampler(SurestFirst, trailing, "the surest tokens unmasked first"),
+    "surest-first": Sampler(SurestFirst, trailing, "the surest tokens unmasked first", masks=True),
 }
+
+
+def samplers_of(process: Process) -> dict[str, Sampler]:
+    """Those that can sample it, by name."""
+    if isinstance(process, Mixed):
+        return {"ddpm": SAMPLERS["ddpm"]}
+    if isinstance(process, Categorical):
+        of_masks = process.kernel == ABSORBING
+        return {name: sampler for name, sampler in TOKEN_SAMPLERS.items() if of_masks or not sampler.masks}
+    return SAMPLERS
+
+
+def sampler_of(process: Process, name: str) -> Sampler:
+    """The sampler of that name. Raises UserError where there is none, or none that can sample this process."""
+    known = samplers_of(process)
+    if name not in known and name in SAMPLERS | TOKEN_SAMPLERS:
+        raise UserError(f"{name} cannot sample {_called(process)}; choose one of {', '.join(known)}")
+    if name not in known:
+        raise UserError(nearest(name, known, "sampler"))
+    return known[name]
+
+
+def _called(process: Process) -> str:
+    if isinstance(process, Mixed):
+        return "numbers beside tokens"
+    if isinstance(process, Categorical):
+        return "masked tokens" if process.kernel == ABSORBING else "tokens that are not masked"
+    return "numbers"

@@ -10,7 +10,7 @@ be mixed up:
     leave one out  those of p(x_0^i | x_t but x_t^i), to which the process adds what x_t^i says (`Categorical.believed`)
 
 Both are trained by the same losses, because these look at the posterior alone. D3PM's formula for a step back is that
-of the second, and its cross-entropy that of the first (`docs/design.md`): a network so trained serves two masters.
+of the second, and its cross-entropy that of the first (`docs/text.md`): a network so trained serves two masters.
 """
 
 from dataclasses import dataclass

@@ -55,7 +55,7 @@ def test_a_picture_that_cannot_be_read_may_be_left_out(run, tmp_path):
     (tmp_path / "mine" / "bad.png").write_bytes(b"no picture")
     for command in ("data", "train"):
         code, _, err = run(command, "mine")
-        assert code == 1 and "skip_unreadable" in err
+        assert code == 1 and "--data.skip-unreadable true" in err
     code, _, err = run("train", "mine", "--data.skip-unreadable", "true", "--net.width", "8", *TINY)
     assert (code, err) == (0, "")
 
@@ -64,3 +64,15 @@ def test_what_is_not_there_is_said_before_all_else(run):
     for name in ("nothing.txt", "nothing.csv"):
         code, _, err = run("train", name, "--help")
         assert code == 1 and name in err
+
+
+def test_the_network_is_chosen_for_the_size_that_pictures_are_read_at(run, tmp_path):
+    """30 pixels are folded by twos, as 64 are not."""
+    (tmp_path / "big").mkdir()
+    for k in range(8):
+        Image.new("L", (64, 64), 30 * k).save(tmp_path / "big" / f"{k}.png")
+    small = ["--net.inner.width", "8", "--net.inner.groups", "4", "--net.inner.embedding", "8"]
+    code, _, err = run("train", "big", "--data.size", "30", *small, *TINY)
+    assert (code, err) == (0, "")
+    recipe = undiffuse.load(tmp_path / "runs" / "big").recipe
+    assert recipe.net.patch == (2, 2) and recipe.data.size == 30

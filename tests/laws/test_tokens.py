@@ -179,6 +179,22 @@ def test_what_is_known_conditions_the_rest(name, steps):
     assert float((law - given.flatten()).abs().sum()) / 2 < 0.02
 
 
+def test_the_surest_of_what_is_not_known_are_shown_a_share_a_step():
+    """As many as the schedule shows, of what is masked: what is known is no part of it."""
+    table = torch.zeros(2, 2, 2, 2, 2, 2, dtype=torch.float64)
+    table[0, 0, 0, 0, 0, 0] = table[1, 1, 1, 1, 1, 1] = 0.5
+    chain = Chain(Categorical(Fading(), ABSORBING, 2, torch.float64), table)
+    step, seen = SurestFirst(chain.process), []
+    x = torch.tensor([[2, 2, 2, 2, 2, 2]]).expand(50, -1)
+    times, noise = trailing(chain.process.schedule, 6), SeededNoise(0)
+    for state, _ in trajectory(step, chain, x, times, noise):
+        seen.append(int((state == 2).sum(1).max()))
+    assert seen == [6, 5, 4, 3, 2, 1, 0]
+    half = torch.where(torch.arange(6) < 4, x, 0)  # two are shown at t = 1 already
+    left = [int((state == 2).sum(1).max()) for state, _ in trajectory(step, chain, half, (*times[:1], 0.5, 0.0), noise)]
+    assert left == [4, 2, 0]
+
+
 def test_unrolling_draws_a_share_anew_at_its_temperature():
     chain = Chain(Categorical(Fading(), UNIFORM, 3, torch.float64), torch.tensor([0.5, 0.3, 0.2]).double())
     x_t, knows = torch.zeros(DRAWS, 1, dtype=torch.long), chain(torch.zeros(1, 1, dtype=torch.long), 0.9)

@@ -160,7 +160,7 @@ def test_what_is_loaded_says_the_same(run):
         ("sample RUN --guidance 2", "is not guided"),
         ("sample RUN --negative 3", "is not guided"),
         ("sample RUN --threshold static", "is not guided"),
-        ("sample RUN --sampler ddim", "leave --sampler out"),
+        ("sample RUN --sampler ddim", "choose one of ddpm"),
         ("sample RUN --given colour=red", "only of a table"),
         ("compare RUN", "nothing to compare"),
         ("train digits-joint --data toy", "pictures with one label each"),

@@ -12,6 +12,7 @@ from undiffuse.cli import main
 from undiffuse.data.source import Table
 from undiffuse.data.table import read_table
 from undiffuse.errors import UserError
+from undiffuse.evaluate import evaluate
 from undiffuse.fill import given, impute
 from undiffuse.net.table import TableMLP
 from undiffuse.recipes import RECIPES, own_data
@@ -56,6 +57,27 @@ def test_samples_are_rows_of_the_table(run, folder):
     assert torch.equal(run.sample(7, seed=1, batch=3), x[:7]) or (run.sample(7, seed=1) == x[:7])[:, 1].all()
 
 
+def test_what_a_table_cannot_do_is_said_before_it_is_done(run, folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    given_or_not = (["--given", "colour=red"], [])
+    for words, said in (
+        ("--sampler heun", "heun cannot sample numbers beside tokens; choose one of ddpm"),
+        ("--grid nonsense", "unknown grid"),
+        ("--label 7", "trained without labels"),
+        ("--guidance 7", "guidance needs labels"),
+        ("--seed -1", "seed must be at least 0"),
+        ("--steps 0", "steps must be at least 1"),
+        ("--out x.png", "a table is saved as .csv or .tsv"),
+    ):
+        for more in given_or_not:
+            assert main(["sample", "run", "-n", "3", *words.split(), *more]) in (1, 2)
+            assert said in capsys.readouterr().err
+    assert not (folder / "samples.csv").exists()
+    assert main(["evaluate", "run", "--sampler", "heun"]) == 2
+    assert "heun cannot sample" in capsys.readouterr().err
+    assert evaluate(run, 200, steps=3).protocol["network evaluations"] == 3
+
+
 def test_what_is_written_is_such_a_table(run, folder):
     out = folder / "out.csv"
     assert main(["sample", str(folder / "run"), "-n", "400", "--out", str(out), "--steps", "15"]) == 0
@@ -94,7 +116,7 @@ def test_holes_are_filled_by_what_is_known(run):
         ("sample RUN --given made=soon", "holds dates like 1970-01-01, not 'soon'"),
         ("sample RUN --given red", "expected COLUMN=VALUE"),
         ("sample RUN --out x.png", "a table is saved as .csv or .tsv"),
-        ("sample RUN --sampler heun", "leave --sampler out"),
+        ("sample RUN --sampler heun", "choose one of ddpm"),
         ("sample RUN --label red", "trained without labels"),
         ("animate RUN", "not filmed"),
         ("compare RUN", "nothing to compare"),

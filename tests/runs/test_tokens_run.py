@@ -9,14 +9,15 @@ from PIL import Image
 
 import undiffuse
 from undiffuse.cli import main
-from undiffuse.codec import VQVAE, Levels
+from undiffuse.codec import VQVAE, Levels, TokenCodec
 from undiffuse.codec.vae import look_at
 from undiffuse.compare import compare
 from undiffuse.data.alphabet import Characters
 from undiffuse.data.digits import digits
 from undiffuse.errors import UserError
 from undiffuse.evaluate import evaluate
-from undiffuse.loss.categorical import MaskedBound
+from undiffuse.guidance import Guidance
+from undiffuse.loss.categorical import MaskedBound, Unrolled
 from undiffuse.measure.bits import token_bits
 from undiffuse.measure.text import text_report, variation
 from undiffuse.net import DiT, Folded, UNet
@@ -85,7 +86,7 @@ def test_samplers_of_text_are_compared(beats):
     assert found.samplers == ["ancestral", "first-hitting", "surest-first"]
     slow, fast = (trial.estimate.mean for trial in found.of("ancestral")[::-1])
     assert slow < fast  # tokens drawn ten at a time do not know of each other
-    with pytest.raises(UserError, match="unknown sampler 'ddim'"):
+    with pytest.raises(UserError, match="ddim cannot sample masked tokens; choose one of ancestral"):
         compare(beats, ["ddim"], [2])
 
 
@@ -122,17 +123,24 @@ def test_a_text_of_ones_own(book, capsys):
         ("sample RUN --prompt aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "31 tokens, and what the run makes has 24"),
         ("sample RUN --prompt a --hole __", "a hole is one character"),
         ("sample RUN --out x.png", "saved as .txt"),
-        ("sample RUN --sampler heun", "unknown sampler 'heun'"),
+        ("sample RUN --sampler heun", "heun cannot sample masked tokens"),
+        ("sample RUN --prompt The --sampler heun", "heun cannot sample masked tokens"),
+        ("sample RUN --prompt The --grid nonsense", "unknown grid 'nonsense'"),
+        ("sample RUN --prompt The --guidance 4", "guidance needs labels"),
+        ("sample RUN --prompt The --seed -1", "seed must be at least 0, not -1"),
         ("sample RUN --label 3", "trained without labels"),
         ("sample RUN --given a=b", "only of a table"),
         ("train TEXT --loss denoising", "a loss of tokens"),
         ("train TEXT --net unet", "--net token-transformer"),
-        ("train TEXT --sampler ddim", "a sampler of tokens"),
+        ("train TEXT --sampler ddim", "ddim cannot sample masked tokens"),
+        ("train TEXT --loss unrolled --kernel.mask 0", "first-hitting cannot sample tokens that are not masked"),
+        ("train TEXT --prediction eps", "--prediction says nothing of tokens"),
         ("train TEXT --codec levels", "levels are of pictures"),
         ("train TEXT --kernel.mask 0", "masks alone"),
         ("train TEXT --data.tokenizer nowhere", "tokenizer"),
         ("train swiss-roll --loss masked-bound", "tables or tokens"),
-        ("train swiss-roll --sampler first-hitting", "for tokens alone"),
+        ("train swiss-roll --sampler first-hitting", "first-hitting cannot sample numbers; choose one of ddim"),
+        ("train swiss-roll --kernel.mask 0", "--kernel says nothing of numbers"),
         ("train digits --codec verbatim", "no text"),
     ],
 )
@@ -141,6 +149,44 @@ def test_mistakes(book, tmp_path, monkeypatch, capsys, words, message):
     argv = words.replace("RUN", str(book / "run")).replace("TEXT", str(book / "rhyme.txt")).split()
     code, error = main(argv), capsys.readouterr().err
     assert code in (1, 2) and message in error and error.count("\n") == 1, error
+
+
+def test_what_unrolls_is_trained_and_compared_by_samplers_that_can(book, monkeypatch, capsys):
+    """The docs' own line for SUNDAE; nothing that only unmasks is tried on it."""
+    monkeypatch.chdir(book)
+    tiny = "--steps 2 --batch 4 --report-every 2 --data.length 24 --net.width 16 --net.depth 1 --net.heads 2 --quiet"
+    words = "train rhyme.txt --out sundae --loss unrolled --kernel.mask 0 --sampler unrolling"
+    assert main([*words.split(), *tiny.split()]) == 0
+    run = undiffuse.load("sundae")
+    assert run.sampling_steps == 24 and not {"first-hitting", "surest-first"} & set(run.samplers)
+    assert compare(run, None, [2], seeds=1, count=4).samplers == ["ancestral"]
+
+
+def test_a_worse_run_speaks_the_same_tokens(book, monkeypatch, tmp_path):
+    run = undiffuse.load(book / "run")
+    again = undiffuse.load(book / "run")
+    assert run.sample(1, guidance=Guidance(2.0, worse=again)).shape == (1, 24)
+    other = replace(again, codec=replace_alphabet(again.codec))
+    with pytest.raises(UserError, match="what diffuses is not the same"):
+        run.sample(1, guidance=Guidance(2.0, worse=other))
+    uniform = replace(again, recipe=replace(again.recipe, kernel=UNIFORM, loss=Unrolled(), sampler="ancestral"))
+    with pytest.raises(UserError, match="loses tokens in another way"):
+        run.sample(1, guidance=Guidance(2.0, worse=uniform))
+
+
+def replace_alphabet(codec: TokenCodec) -> TokenCodec:
+    """As many symbols, other ones."""
+    symbols = sorted(chr(ord(symbol) + 1) for symbol in codec.alphabet.symbols)
+    return TokenCodec(codec.shape, Characters(tuple(symbols)))
+
+
+def test_what_is_prompted_computes_as_what_is_sampled(book):
+    """In half precision, if that is the recipe's."""
+    run, seen = undiffuse.load(book / "run"), []
+    run.denoiser.net.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    infill(run, "The", 1)
+    run.sample(1)
+    assert run.recipe.precision == "bf16" and all(seen)
 
 
 # --------------------------------------------------------------------------------- pictures made of tokens
@@ -172,9 +218,10 @@ def test_quantised_digits_by_label(tmp_path):
     x = run.sample(6, label="3", guidance=3.0)
     assert x.dtype == torch.uint8 and x.shape == (6, 1, 8, 8)
     assert token_bits(run, run.dataset("test"), draws=1).mean > 0
+    assert run.sample(3, label="3", guidance=Guidance(3.0, interval=(0.2, 5.0))).shape == (3, 1, 8, 8)
     for guidance in ({"rescale": 0.5}, {"threshold": "static"}):
         with pytest.raises(UserError, match="tokens are guided"):
-            run.sample(1, guidance=undiffuse.guidance.Guidance(2.0, **guidance))
+            run.sample(1, guidance=Guidance(2.0, **guidance))
     assert main(["animate", str(run.folder), "-n", "4", "--out", str(tmp_path / "film.gif")]) == 0
 
 

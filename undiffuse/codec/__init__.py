@@ -8,7 +8,6 @@
 `levels`      pictures as tokens: a few levels of brightness
 `labelled`    pictures with their labels, as rows of numbers and a token
 `vq`          pictures as fewer tokens, of a vocabulary that is trained first
-`latent`      what the last two share: pixels -> a law of latents -> a draw, standardised
 
 The contract of a codec, a module that travels in the model's file:
 

@@ -91,7 +91,7 @@ def pictures(
         reason = _reason(broken[first])
         bad = f"{len(broken)} of {len(found)} pictures cannot be read, the first is {first.path} ({reason})"
         if not skip_unreadable:
-            raise UserError(f"{bad}; mend or remove them, or skip_unreadable")
+            raise UserError(f"{bad}; mend or remove them, or say --data.skip-unreadable true")
         notes.append(f"{bad}: left out")
     if any((header.height, header.width) != (height, width) for header in headers.values()):
         notes.append(f"{_spread(list(headers.values()))}: scaled and cropped to {height} x {width}")

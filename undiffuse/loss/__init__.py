@@ -6,6 +6,8 @@
 `weight`          at the t that was drawn; `integral`: over log-SNR, whatever the law of t
 `time`            laws of t; `draws`: spread over a batch; `adaptive`: that learn where to look
 `variational`     the bound on the likelihood: T steps, learned variance, continuous time
-`categorical`   for tokens: the bound in steps, of the mask, and unrolled
+`categorical`     for tokens: the bound in steps, of the mask, and unrolled
+`mixed`           for rows of numbers and tokens, of which some are given
+`cross_entropy`   for a classifier of noisy data
 `score_matching`  for a plain score network, as the score papers do
 """

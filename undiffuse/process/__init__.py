@@ -6,7 +6,7 @@
 `schedule`    how fast: `curves` in closed form, `table` over discrete steps, `rescale`, `learned` from data
 `radial`      the law of z
 
-Both processes speak the same small language, so that ancestral sampling (`step.ancestral`) and the variational bound
+All speak the same small language, so that ancestral sampling (`step.ancestral`) and the variational bound
 (`likelihood`) are each written once, over
 
     corrupt(x_0, t, noise)      draws q(x_t | x_0)

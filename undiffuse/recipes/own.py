@@ -1,32 +1,40 @@
 """Data of your own: what it is decides how it is trained."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
 
 from undiffuse.data.open import existing
 from undiffuse.data.source import Files, Hub, Table, Text
 from undiffuse.data.text import ENDINGS
 from undiffuse.errors import UserError
 from undiffuse.net import MLP, Folded, UNet
+from undiffuse.plain import override
 from undiffuse.recipe import Recipe
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import text
 
 BYTES = 256
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+NOTHING: Mapping[str, str] = MappingProxyType({})
+S = TypeVar("S", Files, Hub, Text)
 
 
-def own_data(path: Path) -> Recipe:
+def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
     """Points, pictures, a table or a text, by what is at the path, which is kept whole: runs go anywhere.
+
+    ``told`` are fields of the source, as text: a network is chosen for pictures of the size that they are read at.
 
     A .csv of numbers alone, but for labels, is points; with text, dates or missing cells it is a table. What is wrong
     with a text, a table or some of the pictures is said when it is opened: the recipe's fields may mend it.
 
     Raises UserError where there is no data, or none that is understood.
     """
-    source = Files(str(existing(path).resolve()))
+    source = _as_told(Files(str(existing(path).resolve())), told)
     if source.path.lower().endswith(ENDINGS):
-        return _text(Text(source.path))
+        return _text(_as_told(Text(source.path), told))
     try:
         data = replace(source, skip_unreadable=True).open()
     except UserError:
@@ -46,6 +54,14 @@ def _text(source: Text) -> Recipe:
     return text(source if alphabet.size <= BYTES else replace(source, unit="bytes"))
 
 
+def _as_told(source: S, told: Mapping[str, str]) -> S:
+    """The source with those of its fields that are told."""
+    known = {field.name for field in fields(source)}
+    for name, value in told.items():
+        source = override(source, name, value) if name in known else source
+    return source
+
+
 def points(source: Files) -> Recipe:
     """Points of any number of columns, from a .npy, .npz, .csv or .tsv file."""
     return Recipe(
@@ -53,9 +69,12 @@ def points(source: Files) -> Recipe:
     )
 
 
-def of_hub(name: str) -> Recipe:
-    """Pictures of a Hugging Face data set, by its name there. Raises UserError where it cannot be had."""
-    source = Hub(name)
+def of_hub(name: str, told: Mapping[str, str] = NOTHING) -> Recipe:
+    """Pictures of a Hugging Face data set, by its name there; ``told`` as `own_data` has it.
+
+    Raises UserError where it cannot be had.
+    """
+    source = _as_told(Hub(name), told)
     return pictures(source, source.open().shape[1:])
 
 

@@ -69,5 +69,5 @@ def text(source: Text | Shakespeare) -> Recipe:
         save_every=500,
         report_every=1_000,
         sampler="first-hitting",
-        sampling_steps=source.length,
+        sampling_steps=None,
     )

@@ -35,15 +35,16 @@ class SurestFirst:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """x_s with round(tokens x (1 - a(s))) masks, never more than x_t has."""
+        """x_s with that share of x_t's masks that the schedule keeps, (1 - a(s))/(1 - a(t)), sample by sample."""
         masked = x_t == self.process.classes
         log_probs = denoise(x_t, t).double().log_softmax(-1)
         guess = Discrete(log_probs).sample(noise)
         hidden = float(self.process.kept(s).lose) if s > 0 else 0.0
+        left = (masked.flatten(1).sum(1) * (hidden / float(self.process.kept(t).lose))).round()
         gumbel = -(-noise.uniform(guess.double()).clamp_min(TINY).log()).log()
         sure = log_probs.gather(-1, guess[..., None])[..., 0] + self.randomness * hidden * gumbel
         sure = torch.where(masked, sure, torch.inf).flatten(1)
-        stays = sure.argsort(1).argsort(1) < round(hidden * x_t[0].numel())  # the least sure, in the order of sureness
+        stays = sure.argsort(1).argsort(1) < left[:, None]  # the least sure, in the order of sureness
         return torch.where(masked & ~stays.view_as(masked), guess, x_t), None
 
 
