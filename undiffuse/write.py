@@ -4,6 +4,7 @@ All letters of a line un-diffuse together, line by line, the step written on top
 Any run whose labels are single characters can write: letters, digits, runes.
 """
 
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,14 +37,14 @@ class Page(NamedTuple):
 def lines(text: str, columns: int = COLUMNS) -> list[str]:
     """A text as lines of at most ``columns`` characters: broken where it says so, else between words, else anywhere.
 
-    Raises UserError where there is nothing to write.
+    Spaces of every kind are spaces. Raises UserError where there is nothing to write.
     """
     if columns < 1:
         raise UserError(f"a line has at least 1 character, not {columns}")
     found = [
         line
         for paragraph in text.replace("\\n", "\n").expandtabs(4).splitlines()
-        for line in textwrap.wrap(paragraph, columns, drop_whitespace=True) or [""]
+        for line in textwrap.wrap(re.sub(r"\s", " ", paragraph), columns, drop_whitespace=True) or [""]
     ]
     if not any(line.strip() for line in found):
         raise UserError("there is nothing to write")
@@ -56,10 +57,10 @@ def spelled(text: list[str], names: tuple[str, ...]) -> list[int]:
     Raises UserError for characters that it cannot write, with those that it can.
     """
     wanted = [character for line in text for character in line if character != " "]
-    unknown = sorted({c for c in wanted if _index(c, names) is None})
-    if unknown:
+    indices = {character: _index(character, names) for character in sorted(set(wanted))}
+    if unknown := [c if c.isprintable() else ascii(c) for c, index in indices.items() if index is None]:
         raise UserError(f"this model cannot write {' '.join(unknown)}; it can write {' '.join(names)} and spaces")
-    return [index for index in (_index(c, names) for c in wanted) if index is not None]
+    return [index for index in map(indices.get, wanted) if index is not None]
 
 
 def pages(
@@ -74,11 +75,13 @@ def pages(
     """The text being written: for every line a page for each state of its letters, from noise to ink.
 
     The same letter twice is two samples; the same seed gives the same pages. Raises UserError for a run whose labels
-    are not characters, and characters that it cannot write.
+    are not characters, or whose pictures are neither gray nor colour, and characters that it cannot write.
     """
     names = run.label_names
     if run.kind != "pictures" or not isinstance(names, tuple) or not names or any(len(name) != 1 for name in names):
         raise UserError(f"{run.folder} cannot write: its labels are not characters, but {', '.join(names) or 'none'}")
+    if run.shape[0] not in (1, 3):
+        raise UserError(f"{run.folder} cannot write: letters have 1 channel or 3, and its pictures {run.shape[0]}")
     labels = spelled(text, names)
     sheet = _Sheet(text, run.shape[1:])
     first = 0

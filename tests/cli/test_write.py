@@ -11,8 +11,10 @@ from PIL import Image
 
 from undiffuse.cli import main
 from undiffuse.data.letters import SHAPES, deformed, letters
+from undiffuse.data.source import Files
 from undiffuse.errors import UserError
 from undiffuse.net import UNet
+from undiffuse.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.run import Run
 from undiffuse.train.loop import train
@@ -45,6 +47,19 @@ def test_letters_are_found_in_either_case_and_unknown_ones_are_named_with_those_
     assert spelled(["Aa", "b"], names) == [0, 2, 1]
     with pytest.raises(UserError, match="cannot write ! Z; it can write A B a and spaces"):
         spelled(["A! Z"], names)
+
+
+def test_every_kind_of_space_is_a_space_and_what_cannot_be_seen_is_spelled_out():
+    assert lines("A\u00a0B\u2009C") == ["A B C"] and spelled(lines("A\u00a0B"), ("A", "B")) == [0, 1]
+    with pytest.raises(UserError, match=r"cannot write '\\u200b'; it can write A B and spaces"):
+        spelled(["A\u200b"], ("A", "B"))
+
+
+def test_pictures_that_are_neither_gray_nor_colour_are_no_letters(tmp_path):
+    np.savez(tmp_path / "two.npz", x=np.random.randint(0, 256, (40, 2, 8, 8), np.uint8), y=np.arange(40) % 2)
+    recipe = Recipe(Files(str(tmp_path / "two.npz")), UNet(width=8, embedding=8), steps=1, batch=4, sampling_steps=1)
+    with pytest.raises(UserError, match="cannot write: letters have 1 channel or 3, and its pictures 2"):
+        next(pages(train(recipe, tmp_path / "run", quiet=True), ["10"]))
 
 
 def test_every_line_has_a_page_for_every_state(run):
@@ -115,6 +130,17 @@ def test_emnists_letters_are_called_by_one_character(tmp_path):
 def test_names_stay_whole_where_their_first_characters_do_not_tell_them_apart(tmp_path):
     write_emnist(tmp_path, "1 65 97\n2 65 98\n3 67\n", count=3)
     assert letters(str(tmp_path)).label_names == ("Aa", "Ab", "C")
+
+
+@pytest.mark.parametrize("kept", [100, 1000])
+def test_letters_that_are_damaged_are_named(tmp_path, kept):
+    file = tmp_path / "chars74k_hnd.npz"
+    np.savez_compressed(file, x64=np.random.randint(0, 256, (9, 64, 64), np.uint8), y=np.arange(9))
+    with pytest.raises(UserError, match="not Chars74K's letters, without 'writer'"):
+        letters(str(tmp_path))
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"chars74k_hnd.npz: truncated"):
+        letters(str(tmp_path))
 
 
 @needs_letters

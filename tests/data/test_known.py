@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from undiffuse.data.known import FASHION, known
-from undiffuse.data.planes import NAMES
+from undiffuse.data.planes import NAMES, planes
 from undiffuse.errors import UserError
 
 needs_data = pytest.mark.skipif(not os.environ.get("UNDIFFUSE_TEST_DATA"), reason="UNDIFFUSE_TEST_DATA is not set")
@@ -69,3 +69,13 @@ def test_what_is_not_there_is_asked_for(tmp_path, monkeypatch):
     (tmp_path / "cifar10" / "data_batch_1").write_bytes(b"pickle")
     with pytest.raises(UserError, match="pickled form, which could run any program"):
         known("cifar10")
+
+
+def test_labels_of_the_packed_form_that_are_damaged_are_named(tmp_path):
+    (tmp_path / "cifar10_train_1.xz").write_bytes(b"")
+    np.savez(tmp_path / "labels.npz", train=np.zeros(3, np.uint8))
+    with pytest.raises(UserError, match=r"labels.npz: holds no labels of test, but train"):
+        planes(tmp_path, split="test")
+    (tmp_path / "labels.npz").write_bytes((tmp_path / "labels.npz").read_bytes()[:100])
+    with pytest.raises(UserError, match=r"labels.npz: truncated"):
+        planes(tmp_path)

@@ -58,6 +58,14 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     assert np.array_equal(colour, np.stack(3 * [expected]))
 
 
+def test_thirty_two_bits_have_as_many_as_they_need(tmp_path):
+    few = np.arange(200, dtype=np.int32).reshape(10, 20)
+    assert np.array_equal(decoded(tmp_path, Image.fromarray(few), "a.tif", gray=True)[0], few)
+    assert np.array_equal(decoded(tmp_path, Image.fromarray(257 * few), "b.tif", gray=True)[0], few)
+    dark = Image.fromarray(few.astype(np.uint16))
+    assert decoded(tmp_path, dark, "c.tif", gray=True).max() == 1  # of 16 bits, whatever they hold
+
+
 def test_transparency_is_laid_over_white(tmp_path):
     rgba = np.zeros((1, 3, 4), np.uint8)
     rgba[0, :, 0], rgba[0, :, 3] = 200, (0, 128, 255)

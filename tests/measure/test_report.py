@@ -211,6 +211,20 @@ def test_every_comparison_is_of_the_count_that_the_protocol_states():
     assert report(normal(30, 2), normal(101, 2), at_most=20, measures=MEASURES[:1]).protocol["samples"] == 20
 
 
+def test_the_floor_is_of_rows_of_both_sets_and_no_more_than_it_needs():
+    held_out, train = torch.arange(100.0)[:, None], torch.arange(100, 1000)[:, None]
+    seen = []
+
+    def features(x):
+        seen.append(x)
+        return x
+
+    report(normal(20, 1), held_out, train=train, features=features, measures=MEASURES[:1], draws=3)
+    pool = seen[-1][:, 0].tolist()
+    assert len(set(pool)) == len(pool) == 2 * 20 * 3 and set(pool) <= set(range(1000))
+    assert min(pool) < 100 <= max(pool)
+
+
 def test_the_report_of_digits_knows_its_labels(judge, digits):
     train, labels, held_out, _ = digits
     asked = labels[:200].clone()

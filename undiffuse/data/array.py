@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,17 +61,27 @@ def numpy_file(path: Path) -> Dataset:
         UserError: Not a NumPy file, truncated, or of Python objects (they are never unpickled); several arrays of
             which none has such a name; whatever ``from_array`` refuses.
     """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: truncated, or not plain NumPy numbers ({str(error).splitlines()[0]})") from None
+    arrays = arrays_of(path)
     data = next(iter(arrays), None) if len(arrays) == 1 else next((key for key in DATA if key in arrays), None)
     if data is None:
         raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}; call the data x, and its labels y")
     labels = next((arrays[key] for key in LABELS if key in arrays and key != data), None)
     attributes = [str(attribute) for attribute in arrays.get("attributes", [])]
     return from_array(arrays[data], labels, name=path.name, attributes=attributes)
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` file by name; that of a ``.npy`` file as x.
+
+    Raises:
+        UserError: Not a NumPy file, truncated, or of Python objects.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: truncated, or not plain NumPy numbers ({reason})") from None
 
 
 def index_labels(values: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:

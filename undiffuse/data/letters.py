@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from undiffuse.data.array import arrays_of
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.idx import idx, is_idx
 from undiffuse.data.place import place
@@ -73,11 +74,11 @@ def _named(x: Tensor, labels: Tensor) -> Dataset:
 
 def _chars74k(file: Path) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures (count, 64, 64) of the letters in `SHAPES`, their indices, and which are of writers held out."""
+    arrays = arrays_of(file)
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            x, y, writer, symbols = (arrays[name] for name in ("x64", "y", "writer", "symbols"))
-    except (KeyError, ValueError, OSError) as error:
-        raise UserError(f"{file}: not Chars74K's letters ({error}); {ADVICE}") from None
+        x, y, writer, symbols = (arrays[name] for name in ("x64", "y", "writer", "symbols"))
+    except KeyError as error:
+        raise UserError(f"{file}: not Chars74K's letters, without {error}; {ADVICE}") from None
     index = np.array([SHAPES.find(str(symbol)) for symbol in symbols])
     labels = torch.from_numpy(index[y])
     kept = labels >= 0

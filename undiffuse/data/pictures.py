@@ -6,8 +6,8 @@
 - *Size*: the picture is scaled, antialiased, until it just covers the size asked for, and its centre is cropped.
   Without ``size``: the pictures' own if they share one of at most 64 x 64; else a square, the median shorter
   side rounded down to a multiple of 8, at most 64.
-- *Channels*: 1 if every picture is gray, else 3. Transparency is laid over white; 16-bit gray is divided by 257,
-  not clipped; CMYK and palettes become RGB; colour profiles are ignored.
+- *Channels*: 1 if every picture is gray, else 3. Transparency is laid over white; 16-bit gray, and 32-bit gray with
+  a number above 255, is divided by 257, not clipped; CMYK and palettes become RGB; colour profiles are ignored.
 - *Orientation*: as EXIF says. *Animations*: their first frame.
 - *Other files* are ignored, as are hidden ones. Pictures that cannot be read are an error that names the first.
 
@@ -149,7 +149,10 @@ def fitted(opened: "Picture", height: int, width: int, gray: bool) -> np.ndarray
 
 
 def _eight_bits(picture: "Picture") -> "Picture":
-    """16-bit gray as 8-bit gray: 65535 becomes 255. Pillow's own conversion clips everything above 255 to white."""
+    """16-bit gray as 8-bit gray: 65535 becomes 255. Pillow's own conversion clips everything above 255 to white.
+
+    Numbers of 32 bits have as many as they need: 8, or 16 where one is above 255.
+    """
     from PIL import Image
 
     if picture.mode == "F":
@@ -159,7 +162,9 @@ def _eight_bits(picture: "Picture") -> "Picture":
     values = np.asarray(picture)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("its pixels have more than 16 bits")
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if picture.mode.startswith("I;16") or values.max() > 255:
+        values = (values.astype(np.uint32) + 128) // 257
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def _over_white(picture: "Picture") -> "Picture":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from undiffuse.data.array import from_array
+from undiffuse.data.array import arrays_of, from_array
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.errors import UserError
 
@@ -28,8 +28,10 @@ def planes(folder: Path, split: str = "train") -> Dataset:
     check_split(split)
     parts = {"train": ["train"], "test": ["test"], "all": ["train", "test"]}[split]
     files = [file for part in parts for file in sorted(folder.glob(f"cifar10_{part}*.xz"))]
-    with np.load(folder / "labels.npz", allow_pickle=False) as held:
-        labels = np.concatenate([held[part] for part in parts])
+    held = arrays_of(folder / "labels.npz")
+    if missing := [part for part in parts if part not in held]:
+        raise UserError(f"{folder / 'labels.npz'}: holds no labels of {missing[0]}, but {', '.join(held) or 'nothing'}")
+    labels = np.concatenate([held[part] for part in parts])
     return from_array(np.concatenate([_unpacked(file) for file in files]), labels, NAMES, name="cifar10")
 
 

@@ -184,13 +184,13 @@ def report(
     two-sample test, precision to coverage and the Frechet distance. Raises ``UserError`` as the measures do.
     """
     rows(samples, held_out)
-    real = held_out if train is None else torch.cat([held_out, train.to(held_out)])
-    count = min(len(samples), len(held_out), len(real) // 2, at_most)
+    real = len(held_out) + (0 if train is None else len(train))
+    count = min(len(samples), len(held_out), real // 2, at_most)
     generator = torch.Generator().manual_seed(seed)
     x, y = (part[torch.randperm(len(part), generator=generator)[:count]] for part in (samples, held_out))
     extract = features or (judge.features if judge else None)
-    views = {False: (x, y, real)}
-    some = real[torch.randperm(len(real), generator=generator)[: 2 * count * draws]]  # what the floor can use
+    some = _chosen(held_out, train, torch.randperm(real, generator=generator)[: 2 * count * draws])  # for the floors
+    views = {False: (x, y, some)}
     views[True] = (extract(x), extract(y), extract(some)) if extract else views[False]
 
     table: list[Row] = []
@@ -231,6 +231,17 @@ def report(
         "seed": seed,
     }
     return Report(tuple(table), protocol, by_label)
+
+
+def _chosen(held_out: Tensor, train: Tensor | None, which: Tensor) -> Tensor:
+    """Rows of both, counted on from one to the other, as the held-out ones are; without a copy of all the others."""
+    if train is None:
+        return held_out[which]
+    some = held_out.new_empty(len(which), *held_out.shape[1:])
+    first = which < len(held_out)
+    some[first] = held_out[which[first]]
+    some[~first] = train[which[~first] - len(held_out)].to(held_out)
+    return some
 
 
 def _by_label(
