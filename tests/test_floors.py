@@ -1,0 +1,48 @@
+"""The house stands as `docs/design.md` draws it: every file on a floor, and nothing above what it imports."""
+
+import ast
+import re
+from pathlib import Path
+
+HOUSE = Path(__file__).parents[1]
+PLACED = {
+    place: floor
+    for floor, row in enumerate(re.findall(r"^\| [^|]+ \| (`.+?) \| ", (HOUSE / "docs/design.md").read_text(), re.M))
+    for place in re.findall(r"`([^`]+)`", row)
+}
+FILES = sorted(path.relative_to(HOUSE / "undiffuse").as_posix() for path in (HOUSE / "undiffuse").rglob("*.py"))
+
+
+def floor_of(file: str) -> int:
+    return PLACED[max((place for place in PLACED if file.startswith(place)), key=len)]
+
+
+def imported(file: str) -> set[str]:
+    """The files that this one imports when it is imported itself; nothing inside of functions, nothing for types."""
+    found = set()
+    for node in ast.parse((HOUSE / "undiffuse" / file).read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "undiffuse":
+            inner = (node.module or "").split(".")[1:]
+            for names in ([*inner, name.name] for name in node.names):
+                options = ("/".join(names) + ".py", "/".join(inner) + ".py", "/".join([*inner, "__init__.py"]))
+                found.add(next(option for option in options if option in FILES))
+    return found
+
+
+def test_every_file_has_its_floor_and_every_place_its_files():
+    assert len(PLACED) > 30
+    for file in FILES:
+        assert file == "__init__.py" or any(file.startswith(place) for place in PLACED), file
+    for place in PLACED:
+        assert any(file.startswith(place) for file in FILES), place
+
+
+def test_nothing_imports_from_a_floor_above():
+    above = [
+        f"{file} imports {other}"
+        for file in FILES
+        if file != "__init__.py"
+        for other in imported(file)
+        if floor_of(other) > floor_of(file)
+    ]
+    assert not above, above
