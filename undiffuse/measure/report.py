@@ -234,14 +234,10 @@ def report(
 
 
 def _chosen(held_out: Tensor, train: Tensor | None, which: Tensor) -> Tensor:
-    """Rows of both, counted on from one to the other, as the held-out ones are; without a copy of all the others."""
-    if train is None:
-        return held_out[which]
-    some = held_out.new_empty(len(which), *held_out.shape[1:])
-    first = which < len(held_out)
-    some[first] = held_out[which[first]]
-    some[~first] = train[which[~first] - len(held_out)].to(held_out)
-    return some
+    """Rows of both, counted on from one to the other, in order and alike; without a copy of all the others."""
+    which, first = which.sort().values, len(held_out)
+    some = held_out[which[which < first]]
+    return some if train is None else torch.cat([some, train[which[which >= first] - first].to(held_out)])
 
 
 def _by_label(
