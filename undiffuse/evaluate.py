@@ -26,6 +26,7 @@ from undiffuse.run import Run
 COUNT = {"points": 5000, "pictures": 1000, "table": 5000, "tokens": 200}  # samples, unless told otherwise
 
 FEWEST = 6  # points or pictures that have five neighbours
+READ = 1000  # held-out pieces of text, of which bits are counted
 
 BITS = "what a held-out token costs, by the variational bound; the floor is the entropy, where it is known"
 GIVEN_LABEL = "the share of pictures, drawn given a label, that the judge reads so; the floor is of real ones"
@@ -140,7 +141,8 @@ def _of_text(
     assert test.alphabet is not None
     entropy = getattr(run.recipe.data, "entropy", None)
     floor = entropy() / math.log(2) / test.x[0].numel() if entropy else nan
-    bits = token_bits(run, test, seed=seed)
+    some = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))[:READ]
+    bits = token_bits(run, test.take(some), seed=seed)
     error: dict[str, int | float | str | None] = {
         "standard error of the bits": bits.error,
         "rows of the bits": bits.repeats,
