@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from undiffuse.codec import MLPVAE, Levels, Normalise
+from undiffuse.codec import MLPVAE, VQVAE, Levels, Normalise
 from undiffuse.data.dataset import Dataset
 from undiffuse.errors import UserError
 from undiffuse.exact import Empirical, Gaussian, GaussianMixture
@@ -192,6 +192,19 @@ def test_tokens_of_several_attributes_cost_what_is_believed_of_them():
     data = Dataset(pictures.to(torch.uint8), labels, names, kind="pictures")
     bits = token_bits(run, data, draws=4)
     assert bits.error < 0.1 and abs(bits.mean - 2) < 4 * bits.error + 0.05
+
+
+def test_words_of_a_vocabulary_cost_what_is_believed_of_them():
+    """A network that has learned nothing but what a token says itself: log2(8) bits a token of 8, whatever is drawn."""
+    recipe = replace(
+        RECIPES["fashion-mnist-vq"](), net=Embedded(UNet(width=8, multiples=(1,)), width=4), leave_one_out=True
+    )
+    codec = VQVAE(codes=8, latent=4, width=8).build("pictures", (1, 8, 8))
+    run = Run(Path("nowhere"), recipe, recipe.denoiser(codec.latent_shape, 0).eval(), codec)
+    data = Dataset(torch.randint(0, 256, (150, 1, 8, 8), dtype=torch.uint8), kind="pictures")
+    found = likelihood(replace(run, recipe=replace(recipe, data=Held(data=data))))
+    assert abs(found.cost.mean - 3) < 4 * found.cost.error + 0.05 and found.cost.error < 0.1
+    assert math.isnan(found.floor) and found.protocol["of"] == "the vocabulary's tokens, not of pixels"
 
 
 # --------------------------------------------------------------------------------------------- the whole

@@ -32,11 +32,15 @@ def token_bits(run: Run, data: Dataset, draws: int = 8, seed: int = 0, steps: in
     each = []
     for first in range(0, len(data), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
-        x_0 = run.codec.encode(data.x[rows].to(run.device)).repeat(draws, *[1] * (data.x.ndim - 1))
-        told = None if labels is None else labels[rows].to(run.device).repeat(draws, *[1] * (labels.ndim - 1))
+        x_0 = _repeated(run.codec.encode(data.x[rows].to(run.device)), draws)
+        told = None if labels is None else _repeated(labels[rows].to(run.device), draws)
         nats = cost(denoiser, x_0, noise, told) + _prior(run, x_0)
         each.append(nats.view(draws, -1).mean(0).cpu().double())
     return summary(torch.cat(each) / math.log(2))
+
+
+def _repeated(rows: Tensor, times: int) -> Tensor:
+    return rows.repeat(times, *[1] * (rows.ndim - 1))
 
 
 def _cost(run: Run, steps: int | None) -> MaskedBound | TokenBound:

@@ -1,6 +1,6 @@
 """The likelihood of held-out data under a run: by the bound, or exactly by the probability flow.
 
-    tokens      bits a token, by the bound                                    (`bits`)
+    tokens      bits a token, by the bound                                    (`bits`); of a vocabulary, of its words
     pictures    bits a dimension of their grey levels, by the bound; of dithered ones, by the flow      (`nats`)
     points      nats a point, by either
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from undiffuse.codec import LevelCodec, TokenCodec
+from undiffuse.codec import VQ
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.densities import DENSITIES
 from undiffuse.data.source import Toy
@@ -89,8 +89,7 @@ def likelihood(
     """
     if run.is_classifier:
         raise UserError("this run is a classifier: it tells labels, and has no likelihood of the data")
-    of_tokens = isinstance(run.codec, TokenCodec | LevelCodec)
-    if not of_tokens:
+    if not run.is_of_tokens:
         codec_of(run)
     elif flow:
         raise UserError("tokens have no probability flow; leave --flow out for the bound")
@@ -98,9 +97,10 @@ def likelihood(
     data = _rows(run, split, _count(run, count, flow), seed)
     by = "the flow" if flow else f"the bound of {steps:,} steps" if steps else "the bound"
     how: Protocol = {"by": by, "rows": len(data), "split": split, "seed": seed}
-    if of_tokens:
-        cost = token_bits(run, data, TOKEN_DRAWS, seed, steps)
-        return Likelihood("bits a token", cost, _floor(run, data), how | {"noise levels a row": TOKEN_DRAWS})
+    if run.is_of_tokens:
+        cost, coded = token_bits(run, data, TOKEN_DRAWS, seed, steps), isinstance(run.codec, VQ)
+        how |= {"noise levels a row": TOKEN_DRAWS, "of": "the vocabulary's tokens, not of pixels" if coded else None}
+        return Likelihood("bits a token", cost, nan if coded else _floor(run, data), how)
     nats, details = _by_flow(run, data, seed, exact) if flow else _by_bound(run, data, seed, steps)
     if run.kind == "points":
         return Likelihood("nats a point", summary(nats), _floor(run, data), how | details)
