@@ -43,6 +43,7 @@ def fashion_mnist_discrete() -> Recipe:
         codec=Levels(16),
         net=Embedded(Folded(UNet(width=96, multiples=(1, 2), embedding=256), patch=(2, 2)), width=4),
         kernel=Ordinal(),
+        leave_one_out=True,
         # nearly the bound alone: D3PM's .001, beside one of its 1,000 steps, would be 1 here
         loss=TokenBound(Uniform(steps=1000, draws=LowDiscrepancy()), auxiliary=0.01),
         steps=4_500,
@@ -61,6 +62,7 @@ def fashion_mnist_vq() -> Recipe:
         net=TokenTransformer(width=192, depth=4, heads=6),
         schedule=Fading(),
         kernel=Replace(mask=0.9),
+        leave_one_out=True,
         # the bound alone, all but: VQ-Diffusion's 5e-4, beside one of its 100 steps, would be .05 here
         loss=TokenBound(Uniform(steps=100, draws=LowDiscrepancy()), auxiliary=5e-4),
         steps=2_500,
