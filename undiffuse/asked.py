@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import fields as fields_of
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
         return Recipe.load(path / RECIPE)
     if not path.exists() and path.name == target and not path.suffix:  # a name, not a path
         with usage():
-            raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target})")
+            beside = get_close_matches(target, [found.name for found in Path.cwd().iterdir()], n=1, cutoff=0.7)
+            meant = f", but there is {beside[0]}" if beside else ""
+            raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target}{meant})")
     return own_data(path, told)
 
 

@@ -7,6 +7,7 @@ stdout, progress and errors to stderr. Nothing heavy is imported until a command
 import argparse
 import csv
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -133,12 +134,14 @@ def _label(text: str) -> list[str] | dict[str, list[str]]:
 
 
 def _columns(text: str) -> dict[str, str]:
-    """``education=Bachelors,age=30``, quoted as in a .csv where a value has a comma."""
+    """``education=Bachelors,age=30``; a value with a comma is quoted, ``city="New York, NY"``, or the pair is."""
     found = {}
-    for word in next(csv.reader([text], skipinitialspace=True), []):
+    for word in next(csv.reader([re.sub(r'(^|,)([^",=]*)="', r'\1"\2=', text)], skipinitialspace=True), []):
         name, equals, value = word.partition("=")
         if not equals:
-            raise argparse.ArgumentTypeError(f"expected COLUMN=VALUE, as age=30, not {word!r}")
+            raise argparse.ArgumentTypeError(
+                f'expected COLUMN=VALUE, as age=30, not {word!r}; a value with a comma is quoted: city="New York, NY"'
+            )
         found[name.strip()] = value.strip()
     return found
 

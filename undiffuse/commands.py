@@ -58,6 +58,8 @@ def data(options: Namespace) -> None:
     if out:
         _check_ending(dataset.kind, out)
     print(describe(dataset))
+    if options.split == "train":
+        print("  note: this is what is trained on; --split test shows what is held out")
     if out and dataset.kind == "table":
         _save_some_of_table(dataset, at_least_1("-n", options.count, SHOWN["table"]), options.seed, out)
     elif out and dataset.alphabet is not None:
@@ -222,7 +224,8 @@ def write(options: Namespace) -> None:
         *_, last = shown
         write_atomically(out, last.save)
     letters = sum(len(row.replace(" ", "")) for row in text)
-    print(f"wrote {out}: {letters} letters on {len(written)} lines, {_cost(run, options)}")
+    rows = "1 line" if len(written) == 1 else f"{len(written)} lines"
+    print(f"wrote {out}: {letters} letters on {rows}, {_cost(run, options)}")
 
 
 def fields(target: str | None) -> None:

@@ -107,7 +107,8 @@ class Comparison:
         floor = f"{self.floor.median:.3g}" + ("" if math.isnan(self.floor.spread) else f" ± {self.floor.spread:.1g}")
         table = Table(
             title=f"{self.measure}, lower is better; {floor} for real data",
-            caption=", ".join(f"{name} {value}" for name, value in self.protocol.items()),
+            caption=", ".join(f"{name} {value}" for name, value in self.protocol.items())
+            + "; ± is of the samples alone, all held against the same rows",
         )
         table.add_column("evaluations", no_wrap=True)
         for n in asked:

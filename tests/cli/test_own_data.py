@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 import undiffuse
+from undiffuse.cli import _columns
 
 TINY = ["--steps", "2", "--batch", "4", "--report-every", "2", "--save-every", "2", "--sampling-steps", "2"]
 SMALL = {
@@ -46,6 +47,19 @@ def test_a_text_of_more_characters_than_bytes_is_bytes(tmp_path, symbols, unit, 
 
     (tmp_path / "a.txt").write_text("".join(chr(0x4E00 + k) for k in range(symbols)) * times, encoding="utf-8")
     assert own_data(tmp_path / "a.txt").data.unit == unit
+
+
+def test_a_folder_whose_name_is_nearly_right_is_named(run, tmp_path):
+    (tmp_path / "my-pictures").mkdir()
+    code, _, err = run("train", "my-picture")
+    assert code == 2 and "but there is my-pictures" in err
+
+
+@pytest.mark.parametrize(
+    "text", ['city="New York, NY",age=30', '"city=New York, NY",age=30', 'age=30, city="New York, NY"']
+)
+def test_a_value_with_a_comma_is_quoted(text):
+    assert _columns(text) == {"city": "New York, NY", "age": "30"}
 
 
 def test_a_picture_that_cannot_be_read_may_be_left_out(run, tmp_path):

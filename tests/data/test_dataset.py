@@ -96,14 +96,14 @@ def test_describe_says_what_there_is():
     labelled = Dataset(points, torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog"), columns=("age", "size"), name="pets")
     text = describe(labelled)
     assert text.splitlines() == [
-        "pets: 6 points, each 2",
+        "pets: 6 points of 2 numbers",
         "  age: 0 to 10, mean 5, deviation 3.742",
         "  size: 1 to 11, mean 6, deviation 3.742",
         "  2 labels: cat (3), dog (3)",
     ]
     text = describe(Dataset(pictures, kind="pictures", notes=("one", "two")))
     assert text.splitlines() == [
-        "the data: 2 pictures, each 3 x 4 x 5",
+        "the data: 2 pictures of 3 x 4 x 5",
         "  values 0 to 119, mean 59.5, deviation 34.6",
         "  note: one",
         "  note: two",

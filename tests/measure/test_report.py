@@ -23,6 +23,7 @@ from undiffuse.measure import (
     two_sample_test,
 )
 from undiffuse.measure.floor import real_against_real
+from undiffuse.measure.report import Row
 from undiffuse.measure.two_sample import auc_error
 
 
@@ -264,3 +265,16 @@ def test_broken_samples_stop_the_report_with_their_number():
     x[:12] = torch.nan
     with pytest.raises(UserError, match="12 of 64 samples hold NaN"):
         report(x, normal(64, 2))
+
+
+@pytest.mark.parametrize("count", [6, 9, 30])
+def test_few_rows_are_measured_too(count):
+    """A folder of a few pictures has a handful of rows held out."""
+    generator = torch.Generator().manual_seed(0)
+    samples, held_out, train = (torch.rand(n, 3, 4, 4, generator=generator) for n in (100, count, 60))
+    found = report(samples, held_out, train=train, at_most=count)
+    assert found["two-sample accuracy"].value >= 0 and found["sliced Wasserstein"].floor > 0
+
+
+def test_what_is_zero_for_real_data_has_no_ratio():
+    assert math.isnan(Row("KID", 1.72, -0.301, 0.1, "lower", "").ratio)

@@ -122,6 +122,7 @@ def test_holes_are_filled_by_what_is_known(run):
         ("compare RUN", "nothing to compare"),
         ("impute RUN nothing.csv", "nothing.csv"),
         ("evaluate RUN --target hue -n 50", "unknown column 'hue'"),
+        ("evaluate RUN --target size -n 50", "size is a number; what is predicted is a category: id, colour"),
         ("train table", "which table? say --data"),
         ("train swiss-roll --net table-mlp", "for tables or tokens alone"),
         ("train table --data THINGS --net mlp", "--net table-mlp"),

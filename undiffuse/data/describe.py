@@ -6,14 +6,19 @@ from torch import Tensor
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 
+CALLED = {
+    "points": ("points", " numbers"),
+    "pictures": ("pictures", ""),
+    "tokens": ("pieces", " tokens"),
+    "table": ("rows", " columns"),
+}
 SHOWN = 80  # characters of a piece of text
 LISTED = 10  # columns and labels that are listed before the rest is only counted
 
 
 def describe(data: Dataset) -> str:
     """A few lines: count and shape, range, mean and deviation, labels with their counts, and the reader's notes."""
-    row = " x ".join(str(size) for size in data.shape)
-    lines = [f"{data.name}: {len(data):,} {data.kind}, each {row}"]
+    lines = [f"{data.name}: {_counted(data)}"]
     if data.alphabet is not None:
         lines += [f"  {data.alphabet.decode(piece)[:SHOWN]!r}" for piece in data.x[:: max(1, len(data) // 3)][:3]]
     elif data.kind == "table":
@@ -26,6 +31,13 @@ def describe(data: Dataset) -> str:
         for column, (name, names) in zip(data.labels.reshape(len(data), -1).unbind(1), every, strict=True):
             lines.append(f"  {name}: {_counts(column, names)}" if several else f"  {_counts(column, names)}")
     return "\n".join(lines + [f"  note: {note}" for note in data.notes])
+
+
+def _counted(data: Dataset) -> str:
+    """How many of what."""
+    what, of = CALLED[data.kind]
+    size = " x ".join(str(side) for side in data.shape)
+    return f"{len(data):,} {what} of {size}{of if size != '1' else of.removesuffix('s')}"
 
 
 def _described(column: Column, x: Tensor) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 Better = Literal["lower", "higher", "near floor"]
+KID = "KID"  # which is 0 on average for real data
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ MEASURES = (
     ),
     Measure(
         lambda x, y, seed: [kid(x, y)],
-        (Number("KID", "lower", "how far apart features are by a cubic kernel, squared; around 0 for one law"),),
+        (Number(KID, "lower", "how far apart features are by a cubic kernel, squared; around 0 for one law"),),
         on_features=True,
     ),
 )
@@ -106,7 +107,12 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """value / floor: 1 is as good as real data. Infinite, or nan for 0 / 0, where the floor is zero."""
+        """value / floor: 1 is as good as real data. Infinite, or nan for 0 / 0, where the floor is zero.
+
+        Of what is 0 on average for real data, such as KID, it says nothing: nan.
+        """
+        if self.name == KID:
+            return math.nan
         if self.floor:
             return self.value / self.floor
         return math.inf if self.value else math.nan

@@ -52,9 +52,9 @@ def table_report(
     """Samples (n, columns) against held-out rows, and against those that the model was trained on.
 
     ``target`` is the column that is to be predicted of the others: the last category unless it is named.
-    Raises `UserError` for a column that is not there, or no two rows to compare.
+    Raises `UserError` for a column that is not there or is no category, or fewer than 10 rows to compare.
     """
-    wanted = find_column(schema, target) if target else _last_category(schema)
+    wanted = _target(schema, target) if target else _last_category(schema)
     count = min(len(samples), len(held_out))
     if count < 10:
         raise UserError(f"a table is measured on at least 10 rows, not {count}")
@@ -80,6 +80,15 @@ def table_report(
     rows += [_row(NEAREST, near.distance, near.held_out), _row(COPIED, near.copied, near.quantile)]
     protocol = {"samples": len(samples), "held-out rows": len(held_out), "compared": count, "training rows": len(train)}
     return Report(tuple(rows), {**protocol, "floor draws": draws, "seed": seed})
+
+
+def _target(schema: Sequence[Column], name: str) -> int:
+    """The column to be predicted. Raises UserError for one that is a number, naming those that are not."""
+    k = find_column(schema, name)
+    if schema[k].kind != "category":
+        others = ", ".join(column.name for column in schema if column.kind == "category") or "there are none"
+        raise UserError(f"{schema[k].name} is a {schema[k].kind}; what is predicted is a category: {others}")
+    return k
 
 
 def column_distances(a: Tensor, b: Tensor, schema: Sequence[Column]) -> list[float]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 
+ENOUGH = 100  # rows of both kinds
+
+
 class TwoSample(NamedTuple):
     """What the classifier achieved on rows it was not trained on, each with its standard error; 0.5 is chance."""
 
@@ -47,7 +50,8 @@ def two_sample_test(
     generator = torch.Generator().manual_seed(seed)
     both = torch.cat([part[torch.randperm(len(part), generator=generator)[:count]].cpu() for part in (x, y)])
     labels = torch.arange(2).repeat_interleave(count).numpy()
-    classifier = classifier or HistGradientBoostingClassifier(early_stopping=True, random_state=seed)
+    stopped_early = 2 * count >= ENOUGH  # of fewer, too few are left to judge when
+    classifier = classifier or HistGradientBoostingClassifier(early_stopping=stopped_early, random_state=seed)
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
     scores = cross_val_predict(classifier, both.numpy(), labels, cv=split, method="predict_proba")[:, 1]
 
