@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from undiffuse.data.dataset import Dataset
     from undiffuse.draw.animation import State
     from undiffuse.draw.save import Rows
-    from undiffuse.run import Run
+    from undiffuse.run import Plan, Run
 
 TABLES = (".csv", ".tsv")
 SAVED = {  # by endings of files
@@ -120,7 +120,7 @@ def impute(options: Namespace) -> None:
     run = load(options.folder)
     schema = schema_of(run)
     x = read_rows(Path(options.holes).expanduser(), schema)
-    filled = impute(run, x, options.steps, options.seed)
+    filled = impute(run, x, options.seed, run.plan(options.steps))
     write_table(schema, filled, out)
     print(f"wrote {out}: {len(x):,} rows, {int((x.isnan() & ~filled.isnan()).sum()):,} cells filled")
 
@@ -257,7 +257,7 @@ def _sample_table(run: "Run", count: int, out: Path, options: Namespace) -> None
 
     schema = schema_of(run)
     if options.given:
-        rows = given(run, options.given, count, **how_to_sample(options))
+        rows = given(run, options.given, count, options.seed, _plan_unlabelled(run, options))
     else:
         rows = run.sample(count, **how_to_sample(options))
     write_table(schema, rows, out)
@@ -269,11 +269,18 @@ def _sample_text(run: "Run", count: int, out: Path, options: Namespace) -> None:
     from undiffuse.prompt import infill, read
 
     if options.prompt is not None:
-        x = infill(run, options.prompt, count, options.hole, **how_to_sample(options))
+        x = infill(run, options.prompt, count, options.hole, options.seed, _plan_unlabelled(run, options))
     else:
         x = run.sample(count, **how_to_sample(options))
     _save_texts(read(run.codec, x), x, out)
     print(f"wrote {out}: {count:,} texts, {_cost(run, options)}")
+
+
+def _plan_unlabelled(run: "Run", options: Namespace) -> "Plan":
+    """How rows or a text are sampled of which some is known; labels, which these have none of, are refused."""
+    asked = guidance(options)
+    run.labels(1, options.label, guidance=asked)
+    return run.plan(options.steps, options.sampler, asked, options.grid)
 
 
 def _save_texts(texts: Sequence[str], x: "Tensor", out: Path) -> None:

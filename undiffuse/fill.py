@@ -16,36 +16,27 @@ from undiffuse.codec.table import TableCodec
 from undiffuse.data.column import Column, find_column
 from undiffuse.errors import UserError, usage
 from undiffuse.group import in_batches
-from undiffuse.label import Label
 from undiffuse.mixed import Given
 from undiffuse.noise import SeededNoise
 from undiffuse.sample import last, trajectory
 
 if TYPE_CHECKING:
-    from undiffuse.guidance import Guidance
     from undiffuse.run import Plan, Run
 
 
 @usage()
-def given(
-    run: "Run",
-    columns: Mapping[str, str],
-    count: int,
-    label: Label | None = None,
-    steps: int | None = None,
-    sampler: str | None = None,
-    guidance: "float | Guidance | None" = None,
-    seed: int = 0,
-    grid: str | None = None,
-) -> Tensor:
+def given(run: "Run", columns: Mapping[str, str], count: int, seed: int = 0, plan: "Plan | None" = None) -> Tensor:
     """``count`` rows (count, columns) float64 of which ``columns`` are so; cells are written as in the file.
+
+    Sampled on the times of ``plan``, or of the run's own.
 
     Raises:
         UserError: No table; a column that is not there, a category that was never seen (naming the nearest), a number
-            outside of what was; what `Run.sample` refuses.
+            outside of what was; a count below 1.
     """
-    codec, plan = _codec(run), run.plan(steps, sampler, guidance, grid)
-    run.labels(count, label, guidance=guidance)  # a table has none: what is asked for is refused
+    codec = _codec(run)
+    if count < 1:
+        raise UserError(f"count must be at least 1, not {count}")
     x = torch.full((1, len(codec.schema)), torch.nan, dtype=torch.float64)
     known = torch.zeros(1, len(codec.schema), dtype=torch.bool)
     for name, cell in columns.items():
@@ -58,18 +49,18 @@ def given(
             low, high = codec.seen(k)
             if not low <= x[0, k] <= high:
                 raise UserError(f"{name}={cell} was never seen: {column.write(low)} to {column.write(high)} were")
-    return _filled(run, x.expand(count, -1), known.expand(count, -1), False, plan, seed)
+    return _filled(run, x.expand(count, -1), known.expand(count, -1), False, plan or run.plan(), seed)
 
 
 @usage()
-def impute(run: "Run", x: Tensor, steps: int | None = None, seed: int = 0) -> Tensor:
+def impute(run: "Run", x: Tensor, seed: int = 0, plan: "Plan | None" = None) -> Tensor:
     """Rows x (count, columns) float64 with each missing cell (NaN) drawn, given all of its row that is known.
 
     A cell is filled with a value, never left missing, unless its column never held one. Raises `UserError` for a run of
     anything but tables.
     """
     _codec(run)
-    return _filled(run, x, ~x.isnan(), True, run.plan(steps), seed)
+    return _filled(run, x, ~x.isnan(), True, plan or run.plan(), seed)
 
 
 def _filled(run: "Run", x: Tensor, known: Tensor, full: bool, plan: "Plan", seed: int) -> Tensor:

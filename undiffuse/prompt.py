@@ -7,7 +7,6 @@ What is known is told to the denoiser as it is (`undiffuse.tokens.Known`) and co
 """
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -17,14 +16,12 @@ from torch import Tensor
 from undiffuse.codec.tokens import TokenCodec
 from undiffuse.errors import UserError, usage
 from undiffuse.group import in_batches
-from undiffuse.label import Label
 from undiffuse.noise import SeededNoise
 from undiffuse.sample import last, trajectory
 from undiffuse.tokens import Known
 
 if TYPE_CHECKING:
-    from undiffuse.guidance import Guidance
-    from undiffuse.run import Run
+    from undiffuse.run import Plan, Run
 
 HOLE = "_"
 MASK = "\N{WHITE SQUARE}"  # what a token is shown as while it is masked
@@ -44,41 +41,31 @@ def _unmasked(piece: Tensor, mask: int) -> Iterator[Tensor]:
 
 
 @usage()
-def infill(
-    run: "Run",
-    text: str,
-    count: int,
-    hole: str = HOLE,
-    label: Label | None = None,
-    steps: int | None = None,
-    sampler: str | None = None,
-    guidance: "float | Guidance | None" = None,
-    seed: int = 0,
-    grid: str | None = None,
-) -> Tensor:
+def infill(run: "Run", text: str, count: int, hole: str = HOLE, seed: int = 0, plan: "Plan | None" = None) -> Tensor:
     """``count`` texts (count, length) int32 that are ``text`` wherever it has no ``hole``, and go on after it.
 
     Exact for the mask, as a network that knows masks knows what is no mask. Under other kernels what is known looks to
-    the network as what happens to be untouched: an approximation. All else is as `Run.sample` has it.
+    the network as what happens to be untouched: an approximation. Sampled as ``plan`` says, or the run's own.
 
     Raises:
         UserError: No run of text; a text that is longer than what the run makes, or has characters that it never saw;
-            what `Run.sample` refuses.
+            a count below 1.
     """
     codec, process = run.codec, run.denoiser.process
     if not isinstance(codec, TokenCodec):
         raise UserError(f"{run.folder}: makes {run.kind}; only a text takes a prompt")
+    if count < 1:
+        raise UserError(f"count must be at least 1, not {count}")
     if len(hole) != 1:
         raise UserError(f"a hole is one character, not {hole!r}")
     x_0, known = (part.to(run.device) for part in _spelled(codec, text, hole))
-    plan, labels = run.plan(steps, sampler, guidance, grid), run.labels(count, label, guidance=guidance)
+    chosen = plan or run.plan()
+    denoise = Known(chosen.denoise, x_0, known)
 
     def made(rows: range) -> Tensor:
-        told = {} if labels is None else {"label": labels[rows.start : rows.stop].to(run.device)}
-        denoise = partial(Known(plan.denoise, x_0, known), **told)
         x, noise = x_0.expand(len(rows), -1), SeededNoise(seed, rows.start)
-        start = torch.where(known, x, process.start(x, noise, plan.times[0]))
-        return torch.where(known, x, last(trajectory(plan.step, denoise, start, plan.times, noise))).to(torch.int32)
+        start = torch.where(known, x, process.start(x, noise, chosen.times[0]))
+        return torch.where(known, x, last(trajectory(chosen.step, denoise, start, chosen.times, noise))).to(torch.int32)
 
     return in_batches(count, run.batch, made, torch.empty(0, *codec.shape, dtype=torch.int32))
 

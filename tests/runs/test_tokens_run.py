@@ -69,7 +69,7 @@ def test_what_is_known_stays_and_decides_the_rest(beats):
     texts = read(beats.codec, infill(beats, "__1_______", 50))
     assert all(text[:3].endswith("1") for text in texts)
     assert sum(text == "00100" * 4 for text in texts) > 40
-    ends = read(beats.codec, infill(beats, "*" * 19 + "1", 20, hole="*", seed=3, steps=20))
+    ends = read(beats.codec, infill(beats, "*" * 19 + "1", 20, hole="*", seed=3, plan=beats.plan(steps=20)))
     assert all(text[-1] == "1" for text in ends) and sum(text == "00001" * 4 for text in ends) > 14
     assert read(beats.codec, torch.tensor([[2, 0, 2, 1]])) == ["\N{WHITE SQUARE}0\N{WHITE SQUARE}1"]
 
