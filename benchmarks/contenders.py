@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
-from undiffuse.denoiser import Denoiser
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import Eps
 from undiffuse.net import DiT, UNet
-from undiffuse.predict import Eps
 from undiffuse.process import Affine, Linear
-from undiffuse.sample import sample
-from undiffuse.samplers import SAMPLERS
+from undiffuse.sampling.loop import sample
+from undiffuse.sampling.samplers import SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Ours:
 
         from undiffuse.data.dataset import Dataset
         from undiffuse.data.source import Digits
-        from undiffuse.recipe import Recipe
+        from undiffuse.recipe.recipe import Recipe
         from undiffuse.train.trainer import Trainer
 
         self.setting, self.process, self.sampler = setting, Affine(Linear()), SAMPLERS["ddim"]

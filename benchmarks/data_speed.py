@@ -20,8 +20,8 @@ from accelerate import Accelerator
 from PIL import Image
 
 from benchmarks.throughput import measure
-from undiffuse.data.pictures import pictures
-from undiffuse.noise import Stream
+from undiffuse.core.noise import Stream
+from undiffuse.data.readers.pictures import pictures
 from undiffuse.recipes import own_data
 from undiffuse.train.objective import mirrored
 from undiffuse.train.trainer import Trainer

@@ -15,12 +15,12 @@ import torch
 
 from benchmarks.pace import paces
 from undiffuse.codec import ConvVAE
-from undiffuse.data.known import known
+from undiffuse.data.readers.well_known import known
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.judge import Judge
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
-from undiffuse.run import Run, load
+from undiffuse.run.run import Run, load
 from undiffuse.train.loop import train
 
 NAMES = ("fashion-mnist", "fashion-mnist-latent", "fashion-mnist-ddpm")

@@ -17,16 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undiffuse.likelihood import reconstruction
+from undiffuse.core.noise import Stream
+from undiffuse.evaluate.bits import summary, token_bits
 from undiffuse.loss.categorical import TokenBound
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
-from undiffuse.measure.bits import summary, token_bits
 from undiffuse.measure.estimate import Estimate
-from undiffuse.noise import Stream
 from undiffuse.process import UNIFORM, Categorical
 from undiffuse.recipes import RECIPES
-from undiffuse.run import load
+from undiffuse.run.run import load
+from undiffuse.theory.likelihood import reconstruction
 from undiffuse.train.loop import train
 
 STEPS, LENGTH = 2000, 20

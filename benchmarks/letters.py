@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from undiffuse.data.letters import letters
-from undiffuse.files import write_atomically
+from undiffuse.core.files import write_atomically
+from undiffuse.data.readers.letters import letters
+from undiffuse.kind.write import lines, pages
 from undiffuse.measure.judge import Judge
 from undiffuse.measure.manifold import manifold
 from undiffuse.recipes import RECIPES
-from undiffuse.run import Run, load
+from undiffuse.run.run import Run, load
 from undiffuse.train.loop import train
-from undiffuse.write import lines, pages
 
 TEXT = "HELLO WORLD\nhow are you"
 

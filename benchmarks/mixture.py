@@ -23,10 +23,10 @@ from torch import Tensor
 
 from benchmarks import peers
 from undiffuse.exact.mixture import GaussianMixture
-from undiffuse.grid import GRIDS, Grid, Karras, LogLinear
 from undiffuse.process import Affine, Linear
-from undiffuse.sample import Counted, last, trajectory
-from undiffuse.samplers import SAMPLERS
+from undiffuse.sampling.grid import GRIDS, Grid, Karras, LogLinear
+from undiffuse.sampling.loop import Counted, last, trajectory
+from undiffuse.sampling.samplers import SAMPLERS
 
 EVALUATIONS = (5, 10, 20, 50)
 OURS = ("gradient-estimation", "dpm++3m", "unipc", "adams-bashforth", "deis", "deis-corrected")
@@ -39,11 +39,11 @@ def pictures() -> Tensor:
     """(count, 784) float64, pixels scaled to [-1, 1]."""
     folder = os.environ.get("UNDIFFUSE_TEST_DATA")
     if folder:
-        from undiffuse.data.open import open_data
+        from undiffuse.data.readers.open import open_data
 
         x = open_data(Path(folder) / "mnist").x[:20000].double()
     else:
-        from undiffuse.data.digits import digits
+        from undiffuse.data.readers.digits import digits
 
         x = torch.nn.functional.interpolate(digits().x.double(), size=28, mode="bilinear")
     return x.flatten(1) / 127.5 - 1

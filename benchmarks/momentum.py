@@ -8,13 +8,13 @@
 
 import torch
 
+from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian, GaussianMixture
-from undiffuse.grid import LogLinear, gradient_estimation
-from undiffuse.noise import SeededNoise
 from undiffuse.process import Affine, Linear
 from undiffuse.process import LogLinear as LogLinearSchedule
-from undiffuse.sample import last, trajectory
-from undiffuse.samplers import SAMPLERS
+from undiffuse.sampling.grid import LogLinear, gradient_estimation
+from undiffuse.sampling.loop import last, trajectory
+from undiffuse.sampling.samplers import SAMPLERS
 from undiffuse.step.ddim import DDIM
 from undiffuse.step.gradient_estimation import GradientEstimation
 

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from undiffuse.codec import TRAINED_FIRST
 from undiffuse.codec.vae import look_at
 from undiffuse.data.dataset import Dataset
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.train.objective import Autoencoding, denoising
 from undiffuse.train.trainer import Trainer

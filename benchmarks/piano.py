@@ -1,9 +1,9 @@
 """Why do generators fail at keyboards? python -m benchmarks.piano [--minutes 4] [--only NAME ...] [--run RUN]
 
-Keyboards are drawn (`undiffuse.data.piano`), networks are trained on them, each for the same time, and every sample is
-read by the exact checker (`undiffuse.data.keyboard`): the share that are keyboards, the share that are and begin with
-the key that was asked for, and what is wrong with the others. Shares are of --count samples at 20 evaluations unless
-the line says otherwise; ± is one standard error, sqrt(p (1 - p) / count), of the samples alone: one training each.
+Keyboards are drawn (`undiffuse.data.synthetic.piano`), networks are trained on them, each for the same time, and every
+sample is read by the exact checker (`undiffuse.data.synthetic.keyboard`): the share that are keyboards, the share that
+are and begin with the key that was asked for, and what is wrong with the others. Shares are of --count samples at 20 evaluations
+unless the line says otherwise; ± is one standard error, sqrt(p (1 - p) / count), of the samples alone: one training each.
 
 networks   the recipe's, and what it is with one thing changed, each trained for --minutes
 sampling   guidance, steps and samplers, of the recipe's network; --run takes one that is trained
@@ -24,17 +24,17 @@ from accelerate import Accelerator
 from torch import Tensor
 
 import undiffuse
-from undiffuse.data.keyboard import Fault, Reading, read
 from undiffuse.data.source import Piano
+from undiffuse.data.synthetic.keyboard import Fault, Reading, read
+from undiffuse.denoiser.prediction import Eps, Velocity
 from undiffuse.draw.pictures import pictures
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogitNormal
 from undiffuse.net import Folded, UNet
-from undiffuse.predict import Eps, Velocity
 from undiffuse.process import Flow
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes.piano import piano
-from undiffuse.run import Run
+from undiffuse.run.run import Run
 from undiffuse.train.loop import train
 from undiffuse.train.trainer import Trainer
 

@@ -20,13 +20,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import peers
-from undiffuse.denoiser import Denoiser
-from undiffuse.linear import combine
-from undiffuse.noise import SeededNoise
-from undiffuse.predict import Eps
+from undiffuse.core.linear import combine
+from undiffuse.core.noise import SeededNoise
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import Eps
 from undiffuse.process import Affine, Linear
-from undiffuse.sample import trajectory
-from undiffuse.samplers import SAMPLERS
+from undiffuse.sampling.loop import trajectory
+from undiffuse.sampling.samplers import SAMPLERS
 
 SHAPE = (64, 3, 32, 32)
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import peers
-from undiffuse.data.toys import toy
+from undiffuse.data.synthetic.toys import toy
 from undiffuse.measure import sliced_wasserstein
 from undiffuse.recipes import RECIPES
 from undiffuse.train.loop import train

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
+from undiffuse.data.readers.table import cells_of, read_table
 from undiffuse.data.source import Table
-from undiffuse.data.table import cells_of, read_table
 from undiffuse.measure.report import Report
 from undiffuse.measure.table import table_report
 from undiffuse.recipes import RECIPES

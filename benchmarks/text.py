@@ -18,16 +18,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from benchmarks.pace import pace
+from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset
+from undiffuse.evaluate.bits import summary, token_bits
+from undiffuse.kind.prompt import read
 from undiffuse.loss.categorical import TokenBound
-from undiffuse.measure.bits import summary, token_bits
 from undiffuse.measure.estimate import Estimate
 from undiffuse.net.token_transformer import TokenTransformer
-from undiffuse.noise import Stream
 from undiffuse.process import UNIFORM
 from undiffuse.process.categorical import TokenShape
-from undiffuse.prompt import read
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.train.loop import train
 from undiffuse.train.trainer import Trainer

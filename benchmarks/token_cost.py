@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 
-from undiffuse.noise import SeededNoise
+from undiffuse.core.noise import SeededNoise
 from undiffuse.process import ABSORBING, UNIFORM, Categorical, Fading, Kernel, Neighbours, Ordinal, Replace
 
 LENGTH, CLASSES = 16, 1_000  # where the other one varies

@@ -22,19 +22,19 @@ from gallery import GALLERY, keep
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from undiffuse.data.toys import swiss_roll
-from undiffuse.denoiser import Denoiser
+from undiffuse.core.noise import SeededNoise, Stream
+from undiffuse.data.synthetic.toys import swiss_roll
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import Eps
 from undiffuse.draw.style import COLOURS, DATA, MADE, panels, styled
-from undiffuse.grid import trailing
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.measure import floor, sliced_wasserstein
 from undiffuse.net import MLP
-from undiffuse.noise import SeededNoise, Stream
-from undiffuse.predict import Eps
 from undiffuse.process import Affine, CosineTable, Linear
-from undiffuse.sample import last, trajectory
-from undiffuse.samplers import SAMPLERS
+from undiffuse.sampling.grid import trailing
+from undiffuse.sampling.loop import last, trajectory
+from undiffuse.sampling.samplers import SAMPLERS
 
 
 @styled

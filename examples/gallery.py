@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
+from undiffuse.core.files import write_atomically
 from undiffuse.draw.style import picture
-from undiffuse.files import write_atomically
 from undiffuse.process import Affine
 
 GALLERY = Path("docs/gallery")  # from the root of the repository, where these scripts are run

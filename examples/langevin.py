@@ -19,10 +19,10 @@ from gallery import GALLERY, keep
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from undiffuse.data.densities import Bumps
+from undiffuse.core.noise import SeededNoise
+from undiffuse.data.synthetic.densities import Bumps
 from undiffuse.draw.style import COLOURS, FAINT, MADE, QUIET, panels, styled
-from undiffuse.langevin import Walker, langevin
-from undiffuse.noise import SeededNoise
+from undiffuse.theory.langevin import Walker, langevin
 
 P = Bumps(weights=(0.5, 0.3, 0.2), means=(-1.2, 0.6, 2.0), stds=(0.5, 0.35, 0.5))
 EDGES = torch.linspace(-4, 5, 91)

@@ -22,7 +22,7 @@ from undiffuse.draw.field import draw_field, plane
 from undiffuse.draw.style import COLOURS, INK, PAPER, panels, styled
 from undiffuse.exact import Empirical
 from undiffuse.process import EDM, Affine
-from undiffuse.projection import memorising_map
+from undiffuse.theory.projection import memorising_map
 
 PROCESS = Affine(EDM())  # alpha = 1: x_t = x_0 + sigma z
 DATA = torch.tensor(

@@ -20,9 +20,11 @@ import torch
 from gallery import GALLERY, fit, keep, time_of
 from torch import Tensor
 
-from undiffuse.data.digits import digits
-from undiffuse.data.toys import spiral
-from undiffuse.denoiser import Denoise, Denoiser
+from undiffuse.core.noise import SeededNoise, Stream
+from undiffuse.data.readers.digits import digits
+from undiffuse.data.synthetic.toys import spiral
+from undiffuse.denoiser.gaussian import Denoise, Denoiser
+from undiffuse.denoiser.prediction import EDMPrediction
 from undiffuse.draw.field import draw_field, plane
 from undiffuse.draw.style import COLOURS, FAINT, INK, MADE, QUIET, panels, styled
 from undiffuse.exact import Empirical
@@ -30,10 +32,8 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogNormal
 from undiffuse.loss.weight import EDMWeight
 from undiffuse.net import MLP
-from undiffuse.noise import SeededNoise, Stream
-from undiffuse.predict import EDMPrediction
 from undiffuse.process import Affine, LogLinear
-from undiffuse.projection import projection_error, smooth_squared_distance
+from undiffuse.theory.projection import projection_error, smooth_squared_distance
 
 PROCESS = Affine(LogLinear(0.005, 10.0))  # x_t = x_0 + sigma z
 

@@ -18,15 +18,15 @@ from gallery import GALLERY, fit, keep
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from undiffuse import grid
+from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.draw.field import draw_field, plane
 from undiffuse.draw.style import COLOURS, DATA, MADE, panels, styled
 from undiffuse.exact import GaussianMixture
 from undiffuse.loss.score_matching import Implicit, annealed
 from undiffuse.net import MLP
-from undiffuse.noise import SeededNoise, Stream
 from undiffuse.process import Affine, LogLinear
-from undiffuse.sample import sample
+from undiffuse.sampling import grid
+from undiffuse.sampling.loop import sample
 from undiffuse.step.annealed_langevin import AnnealedLangevin
 
 LOW, HIGH = 0.1, 20.0  # sigma

@@ -18,13 +18,13 @@ from gallery import GALLERY, keep
 from matplotlib.ticker import FixedLocator, NullLocator
 from torch import Tensor
 
-from undiffuse import grid
-from undiffuse.data.toys import swiss_roll
+from undiffuse.core.noise import SeededNoise
+from undiffuse.data.synthetic.toys import swiss_roll
 from undiffuse.draw.style import COLOURS, FAINT, MADE, QUIET, panels, styled
 from undiffuse.exact import GaussianMixture
-from undiffuse.noise import SeededNoise
 from undiffuse.process import Affine, Linear
-from undiffuse.sample import trajectory
+from undiffuse.sampling import grid
+from undiffuse.sampling.loop import trajectory
 from undiffuse.step import Step
 from undiffuse.step.ddim import DDIM
 from undiffuse.step.gradient_estimation import GradientEstimation

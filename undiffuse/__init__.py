@@ -7,14 +7,14 @@ undiffuse.load("runs/digits").sample(64, label=3, steps=20, seed=0)
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from undiffuse.run import Run as Run
-    from undiffuse.run import load as load
+    from undiffuse.run.run import Run as Run
+    from undiffuse.run.run import load as load
 
 
 def __getattr__(name: str) -> Any:
     """``load`` and ``Run``, imported when they are first used: importing undiffuse alone is free."""
     if name in ("load", "Run"):
-        from undiffuse import run
+        from undiffuse.run import run
 
         return getattr(run, name)
     raise AttributeError(f"module 'undiffuse' has no attribute {name!r}")

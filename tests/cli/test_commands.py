@@ -10,7 +10,7 @@ from PIL import Image
 
 import undiffuse
 from undiffuse.draw.animation import HELD, TICK
-from undiffuse.samplers import SAMPLERS
+from undiffuse.sampling.samplers import SAMPLERS
 
 
 def film(path):

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undiffuse.compare import Comparison, Trial, compare, plan
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.evaluate.compare import Comparison, Trial, compare, plan
 from undiffuse.measure.floor import Floor
-from undiffuse.run import load
-from undiffuse.samplers import SAMPLERS
+from undiffuse.run.run import load
+from undiffuse.sampling.samplers import SAMPLERS
 
 
 def comparison(**curves):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from undiffuse.cli import DEBUG, main
+from undiffuse.cli.program import DEBUG, main
 
 USAGE = [
     ("trian", "did you mean train"),
@@ -163,7 +163,7 @@ def test_what_the_system_refuses_is_one_line(run, monkeypatch, points_run):
     def refused(path):
         raise PermissionError(13, "Permission denied", "model.safetensors")
 
-    monkeypatch.setattr("undiffuse.run.load", refused)
+    monkeypatch.setattr("undiffuse.run.run.load", refused)
     code, out, err = run("sample", points_run)
     assert code == 1
     assert_one_line(out, err, "model.safetensors: Permission denied")
@@ -173,7 +173,7 @@ def test_a_mistake_of_ours_is_one_line_that_says_how_to_see_more(run, monkeypatc
     def wrong(path):
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr("undiffuse.run.load", wrong)
+    monkeypatch.setattr("undiffuse.run.run.load", wrong)
     code, out, err = run("sample", points_run)
     assert code == 1
     assert_one_line(out, err, f"ZeroDivisionError: division by zero (set {DEBUG}=1 to see where)")

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 import undiffuse
-from undiffuse.cli import _columns
+from undiffuse.cli.program import _columns
 
 TINY = ["--steps", "2", "--batch", "4", "--report-every", "2", "--save-every", "2", "--sampling-steps", "2"]
 SMALL = {

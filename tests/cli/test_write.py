@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 
 from undiffuse.cli import main
-from undiffuse.data.letters import SHAPES, deformed, letters
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.letters import SHAPES, deformed, letters
 from undiffuse.data.source import Files
-from undiffuse.errors import UserError
+from undiffuse.kind.write import lines, pages, spelled
 from undiffuse.net import UNet
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
-from undiffuse.run import Run
+from undiffuse.run.run import Run
 from undiffuse.train.loop import train
-from undiffuse.write import lines, pages, spelled
 
 DATA = os.environ.get("UNDIFFUSE_TEST_DATA")
 needs_letters = pytest.mark.skipif(not DATA, reason="UNDIFFUSE_TEST_DATA names no folder of data sets")

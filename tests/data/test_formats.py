@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from undiffuse.data.array import from_array, index_labels
-from undiffuse.data.cifar import cifar
-from undiffuse.data.digits import digits
-from undiffuse.data.idx import idx, is_idx, read_idx
-from undiffuse.data.open import open_data
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.array import from_array, index_labels
+from undiffuse.data.readers.cifar import cifar
+from undiffuse.data.readers.digits import digits
+from undiffuse.data.readers.idx import idx, is_idx, read_idx
+from undiffuse.data.readers.open import open_data
 
 REAL = os.environ.get("UNDIFFUSE_TEST_DATA")
 real_data = pytest.mark.skipif(REAL is None, reason="UNDIFFUSE_TEST_DATA is not set")

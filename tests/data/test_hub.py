@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from undiffuse.data.hub import hub
-from undiffuse.data.open import open_data
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Stream
+from undiffuse.data.readers.hub import hub
+from undiffuse.data.readers.open import open_data
 from undiffuse.data.source import Files
-from undiffuse.errors import UserError
 from undiffuse.net import UNet
-from undiffuse.noise import Stream
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.train.loop import train
 from undiffuse.train.objective import mirrored

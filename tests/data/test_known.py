@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from undiffuse.data.known import FASHION, known
-from undiffuse.data.planes import NAMES, planes
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.planes import NAMES, planes
+from undiffuse.data.readers.well_known import FASHION, known
 
 needs_data = pytest.mark.skipif(not os.environ.get("UNDIFFUSE_TEST_DATA"), reason="UNDIFFUSE_TEST_DATA is not set")
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from undiffuse.data.keyboard import Fault, read, valid
-from undiffuse.data.piano import HAS_BLACK, draw, keyboards, piano
+from undiffuse.core.errors import UserError
 from undiffuse.data.source import Piano
-from undiffuse.errors import UserError
+from undiffuse.data.synthetic.keyboard import Fault, read, valid
+from undiffuse.data.synthetic.piano import HAS_BLACK, draw, keyboards, piano
 
 SIZE = (24, 64)
 COUNT = 600

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from undiffuse.asked import recipe_for
-from undiffuse.data.open import open_data
-from undiffuse.data.pictures import decode_picture, pictures
-from undiffuse.errors import UserError
+from undiffuse.cli.words import recipe_for
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.open import open_data
+from undiffuse.data.readers.pictures import decode_picture, pictures
 
 REAL = os.environ.get("UNDIFFUSE_TEST_DATA")
 
@@ -213,7 +213,7 @@ def decodings(monkeypatch):
         names.append(path.name)
         return decode_picture(path, *form)
 
-    monkeypatch.setattr("undiffuse.data.pictures.decode_picture", decode)
+    monkeypatch.setattr("undiffuse.data.readers.pictures.decode_picture", decode)
     return names
 
 

@@ -10,9 +10,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from undiffuse.data.open import open_data
-from undiffuse.data.points import csv_points
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.open import open_data
+from undiffuse.data.readers.points import csv_points
 
 REAL = os.environ.get("UNDIFFUSE_TEST_DATA")
 X = torch.tensor([[1.0, 2.5], [-3.0, 4e-3], [5.0, 0.0]])

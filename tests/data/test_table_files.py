@@ -9,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from undiffuse.data.table import read_rows, read_table, write_table
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.table import read_rows, read_table, write_table
 
 REAL = os.environ.get("UNDIFFUSE_TEST_DATA")
 PEOPLE = """name,age,height,born,zip,member,country,gone

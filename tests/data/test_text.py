@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from undiffuse.core.errors import UserError
 from undiffuse.data.alphabet import Bytes, Characters, from_json, to_json
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.text import text
-from undiffuse.errors import UserError
+from undiffuse.data.readers.text import text
 
 RHYME = "the cat sat on the mat, and the dög sat on the cat.\r\n" * 40
 

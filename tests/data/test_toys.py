@@ -5,8 +5,9 @@ from math import pi
 import pytest
 import torch
 
-from undiffuse.data.densities import DENSITIES, Boxes
-from undiffuse.data.toys import (
+from undiffuse.core.errors import UserError
+from undiffuse.data.synthetic.densities import DENSITIES, Boxes
+from undiffuse.data.synthetic.toys import (
     LABEL_COUNTS,
     TOYS,
     checkerboard,
@@ -19,7 +20,6 @@ from undiffuse.data.toys import (
     toy,
     tree,
 )
-from undiffuse.errors import UserError
 
 
 def seeded(seed=0):

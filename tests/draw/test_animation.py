@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from undiffuse.core.errors import UserError
 from undiffuse.draw.animation import HELD, TICK, State, film_of_pictures, film_of_points, kept, write_film
 from undiffuse.draw.points import Cloud
-from undiffuse.errors import UserError
 
 
 def states(count, *shape, pictures=False):

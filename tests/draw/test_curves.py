@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from undiffuse.core.errors import UserError
 from undiffuse.draw.curves import Quality, quality, training
 from undiffuse.draw.field import displacement, field, plane
 from undiffuse.draw.schedules import schedules
-from undiffuse.errors import UserError
 from undiffuse.process import Cosine, Flow, Linear, LogLinear
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from undiffuse.core.errors import UserError
 from undiffuse.draw.pictures import in_colour, pictures
-from undiffuse.errors import UserError
 
 
 def random_pictures(*shape):

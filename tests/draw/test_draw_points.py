@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from undiffuse.core.errors import UserError
 from undiffuse.draw.points import Cloud, frame, outside, points, project
-from undiffuse.errors import UserError
 
 
 def cloud(count, columns, title="data", labels=None):

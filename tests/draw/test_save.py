@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from undiffuse.core.errors import UserError
 from undiffuse.draw.save import WRITERS, Rows, check_writable, save_rows
-from undiffuse.errors import UserError
 
 POINTS = Rows(torch.randn(6, 2), torch.tensor([0, 1, -1, 0, 1, 1]), ("left", "right"), ("x", "y"))
 PICTURES = Rows(torch.randint(0, 256, (6, 3, 4, 5), dtype=torch.uint8))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from undiffuse.core.errors import UserError
 from undiffuse.draw.style import colours, panels, save, spread
-from undiffuse.errors import UserError
 
 rising = st.lists(st.floats(-5, 5), min_size=1, max_size=12).map(sorted)
 

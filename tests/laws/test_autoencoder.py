@@ -10,12 +10,12 @@ from torch.distributions import Normal, kl_divergence
 
 from undiffuse.codec import MLPVAE, VAE, ConvVAE, Normalise, Pretrained
 from undiffuse.codec.vae import look_at
+from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.digits import digits
+from undiffuse.data.readers.digits import digits
 from undiffuse.data.source import Files
-from undiffuse.errors import UserError
 from undiffuse.net import UNet
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.train.loop import resume, train
 
 

@@ -12,9 +12,11 @@ import torch
 from strategies import Rule, every_sequence, gauss, product_of, transition
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Chain, Empirical, Gaussian, GaussianMixture
-from undiffuse.likelihood import (
+from undiffuse.process import ABSORBING, EDM, UNIFORM, Affine, Belief, Categorical, Cosine, Fading, Flow, PoissonLaw
+from undiffuse.theory.likelihood import (
     affine_bound,
     bits_per_dim,
     bound,
@@ -22,8 +24,6 @@ from undiffuse.likelihood import (
     reconstruction,
     step_cost,
 )
-from undiffuse.noise import SeededNoise
-from undiffuse.process import ABSORBING, EDM, UNIFORM, Affine, Belief, Categorical, Cosine, Fading, Flow, PoissonLaw
 
 NODES, WEIGHTS = gauss(60)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from strategies import categoricals, every_sequence, floats, inner_times, product_of, schedules, transition
 from torch import distributions as d
 
-from undiffuse import predict
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise
+from undiffuse.denoiser import prediction as predict
 from undiffuse.exact import Chain, Empirical, Gaussian, GaussianMixture, empirical
-from undiffuse.noise import SeededNoise
 from undiffuse.process import ABSORBING, EDM, Affine, Categorical, Cosine, Fading, Flow, PoissonLaw
 
 FLOW = Affine(Flow())

@@ -8,18 +8,18 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.grid import trailing
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise, Stream
+from undiffuse.denoiser.mixed import Given, MixedDenoiser
+from undiffuse.denoiser.prediction import V
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.time import Uniform
-from undiffuse.mixed import Given, MixedDenoiser
 from undiffuse.net.table import TableMLP
-from undiffuse.noise import SeededNoise, Stream
-from undiffuse.predict import V
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
 from undiffuse.process.mixed import Mixed, MixedBelief, RowShape
 from undiffuse.recipes import RECIPES
-from undiffuse.sample import last, trajectory
+from undiffuse.sampling.grid import trailing
+from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.ancestral import Ancestral
 
 PROCESS = Mixed(1, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2, torch.float64))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from undiffuse.errors import UserError
-from undiffuse.grid import (
+from undiffuse.core.errors import UserError
+from undiffuse.process import EDM, VP, CosineTable, Flow, Linear, Schedule, ZeroTerminal, ZeroTerminalTable
+from undiffuse.sampling.grid import (
     GRIDS,
     Karras,
     LogLinear,
@@ -18,7 +19,6 @@ from undiffuse.grid import (
     quadratic,
     trailing,
 )
-from undiffuse.process import EDM, VP, CosineTable, Flow, Linear, Schedule, ZeroTerminal, ZeroTerminalTable
 
 SCHEDULES = {
     "Linear": Linear(),

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from strategies import floats, inner_times, schedules
 from torch import Tensor
 
-from undiffuse.exact import GaussianMixture
-from undiffuse.guide import (
+from undiffuse.denoiser.guidance import (
     AutoGuidance,
     Classifier,
     ClassifierFree,
@@ -20,8 +19,9 @@ from undiffuse.guide import (
     Interval,
     StaticThreshold,
 )
+from undiffuse.exact import GaussianMixture
 from undiffuse.process import Affine, Belief, Cosine, Flow
-from undiffuse.sample import sample
+from undiffuse.sampling.loop import sample
 from undiffuse.step.ancestral import Ancestral
 from undiffuse.step.ddim import DDIM
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from strategies import floats, inner_times, schedules
 from torch import Tensor
 
-from undiffuse.exact import GaussianMixture
-from undiffuse.guide import (
+from undiffuse.denoiser.guidance import (
     AutoGuidance,
     Classifier,
     ClassifierFree,
@@ -18,6 +17,7 @@ from undiffuse.guide import (
     StaticThreshold,
     opposite,
 )
+from undiffuse.exact import GaussianMixture
 from undiffuse.process import Affine, Belief, Cosine
 
 MEANS = torch.tensor([[-1.2, 0.3], [1.2, -0.3], [0.0, 2.0]], dtype=torch.float64)

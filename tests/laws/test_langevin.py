@@ -6,10 +6,10 @@ from itertools import islice
 import pytest
 import torch
 
-from undiffuse.errors import UserError
-from undiffuse.langevin import langevin
-from undiffuse.law import total
-from undiffuse.noise import SeededNoise
+from undiffuse.core.distribution import total
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise
+from undiffuse.theory.langevin import langevin
 
 MEAN, STD = 0.5, 1.3
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from strategies import Rule, floats, gauss, midpoints
 from torch import distributions as d
 
-from undiffuse.law import Discrete, Normal
-from undiffuse.noise import SeededNoise
+from undiffuse.core.distribution import Discrete, Normal
+from undiffuse.core.noise import SeededNoise
 
 means = st.lists(floats(-3, 3), min_size=6, max_size=6).map(lambda v: torch.tensor(v, dtype=torch.float64).view(2, 3))
 stds = st.one_of(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import floats
 
-from undiffuse.linear import combine, expand, scale
+from undiffuse.core.linear import combine, expand, scale
 
 special = st.sampled_from([0.0, 1.0, -1.0, 0.5, 2.0])
 numbers = st.one_of(special, floats(-5, 5))

@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from undiffuse.grid import log_snr_uniform, trailing
-from undiffuse.likelihood import bound
-from undiffuse.noise import SeededNoise
+from undiffuse.core.noise import SeededNoise
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
 from undiffuse.process.mixed import Mixed, MixedBelief
-from undiffuse.sample import last, trajectory
+from undiffuse.sampling.grid import log_snr_uniform, trailing
+from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.ancestral import Ancestral
+from undiffuse.theory.likelihood import bound
 
 PROCESS = Mixed(1, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2, torch.float64))
 WEIGHTS, MEANS, STD = torch.tensor([0.3, 0.7]).double(), torch.tensor([-1.0, 1.0]).double(), 0.3

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undiffuse.errors import UserError
-from undiffuse.noise import SeededNoise, Stream
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.process import PoissonLaw
 from undiffuse.process.radial import GaussianLaw
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import categoricals, every_sequence, floats, product_of, schedules, transition
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Chain
-from undiffuse.noise import SeededNoise
 from undiffuse.process import (
     ABSORBING,
     UNIFORM,

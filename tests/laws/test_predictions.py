@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import floats, inner_times, schedules
 
-from undiffuse import predict
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.denoiser import prediction as predict
 from undiffuse.process import Affine, Cosine, Flow, Linear, ZeroTerminal
 
 predictions = st.one_of(

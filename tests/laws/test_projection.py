@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import floats
 
+from undiffuse.denoiser.prediction import to_eps
 from undiffuse.exact import Empirical, GaussianMixture
-from undiffuse.predict import to_eps
 from undiffuse.process import EDM, Affine, Cosine, Flow, LogLinear
-from undiffuse.projection import memorising_map, project, projection_error, smooth_squared_distance
+from undiffuse.theory.projection import memorising_map, project, projection_error, smooth_squared_distance
 
 EXPLODING = Affine(LogLinear(0.01, 50.0))
 

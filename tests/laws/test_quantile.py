@@ -9,10 +9,10 @@ from scipy.stats import kstest
 
 from undiffuse.codec.quantile import Quantile, to_normal, to_uniform
 from undiffuse.codec.table import TableCodec
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
-from undiffuse.noise import SeededNoise, Stream
 
 NUMBER = st.one_of(
     st.integers(-3, 3).map(float),

@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise
+from undiffuse.denoiser.prediction import Eps
 from undiffuse.exact import GaussianMixture
-from undiffuse.grid import trailing
-from undiffuse.noise import SeededNoise
-from undiffuse.predict import Eps
 from undiffuse.process import EDM, VP, Affine, Belief, Flow, Linear, PoissonLaw, ZeroTerminal
-from undiffuse.sample import Counted, sample, trajectory
-from undiffuse.samplers import SAMPLERS
+from undiffuse.sampling.grid import trailing
+from undiffuse.sampling.loop import Counted, sample, trajectory
+from undiffuse.sampling.samplers import SAMPLERS
 from undiffuse.step.adams_bashforth import AdamsBashforth
 from undiffuse.step.ancestral import Ancestral
 from undiffuse.step.annealed_langevin import AnnealedLangevin
@@ -269,7 +269,7 @@ def test_poisson_flow_takes_ode_steps():
 
 def test_eps_is_blind_where_nothing_is_left():
     """Zero-terminal SNR with an eps network fails loudly, at the denoiser; see `predict.inversion`."""
-    from undiffuse.predict import to_x0
+    from undiffuse.denoiser.prediction import to_x0
 
     with pytest.raises(UserError, match="says nothing about x_0"):
         to_x0(Eps(), Flow(), torch.zeros(1, 2), torch.zeros(1, 2), 1.0)

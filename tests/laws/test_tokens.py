@@ -6,19 +6,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise, Stream
+from undiffuse.denoiser.categorical import Known, TokenDenoiser
+from undiffuse.denoiser.guidance import ClassifierFree
 from undiffuse.exact import Chain
-from undiffuse.grid import trailing
-from undiffuse.guide import ClassifierFree
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
 from undiffuse.loss.time import Uniform
-from undiffuse.noise import SeededNoise, Stream
 from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, Neighbours, Ordinal, Replace
-from undiffuse.sample import last, trajectory
-from undiffuse.samplers import TOKEN_SAMPLERS
+from undiffuse.sampling.grid import trailing
+from undiffuse.sampling.loop import last, trajectory
+from undiffuse.sampling.samplers import TOKEN_SAMPLERS
 from undiffuse.step.unmask import FirstHitting, SurestFirst
 from undiffuse.step.unrolling import Unrolling
-from undiffuse.tokens import Known, TokenDenoiser
 
 DRAWS = 20_000
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from undiffuse import predict
-from undiffuse.linear import combine, expand
+from undiffuse.core.linear import combine, expand
+from undiffuse.core.noise import Stream
+from undiffuse.denoiser import prediction as predict
 from undiffuse.loss.time import LawOfTime
-from undiffuse.noise import Stream
 from undiffuse.process import EDM, VP, Affine, Cosine, Flow, Linear, LogLinear, SubVP, ZeroTerminal
 
 SCHEDULES = [Cosine(), VP(), SubVP(), Linear(), LogLinear(), EDM(), Flow()]

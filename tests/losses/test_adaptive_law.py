@@ -4,12 +4,12 @@ import pytest
 import torch
 from stand_ins import name, numbers, seeded
 
+from undiffuse.core.modules import modules
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified
 from undiffuse.loss.time import fall
 from undiffuse.process import Cosine, Flow
-from undiffuse.stateful import modules
 
 SCHEDULE = Cosine()
 RANGE = (-8.0, 8.0)

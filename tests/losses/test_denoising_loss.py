@@ -6,16 +6,16 @@ from stand_ins import PREDICTIONS, SCHEDULES, ZERO_TERMINAL, At, Says, name, num
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Stream
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import V, Velocity
 from undiffuse.loss.adaptive import Adaptive
 from undiffuse.loss.denoising import Denoising, PseudoHuber, Squared
 from undiffuse.loss.integral import Integral
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.weight import EDMWeight, MinSNR, Plain, Simple
 from undiffuse.net import Folded, UNet
-from undiffuse.noise import Stream
-from undiffuse.predict import V, Velocity
 from undiffuse.process import VP, Affine, Cosine, PoissonLaw
 
 STD = 0.6

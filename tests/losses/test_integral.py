@@ -4,7 +4,8 @@ import pytest
 import torch
 from stand_ins import PREDICTIONS, SCHEDULES, Says, name, posterior_mean, seeded
 
-from undiffuse.denoiser import Denoiser
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import X0, Eps, V, Velocity
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified
@@ -20,7 +21,6 @@ from undiffuse.loss.integral import (
 )
 from undiffuse.loss.time import LogitNormal, LogNormal, Uniform, fall
 from undiffuse.loss.weight import EDMWeight, MinSNR, Simple
-from undiffuse.predict import X0, Eps, V, Velocity
 from undiffuse.process import VP, Affine, Cosine, Flow
 
 RANGE = (-7.0, 10.0)

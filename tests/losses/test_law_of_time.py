@@ -7,7 +7,7 @@ import torch
 from scipy.stats import kstest
 from stand_ins import SCHEDULES, name, numbers, seeded
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.draws import Antithetic, Independent, LowDiscrepancy, Stratified
 from undiffuse.loss.time import LogitNormal, LogNormal, Uniform, fall

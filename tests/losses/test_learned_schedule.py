@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins import numbers
 
-from undiffuse.errors import UserError
-from undiffuse.plain import from_plain, to_plain
+from undiffuse.core.configuration import from_plain, to_plain
+from undiffuse.core.errors import UserError
+from undiffuse.core.modules import modules
 from undiffuse.process import Affine, Schedule
 from undiffuse.process.learned import Learned
-from undiffuse.stateful import modules
 
 T = torch.linspace(1e-4, 1, 300, dtype=torch.float64)
 

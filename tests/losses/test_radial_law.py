@@ -7,7 +7,7 @@ import torch
 from scipy.stats import betaprime, chi, kstest
 from stand_ins import seeded
 
-from undiffuse.noise import SeededNoise
+from undiffuse.core.noise import SeededNoise
 from undiffuse.process import PoissonLaw
 
 SIZES = [1, 2, 64, 3072]

@@ -4,13 +4,13 @@ import pytest
 import torch
 from stand_ins import Smooth, name, numbers, seeded
 
-from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import V
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified
 from undiffuse.loss.score_matching import Implicit, ScoreMatching, Sliced, Smoothed, annealed
 from undiffuse.loss.time import Uniform
-from undiffuse.predict import V
 from undiffuse.process import VP, Affine, PoissonLaw
 
 SIZE = 3

@@ -7,13 +7,13 @@ import torch
 from stand_ins import PREDICTIONS, At, Says, Smooth, name, numbers, posterior_mean, seeded, wrong
 from torch import nn
 
-from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import V
 from undiffuse.loss.adaptive import Importance
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound, ends, step_kl
-from undiffuse.predict import V
 from undiffuse.process import EDM, VP, Affine, Belief, Cosine, Linear, LogLinear, PoissonLaw
 from undiffuse.process.learned import Learned
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins import PREDICTIONS, SCHEDULES, ZERO_TERMINAL, name, numbers
 
-from undiffuse.errors import UserError
-from undiffuse.linear import expand
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import expand
+from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, V, Velocity, target
 from undiffuse.loss.integral import ELBO, FlowMatching, Integral, SigmoidWeight
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.weight import EDMWeight, MinSNR, Plain, Simple
-from undiffuse.predict import X0, EDMPrediction, Eps, V, Velocity, target
 from undiffuse.process import EDM, VP, Cosine, Flow, ZeroTerminal
 
 T = numbers(1e-4, 0.003, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.measure import (
     directions,
     energy_distance,

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from undiffuse.data.digits import digits
-from undiffuse.errors import UserError
-from undiffuse.evaluate import evaluate
-from undiffuse.judged import FILE, judge_of
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.digits import digits
+from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.evaluate.judged import FILE, judge_of
 from undiffuse.measure.inception import extractor_features, inception_features
 from undiffuse.measure.inception_score import inception_score
 from undiffuse.measure.judge import Judge

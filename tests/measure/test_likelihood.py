@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.codec import MLPVAE, VQVAE, Levels, Normalise
+from undiffuse.condition.label import classes
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
+from undiffuse.evaluate.bits import token_bits
+from undiffuse.evaluate.likelihood import likelihood
+from undiffuse.evaluate.nats import best_end, bound_nats, flow_nats, grey_nats
 from undiffuse.exact import Empirical, Gaussian, GaussianMixture
-from undiffuse.label import classes
 from undiffuse.measure import nats
-from undiffuse.measure.bits import token_bits
-from undiffuse.measure.likelihood import likelihood
-from undiffuse.measure.nats import best_end, bound_nats, flow_nats, grey_nats
 from undiffuse.net import UNet
 from undiffuse.net.embedded import Embedded
-from undiffuse.noise import SeededNoise
 from undiffuse.process import EDM, Affine, Cosine, Flow, PoissonLaw
 from undiffuse.process.mixed import RowShape
 from undiffuse.recipes import RECIPES
-from undiffuse.run import Run
+from undiffuse.run.run import Run
 
 
 class Exact(nn.Module):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.measure import (
     MEASURES,
     Judge,

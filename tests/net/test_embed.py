@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.net import Condition, GaussianFourier, LabelEmbedding, Sinusoidal, sinusoidal_table
 
 WAVES = [Sinusoidal, GaussianFourier]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.net import Folded, UNet
 from undiffuse.net.fold import fold, places, unfold
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.net import DiT
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.net.transformer import Attention, Block, Reading, angles_along, angles_over, attend, rotary, turned

@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_networks import awake, inputs
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.net import DiT, Folded, UNet
 
 DENSE = UNet(width=8, multiples=(1, 2, 2), blocks=(1, 0, 2), attention=(0, 2), embedding=8, dense=True)

@@ -6,11 +6,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian
-from undiffuse.grid import Karras, LogLinear, log_snr_uniform
-from undiffuse.noise import SeededNoise
 from undiffuse.process import EDM, VP, Affine, Cosine, Flow, Linear, Shifted, SubVP, ZeroTerminal, ZeroTerminalTable
-from undiffuse.sample import last, trajectory
+from undiffuse.sampling.grid import Karras, LogLinear, log_snr_uniform
+from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
 from undiffuse.step.ddim import DDIM

@@ -10,12 +10,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian, GaussianMixture
-from undiffuse.grid import Karras, LogLinear, leading, trailing
-from undiffuse.noise import SeededNoise
 from undiffuse.process import EDM, VP, Affine, Belief, Linear
 from undiffuse.process import LogLinear as LogLinearSchedule
-from undiffuse.sample import last, trajectory
+from undiffuse.sampling.grid import Karras, LogLinear, leading, trailing
+from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
 from undiffuse.step.ddim import DDIM

@@ -7,18 +7,18 @@ import pytest
 import torch
 
 import undiffuse
-from undiffuse.cli import _label
+from undiffuse.cli.program import _label
+from undiffuse.condition.label import classes, combined, negative_of, read_labels
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset, random_labels
-from undiffuse.data.open import open_data
+from undiffuse.data.readers.open import open_data
 from undiffuse.data.source import Files
-from undiffuse.errors import UserError
-from undiffuse.evaluate import evaluate
-from undiffuse.guidance import Guidance
-from undiffuse.label import classes, combined, negative_of, read_labels
+from undiffuse.evaluate.evaluate import evaluate
 from undiffuse.net import MLP
 from undiffuse.net.embed import LabelEmbedding
-from undiffuse.noise import Stream
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.guidance import Guidance
 from undiffuse.train.loop import train
 from undiffuse.train.objective import hide
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.train.average import WIDEST, Average, power
 
 WIDTHS = st.floats(0.01, 0.27)

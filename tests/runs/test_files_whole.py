@@ -6,8 +6,8 @@ import os
 import pytest
 import torch
 
-from undiffuse.errors import UserError
-from undiffuse.files import read_tensors, write_json, write_tensors, write_text
+from undiffuse.core.errors import UserError
+from undiffuse.core.files import read_tensors, write_json, write_tensors, write_text
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.zeros((), dtype=torch.int64)}
 

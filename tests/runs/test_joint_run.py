@@ -11,20 +11,20 @@ from torch import Tensor
 import undiffuse
 from undiffuse.cli import main
 from undiffuse.codec.labelled import Labelled
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Digits, Heartbeat, Toy
-from undiffuse.errors import UserError
-from undiffuse.joint import draw, labels_of
+from undiffuse.denoiser.mixed import MixedDenoiser, with_label
+from undiffuse.denoiser.prediction import V
+from undiffuse.kind.joint import draw, labels_of
 from undiffuse.loss.mixed import MixedLoss
-from undiffuse.mixed import MixedDenoiser, with_label
 from undiffuse.net.table import TableMLP
-from undiffuse.noise import SeededNoise
-from undiffuse.predict import V
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
 from undiffuse.process.mixed import Mixed
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
-from undiffuse.run import Run
+from undiffuse.run.run import Run
 from undiffuse.train.loop import train
 from undiffuse.train.objective import denoising
 

@@ -9,19 +9,19 @@ from torch import Tensor
 
 import undiffuse
 from undiffuse.cli import main
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Stream
 from undiffuse.data.source import Toy
-from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError
-from undiffuse.evaluate import evaluate
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.guidance import Classifier as ByClassifier
+from undiffuse.denoiser.prediction import V
+from undiffuse.evaluate.evaluate import evaluate
 from undiffuse.exact import GaussianMixture
-from undiffuse.guidance import Guidance
-from undiffuse.guide import Classifier as ByClassifier
 from undiffuse.loss.cross_entropy import Classifier, CrossEntropy, log_prob, log_probs
 from undiffuse.net import MLP, UNet
-from undiffuse.noise import Stream
-from undiffuse.predict import V
 from undiffuse.process import Affine, Cosine, Flow
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.guidance import Guidance
 from undiffuse.train.loop import train
 
 TINY = MLP(width=32, depth=2)

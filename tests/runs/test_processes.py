@@ -11,11 +11,11 @@ import torch
 from launched import command_of, launch, start, workers
 from safetensors.torch import load_file
 
+from undiffuse.core.noise import Stream
 from undiffuse.data.source import Toy
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
-from undiffuse.noise import Stream
-from undiffuse.run import load
+from undiffuse.run.run import load
 from undiffuse.train.batches import Batches
 
 TINY = "--steps 12 --batch 16 --net.width 16 --net.depth 1 --data.count 200 --report-every 12 --save-every 4"

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from undiffuse.asked import recipe_for
+from undiffuse.cli.words import recipe_for
+from undiffuse.core.configuration import _hints, classes, from_plain, kebab, leaves, to_plain
+from undiffuse.core.errors import UserError
 from undiffuse.data.source import Digits, Files, Toy
-from undiffuse.errors import UserError
 from undiffuse.loss.adaptive import Importance
 from undiffuse.loss.denoising import Denoising
 from undiffuse.net import MLP, UNet
-from undiffuse.plain import _hints, classes, from_plain, kebab, leaves, to_plain
 from undiffuse.process import VP, Cosine, Flow, Given, Linear, Shifted, ZeroTerminal, ZeroTerminalTable
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
 
 BASE = Recipe(Toy(), MLP())

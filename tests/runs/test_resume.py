@@ -12,15 +12,15 @@ import torch
 
 from undiffuse.codec import MLPVAE
 from undiffuse.codec.vae import Fit
+from undiffuse.core.errors import UserError
+from undiffuse.core.files import read_tensors
 from undiffuse.data.source import Digits, Toy
-from undiffuse.errors import UserError
-from undiffuse.files import read_tensors
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.variational import ContinuousBound
 from undiffuse.net import MLP, UNet
 from undiffuse.process.learned import Learned
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.train.lock import alone
 from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train

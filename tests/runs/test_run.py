@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import undiffuse
+from undiffuse.core.errors import UserError
+from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.data.source import Toy
-from undiffuse.errors import UserError
-from undiffuse.evaluate import evaluate
-from undiffuse.files import read_tensors, write_tensors
+from undiffuse.evaluate.evaluate import evaluate
 from undiffuse.net import MLP
 from undiffuse.process import LogLinear
-from undiffuse.recipe import Recipe
-from undiffuse.samplers import SAMPLERS
+from undiffuse.recipe.recipe import Recipe
+from undiffuse.sampling.samplers import SAMPLERS
 from undiffuse.train.loop import train
 
 TINY = MLP(width=16, depth=1, waves=8, embedding=8)

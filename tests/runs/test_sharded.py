@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from undiffuse.cli import main
 from undiffuse.codec import Normalise
+from undiffuse.core.errors import UserError
 from undiffuse.data.source import Toy
-from undiffuse.errors import UserError
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.net import MLP
 from undiffuse.process.learned import Learned
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.train.objective import denoising
 from undiffuse.train.shard import Sharded, asked
 
@@ -106,7 +106,7 @@ PARTS = """
 from accelerate import Accelerator
 from undiffuse.data.source import Toy
 from undiffuse.net import MLP
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.train.trainer import Trainer
 
 recipe = Recipe(Toy("moons", count=64), MLP(), batch=8)

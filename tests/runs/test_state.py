@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.train.state import State, load_state, save_state
 
 

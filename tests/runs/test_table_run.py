@@ -9,11 +9,11 @@ import torch
 
 import undiffuse
 from undiffuse.cli import main
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.table import read_table
 from undiffuse.data.source import Table
-from undiffuse.data.table import read_table
-from undiffuse.errors import UserError
-from undiffuse.evaluate import evaluate
-from undiffuse.fill import given, impute
+from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.kind.fill import given, impute
 from undiffuse.net.table import TableMLP
 from undiffuse.recipes import RECIPES, own_data
 from undiffuse.train.loop import train

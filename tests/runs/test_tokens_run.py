@@ -11,22 +11,22 @@ import undiffuse
 from undiffuse.cli import main
 from undiffuse.codec import VQVAE, Levels, TokenCodec
 from undiffuse.codec.vae import look_at
-from undiffuse.compare import compare
+from undiffuse.core.errors import UserError
 from undiffuse.data.alphabet import Characters
-from undiffuse.data.digits import digits
-from undiffuse.errors import UserError
-from undiffuse.evaluate import evaluate
-from undiffuse.guidance import Guidance
+from undiffuse.data.readers.digits import digits
+from undiffuse.evaluate.bits import token_bits
+from undiffuse.evaluate.compare import compare
+from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.kind.prompt import infill, read
 from undiffuse.loss.categorical import MaskedBound, Unrolled
-from undiffuse.measure.bits import token_bits
 from undiffuse.measure.text import text_report, variation
 from undiffuse.net import DiT, Folded, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import UNIFORM
 from undiffuse.process.categorical import TokenShape
-from undiffuse.prompt import infill, read
 from undiffuse.recipes import RECIPES, own_data
+from undiffuse.run.guidance import Guidance
 from undiffuse.train.loop import train
 
 TINY = {"steps": 4, "batch": 8, "warmup": 1, "report_every": 4, "save_every": 2, "sampling_steps": 4}

@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 
 from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Stream
 from undiffuse.data.source import Digits, Known, Letters, Shakespeare, Toy
-from undiffuse.errors import UserError
+from undiffuse.denoiser.prediction import EDMPrediction, Eps, Velocity
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.variational import Hybrid, VariationalBound
 from undiffuse.net import MLP, Folded, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
-from undiffuse.noise import Stream
-from undiffuse.predict import EDMPrediction, Eps, Velocity
 from undiffuse.process import EDM, Flow, Linear, PoissonLaw
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES, own_data
-from undiffuse.run import load
+from undiffuse.run.run import load
 from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train
 from undiffuse.train.objective import hide

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.codec.normalise import Normalise
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
-from undiffuse.noise import Noise
 from undiffuse.process.mixed import RowShape
 
 
@@ -46,7 +46,7 @@ class LabelledCodec(nn.Module):
         return self.encode(looked)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Rows of pictures whose labels are not known; `undiffuse.mixed.with_label` tells them."""
+        """Rows of pictures whose labels are not known; `undiffuse.denoiser.mixed.with_label` tells them."""
         pixels = self.normalise.encode(x).flatten(1)
         return torch.cat([pixels, pixels.new_full((len(x), 1), self.classes)], 1)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
-from undiffuse.noise import Noise
 from undiffuse.process.categorical import TokenShape
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
-from undiffuse.noise import Noise
 
 MEASURED_AT_ONCE = 1 << 18  # values widened to float64 together: 2 MB, which stay in the cache
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from undiffuse.codec.normalise import Normalise
 from undiffuse.codec.vae import VAE
+from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.codec.quantile import Quantile, to_normal, to_uniform
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
-from undiffuse.noise import Noise, Stream
 from undiffuse.process.mixed import RowShape
 
 

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.codec.normalise import Normalise
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
 from undiffuse.net.blocks import GroupNorm
-from undiffuse.noise import Noise, Stream
 
 AT_ONCE = 256  # rows encoded together
 WIDEST, NARROWEST = 10.0, -20.0  # of v, the latents' log-variance

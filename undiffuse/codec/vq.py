@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from undiffuse.codec.normalise import Normalise
 from undiffuse.codec.vae import ConvVAE, Decoder, Encoder, Fit
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
-from undiffuse.noise import Noise
 from undiffuse.process.categorical import TokenShape
 
 

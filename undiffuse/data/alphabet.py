@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     cell -> value, float64: a number as it is, a date as its days or seconds since 1970, a category as its index
     value -> cell: as the file writes them, with as many decimals
 
-NaN is a missing cell, in every kind of column. What a file's columns are is found in `undiffuse.data.detect`.
+NaN is a missing cell, in every kind of column. What a file's columns are is found in `undiffuse.data.readers.detect`.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from undiffuse.errors import UserError, nearest
+from undiffuse.core.errors import UserError, nearest
 
 Kind = Literal["number", "integer", "date", "category", "constant"]
 KINDS = get_args(Kind)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from undiffuse.condition.label import Names, combined, known
+from undiffuse.core.errors import UserError, nearest
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
-from undiffuse.errors import UserError, nearest
-from undiffuse.label import Names, combined, known
 
 FORMS = {
     "points": ((torch.float32,), "(count, columns...)"),

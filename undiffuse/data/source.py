@@ -11,19 +11,19 @@ from typing import Literal
 
 from torch import Tensor
 
+from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.digits import digits
-from undiffuse.data.heartbeat import heartbeat
-from undiffuse.data.hub import hub
-from undiffuse.data.keyboard import valid
-from undiffuse.data.known import known
-from undiffuse.data.letters import letters
-from undiffuse.data.open import existing, open_data
-from undiffuse.data.piano import piano
-from undiffuse.data.table import read_table
-from undiffuse.data.text import Unit, shakespeare, text
-from undiffuse.data.toys import toy
-from undiffuse.errors import UserError
+from undiffuse.data.readers.digits import digits
+from undiffuse.data.readers.hub import hub
+from undiffuse.data.readers.letters import letters
+from undiffuse.data.readers.open import existing, open_data
+from undiffuse.data.readers.table import read_table
+from undiffuse.data.readers.text import Unit, shakespeare, text
+from undiffuse.data.readers.well_known import known
+from undiffuse.data.synthetic.heartbeat import heartbeat
+from undiffuse.data.synthetic.keyboard import valid
+from undiffuse.data.synthetic.piano import piano
+from undiffuse.data.synthetic.toys import toy
 
 Validity = tuple[str, Callable[[Tensor], Tensor]]  # a name, and (count, *shape) -> (count,) bool: is it one?
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
+from undiffuse.core.errors import UserError
+from undiffuse.core.files import write_atomically
 from undiffuse.draw.pictures import pictures
 from undiffuse.draw.points import Cloud, dots, frame, overlaid, panel_size, project
 from undiffuse.draw.style import FAINT, INK, MADE, PAPER, QUIET, colours, font, panels, picture, styled
-from undiffuse.errors import UserError
-from undiffuse.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from undiffuse.core.errors import UserError
 from undiffuse.draw.style import FAINT, INK, MADE, QUIET, colours, name_ends, panels, styled
-from undiffuse.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.draw.points import Frame, dots
 from undiffuse.draw.style import DATA, MADE, panels, styled
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from undiffuse.core.errors import UserError
 from undiffuse.draw.style import DATA, INK, MADE, PAPER, QUIET, colours, panels, styled
-from undiffuse.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.files import write_atomically
 from undiffuse.draw.pictures import pictures
 from undiffuse.draw.points import Cloud, points
 from undiffuse.draw.style import save
-from undiffuse.errors import UserError, nearest
-from undiffuse.files import write_atomically
 
 
 @dataclass(frozen=True)

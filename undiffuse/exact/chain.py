@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.law import Discrete
-from undiffuse.linear import Number
-from undiffuse.noise import Noise
+from undiffuse.core.distribution import Discrete
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number
+from undiffuse.core.noise import Noise
 from undiffuse.process.categorical import Categorical
 
 

@@ -14,10 +14,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.linear import Number
-from undiffuse.noise import Noise
-from undiffuse.predict import to_score
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.prediction import to_score
 from undiffuse.process.affine import Affine
 
 WEIGHTS = 2**24  # held at once: a batch is worked through in as many rows as fit

@@ -6,8 +6,8 @@ the one trajectory that every ODE sampler's order can be measured against.
 
 from torch import Tensor
 
+from undiffuse.core.linear import Number, expand
 from undiffuse.exact.mixture import GaussianMixture
-from undiffuse.linear import Number, expand
 from undiffuse.process.affine import Affine
 
 

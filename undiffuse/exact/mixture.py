@@ -16,10 +16,10 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.law import Discrete
-from undiffuse.linear import Number, expand
-from undiffuse.noise import Noise
+from undiffuse.core.distribution import Discrete
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number, expand
+from undiffuse.core.noise import Noise
 from undiffuse.process.affine import Affine
 
 SMALLEST = 1e-12  # variance: where data has no width, t = 0 is taken as this much after it

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.modules import HostModule
 from undiffuse.loss.draws import Draws, Independent
 from undiffuse.loss.time import LawOfTime, fall
 from undiffuse.process.schedule import Schedule
-from undiffuse.stateful import HostModule
 
 TINY = 1e-6  # a draw lies inside its bin, by this share of it
 

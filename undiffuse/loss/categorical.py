@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.law import Discrete
+from undiffuse.core.distribution import Discrete
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import LawOfTime, Uniform, fall
-from undiffuse.noise import Noise
 from undiffuse.process.kernel import ABSORBING
-from undiffuse.tokens import TokenDenoiser
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError
-from undiffuse.label import Classes
-from undiffuse.linear import Number
+from undiffuse.condition.label import Classes
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.loss.time import LawOfTime, Uniform
-from undiffuse.noise import Noise
 
 # of a network's description: (shape, classes, out_multiple) -> the module
 Build = Callable[[tuple[int, ...], int, int], nn.Module]

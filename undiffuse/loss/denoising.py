@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError
-from undiffuse.linear import Number, moved
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number, moved
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import target
 from undiffuse.loss.time import LawOfTime, Uniform
 from undiffuse.loss.weight import Simple, Weight
-from undiffuse.noise import Noise
-from undiffuse.predict import target
 
 
 class Distance(ABC):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from undiffuse.noise import Noise, Stream
+from undiffuse.core.noise import Noise, Stream
 
 TINY = 2.0**-53
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from undiffuse.denoiser.prediction import Prediction
 from undiffuse.loss.time import LawOfTime, fall
 from undiffuse.loss.weight import Weight, error_of_x0
-from undiffuse.predict import Prediction
 from undiffuse.process.schedule import Schedule
 
 

@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.mixed import MixedDenoiser, with_label
+from undiffuse.denoiser.prediction import target
 from undiffuse.loss.categorical import cross_entropy
 from undiffuse.loss.denoising import cast
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform, fall
-from undiffuse.mixed import MixedDenoiser, with_label
-from undiffuse.noise import Noise
-from undiffuse.predict import target
 from undiffuse.process.kernel import ABSORBING
 
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError
-from undiffuse.law import total
-from undiffuse.linear import Number, expand
+from undiffuse.core.distribution import total
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number, expand
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import to_score
 from undiffuse.loss.denoising import cast
 from undiffuse.loss.time import LawOfTime, Uniform
-from undiffuse.noise import Noise
-from undiffuse.predict import to_score
 
 Score = Callable[[Tensor], Tensor]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.linear import Number
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number
+from undiffuse.core.noise import Noise
 from undiffuse.loss.draws import Draws, Independent
-from undiffuse.noise import Noise
 from undiffuse.process.schedule import Schedule
 
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from undiffuse.denoiser import Denoiser
-from undiffuse.errors import UserError
-from undiffuse.linear import expand
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import expand
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.loss.denoising import cast, heard, mean
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import LawOfTime, Uniform, fall
 from undiffuse.loss.weight import Simple, error_of_x0
-from undiffuse.noise import Noise
 from undiffuse.process.affine import Affine
 from undiffuse.process.learned import Learned
 from undiffuse.process.schedule import Schedule

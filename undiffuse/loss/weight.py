@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from undiffuse.linear import Number
+from undiffuse.core.linear import Number
+from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Prediction, Score, V, Velocity, inversion
 from undiffuse.loss.time import LawOfTime
-from undiffuse.predict import X0, EDMPrediction, Eps, Mean, Prediction, Score, V, Velocity, inversion
 from undiffuse.process.schedule import Schedule
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 
 CHUNK = 64
 FEATURES = "2048"

@@ -9,7 +9,7 @@ so it is no distance; with a judge of the data at hand in Inception's place it c
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 
 
 def inception_score(probabilities: Tensor) -> float:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.measure.neighbours import BLOCK, nearest, rounding, squared_distances
 from undiffuse.measure.rows import rows
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.measure.neighbours import BLOCK, nearest
 from undiffuse.measure.rows import rows
 

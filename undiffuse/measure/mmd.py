@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.measure.neighbours import BLOCK, squared_distances
 from undiffuse.measure.rows import rows
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.measure.energy import energy_distance
 from undiffuse.measure.floor import Floor, real_against_real, summarise
 from undiffuse.measure.frechet import frechet_distance

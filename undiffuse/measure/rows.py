@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 
 
 def rows(samples: Tensor, data: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:

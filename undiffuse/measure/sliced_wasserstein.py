@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.measure.rows import rows
 
 BLOCK = 2**23  # projected numbers held at once

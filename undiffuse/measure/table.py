@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from undiffuse.codec.quantile import Quantile, to_normal
+from undiffuse.core.errors import UserError
 from undiffuse.data.column import Column, find_column
-from undiffuse.errors import UserError
 from undiffuse.measure.floor import real_against_real, summarise
 from undiffuse.measure.memorise import memorisation
 from undiffuse.measure.report import COPIED, NEAREST, Number, Report, Row

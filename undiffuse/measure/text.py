@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from undiffuse.core.errors import UserError
 from undiffuse.data.alphabet import Alphabet, Pretrained
-from undiffuse.errors import UserError
 from undiffuse.measure.floor import real_against_real, summarise
 from undiffuse.measure.report import Number, Report, Row
 

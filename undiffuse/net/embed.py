@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undiffuse.errors import UserError
-from undiffuse.label import Classes
+from undiffuse.condition.label import Classes
+from undiffuse.core.errors import UserError
 
 
 class Sinusoidal(nn.Module):

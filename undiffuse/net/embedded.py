@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from undiffuse.errors import UserError
-from undiffuse.label import Classes
+from undiffuse.condition.label import Classes
+from undiffuse.core.errors import UserError
 from undiffuse.net.dit import DiT
 from undiffuse.net.fold import Folded
 from undiffuse.net.unet import UNet
@@ -48,7 +48,7 @@ class Embedded:
 
 
 class EmbeddedNet(nn.Module):
-    """(batch, *shape) int64 -> logits (batch, *shape, classes); the contract is in `undiffuse.tokens`."""
+    """(batch, *shape) int64 -> logits (batch, *shape, classes); the contract is in `undiffuse.denoiser.categorical`."""
 
     def __init__(self, inner: nn.Module, states: int, classes: int, width: int) -> None:
         super().__init__()

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from undiffuse.errors import UserError
-from undiffuse.label import Classes
+from undiffuse.condition.label import Classes
+from undiffuse.core.errors import UserError
 from undiffuse.net.unet import UNet
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undiffuse.errors import UserError
-from undiffuse.label import Classes
+from undiffuse.condition.label import Classes
+from undiffuse.core.errors import UserError
 from undiffuse.net.embed import Condition
 
 

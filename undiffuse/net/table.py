@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.net.embed import Condition
 from undiffuse.net.mlp import Block
 from undiffuse.process.mixed import RowShape

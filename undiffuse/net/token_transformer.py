@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from undiffuse.errors import UserError
-from undiffuse.label import Classes
+from undiffuse.condition.label import Classes
+from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
 from undiffuse.net.embed import Condition
 from undiffuse.net.transformer import Block, angles_along, angles_over, rotary
@@ -46,7 +46,7 @@ class TokenTransformer:
 
 
 class TokenNet(nn.Module):
-    """(batch, *shape) int64 -> logits (batch, *shape, classes); the contract is in `undiffuse.tokens`.
+    """(batch, *shape) int64 -> logits (batch, *shape, classes); the contract is in `undiffuse.denoiser.categorical`.
 
     The embedding of what a token is and the answer to what it was share their vectors. Logits start at zero.
     """

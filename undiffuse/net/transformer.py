@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
 
 FEW = 512  # places

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from undiffuse.law import Law
-from undiffuse.linear import Number
-from undiffuse.noise import Noise
+from undiffuse.core.distribution import Law
+from undiffuse.core.linear import Number
+from undiffuse.core.noise import Noise
 from undiffuse.process.affine import Affine, Belief
 from undiffuse.process.categorical import Categorical
 from undiffuse.process.curves import EDM, VP, Cosine, Fading, Flow, LogLinear, Sigmoid, SubVP

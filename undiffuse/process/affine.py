@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.law import Normal
-from undiffuse.linear import Number, combine, expand
-from undiffuse.noise import Noise
+from undiffuse.core.distribution import Normal
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number, combine, expand
+from undiffuse.core.noise import Noise
 from undiffuse.process.radial import GaussianLaw, NoiseLaw
 from undiffuse.process.schedule import Schedule
 

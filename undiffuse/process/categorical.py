@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from undiffuse.law import Discrete, log
-from undiffuse.linear import Number
-from undiffuse.noise import Noise
+from undiffuse.core.distribution import Discrete, log
+from undiffuse.core.linear import Number
+from undiffuse.core.noise import Noise
 from undiffuse.process.kernel import ALL, NOTHING, Kept, Kernel
 from undiffuse.process.schedule import Schedule
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from undiffuse.linear import Number
+from undiffuse.core.linear import Number
 from undiffuse.process.schedule import Straight, SubVariancePreserving, VarianceExploding, VariancePreserving
 
 

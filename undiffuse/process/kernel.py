@@ -19,8 +19,8 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.linear import Number
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number
 
 
 class Kept(NamedTuple):

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from undiffuse.errors import UserError
-from undiffuse.linear import Number
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number
+from undiffuse.core.modules import HostModule
 from undiffuse.process.curves import ramp, unramp
 from undiffuse.process.schedule import Point, VariancePreserving
-from undiffuse.stateful import HostModule
 
 
 @dataclass(eq=False)

@@ -14,9 +14,9 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from undiffuse.law import Discrete, Normal
-from undiffuse.linear import Number
-from undiffuse.noise import Noise
+from undiffuse.core.distribution import Discrete, Normal
+from undiffuse.core.linear import Number
+from undiffuse.core.noise import Noise
 from undiffuse.process.affine import Affine
 from undiffuse.process.categorical import Categorical
 from undiffuse.process.schedule import Schedule

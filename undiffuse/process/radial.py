@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.linear import moved
-from undiffuse.noise import Noise
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import moved
+from undiffuse.core.noise import Noise
 
 
 class NoiseLaw(Protocol):

@@ -25,7 +25,7 @@ from typing import Generic, NamedTuple, TypeVar, overload
 import torch
 from torch import Tensor
 
-from undiffuse.linear import Number
+from undiffuse.core.linear import Number
 
 N = TypeVar("N", float, Tensor)
 V = TypeVar("V")

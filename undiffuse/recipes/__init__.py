@@ -5,7 +5,7 @@
 
 from collections.abc import Callable
 
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_joint import digits_joint
 from undiffuse.recipes.digits_latent import digits_latent

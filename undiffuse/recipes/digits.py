@@ -5,7 +5,7 @@ from dataclasses import replace
 from undiffuse.data.source import Digits
 from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.net import UNet
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 
 def digits() -> Recipe:

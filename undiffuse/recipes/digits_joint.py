@@ -4,7 +4,7 @@ from undiffuse.codec import Labelled
 from undiffuse.data.source import Digits
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 
 def digits_joint() -> Recipe:

@@ -4,7 +4,7 @@ from undiffuse.codec import MLPVAE
 from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Digits
 from undiffuse.net import MLP
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 
 def digits_latent() -> Recipe:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from undiffuse.codec import ConvVAE
 from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Known
+from undiffuse.denoiser.prediction import Eps
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.net import Folded, UNet
-from undiffuse.predict import Eps
 from undiffuse.process import Linear
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 
 def mnist() -> Recipe:

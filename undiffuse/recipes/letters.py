@@ -3,12 +3,12 @@
 from undiffuse.codec import MLPVAE
 from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Letters
+from undiffuse.denoiser.prediction import Eps
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.net import MLP
-from undiffuse.predict import Eps
 from undiffuse.process import Linear
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 DEVIATION = 2.5  # 1/2 SSE of pixels in [0, 1], in standard deviations of the letters' pixels
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from undiffuse.data.open import existing
+from undiffuse.core.configuration import override
+from undiffuse.core.errors import UserError
+from undiffuse.data.readers.open import existing
+from undiffuse.data.readers.text import ENDINGS
 from undiffuse.data.source import Files, Hub, Table, Text
-from undiffuse.data.text import ENDINGS
-from undiffuse.errors import UserError
 from undiffuse.net import MLP, Folded, UNet
-from undiffuse.plain import override
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import text
 

@@ -1,4 +1,4 @@
-"""Keyboards: pictures of which a program can say whether they are right (`undiffuse.data.keyboard`).
+"""Keyboards: pictures of which a program can say whether they are right (`undiffuse.data.synthetic.keyboard`).
 
 Keys are alike from top to bottom, so the height is folded into channels: what is left is wide and flat. The network's
 depth goes where the keys are counted, and each place is told where it is. `docs/piano.md` has what mattered.
@@ -8,7 +8,7 @@ from undiffuse.data.source import Piano
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogitNormal
 from undiffuse.net import Folded, UNet
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 
 def piano() -> Recipe:

@@ -4,7 +4,7 @@ from undiffuse.codec.table import Tabular
 from undiffuse.data.source import Table
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 
 def table() -> Recipe:

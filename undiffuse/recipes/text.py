@@ -7,7 +7,7 @@ from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import UNIFORM, Fading
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 
 def heartbeat() -> Recipe:

@@ -12,7 +12,7 @@ from undiffuse.net import Folded, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import Fading, Ordinal, Replace
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 
 def quantised_digits() -> Recipe:

@@ -7,7 +7,7 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified
 from undiffuse.loss.time import Uniform
 from undiffuse.net import MLP
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 
 SUMMARIES = {
     "two-bumps": "two Gaussians on the line",

@@ -4,15 +4,15 @@
 
 A step is given the denoiser, so several evaluations, noise in between and gradients are ordinary code; ``memory`` is
 whatever it wants to see again (None at first), so it has no hidden state; ``noise`` is the only randomness. The one
-loop that runs them all is `undiffuse.sample`; which times to visit is `undiffuse.grid`.
+loop that runs them all is `undiffuse.sampling.loop`; which times to visit is `undiffuse.sampling.grid`.
 """
 
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.noise import Noise
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 
 
 class Step(Protocol):

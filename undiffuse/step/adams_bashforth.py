@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.linear import combine
-from undiffuse.noise import Noise
-from undiffuse.predict import to_eps
+from undiffuse.core.linear import combine
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
+from undiffuse.denoiser.prediction import to_eps
 from undiffuse.process.affine import Affine
 from undiffuse.process.schedule import Schedule
 from undiffuse.step.ddim import toward

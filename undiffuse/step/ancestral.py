@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.noise import Noise
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process import Process
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.errors import UserError
-from undiffuse.linear import combine, scale
-from undiffuse.noise import Noise
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import combine, scale
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.affine import Affine
 from undiffuse.step.ddim import toward
 

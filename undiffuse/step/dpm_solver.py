@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.noise import Noise
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.affine import Affine
 from undiffuse.step.ddim import require_eta, toward
 from undiffuse.step.interpolate import Past, mean_of_x0, remember, require_order

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.linear import combine
-from undiffuse.noise import Noise
+from undiffuse.core.linear import combine
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.affine import Affine
 from undiffuse.step.ddim import toward
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.errors import UserError
-from undiffuse.linear import combine
-from undiffuse.noise import Noise
-from undiffuse.predict import to_eps
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import combine
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
+from undiffuse.denoiser.prediction import to_eps
 from undiffuse.process.affine import Affine
 
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.errors import UserError
-from undiffuse.noise import Noise
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.affine import Affine
 from undiffuse.step.ddim import toward
 

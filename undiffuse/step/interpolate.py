@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.linear import combine
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import combine
 
 # Gauss-Legendre on [0, 1]: exact to degree 23, and to rounding for e^u over the widest step anyone takes.
 _ROOTS, _MASSES = np.polynomial.legendre.leggauss(12)

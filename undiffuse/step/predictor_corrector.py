@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.errors import UserError
-from undiffuse.noise import Noise
-from undiffuse.predict import to_score
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
+from undiffuse.denoiser.prediction import to_score
 from undiffuse.process.affine import Affine
 from undiffuse.step import Step
 from undiffuse.step.ancestral import Ancestral

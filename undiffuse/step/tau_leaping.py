@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.law import Discrete
-from undiffuse.noise import Noise
+from undiffuse.core.distribution import Discrete
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.categorical import Categorical
 
 MOMENT = 1e-4  # of the interval: what the rates are measured over

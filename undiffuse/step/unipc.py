@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.errors import UserError
-from undiffuse.noise import Noise
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.affine import Affine
 from undiffuse.step.ddim import toward
 from undiffuse.step.interpolate import Past, mean_of_x0, remember, require_order

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from undiffuse.denoiser import Denoise
-from undiffuse.errors import UserError
-from undiffuse.law import Discrete
-from undiffuse.noise import Noise
+from undiffuse.core.distribution import Discrete
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.categorical import Categorical
 from undiffuse.process.kernel import ABSORBING
 

@@ -16,7 +16,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 
 WIDEST = 12**-0.5  # gamma = 0: all steps alike
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
 
 NAME = ".lock"
 

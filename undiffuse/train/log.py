@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undiffuse.files import write_text
+from undiffuse.core.files import write_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,11 +19,11 @@ import torch
 
 from undiffuse.codec import TRAINED_FIRST, VAE, VQ, Codec, Pretrained
 from undiffuse.codec.vae import Fit, look_at
+from undiffuse.core.errors import UserError
+from undiffuse.core.files import disk_errors_told, read_tensors, write_tensors
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
-from undiffuse.files import disk_errors_told, read_tensors, write_tensors
-from undiffuse.recipe import Recipe
-from undiffuse.run import MODEL, RECIPE, STATE, Run, load, read_recipe
+from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
 from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, denoising
 from undiffuse.train.product import Coded, Model, Product

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from undiffuse.codec import VAE, VQ, Codec, Normalise
 from undiffuse.codec.vae import Fit
+from undiffuse.condition.label import classes
+from undiffuse.core.errors import UserError
+from undiffuse.core.modules import modules
+from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
-from undiffuse.label import classes
-from undiffuse.noise import Noise, Stream
-from undiffuse.recipe import Loss, Recipe, TokenLoss
-from undiffuse.stateful import modules
+from undiffuse.recipe.recipe import Loss, Recipe, TokenLoss
 
 
 class Objective(nn.Module):

@@ -6,11 +6,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from undiffuse.core.files import write_atomically
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.pictures import pictures
-from undiffuse.files import write_atomically
-from undiffuse.recipe import Recipe
-from undiffuse.run import Run, save_model
+from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.run import Run, save_model
 from undiffuse.train.log import Log
 from undiffuse.train.report import Reporter
 from undiffuse.train.trainer import Trainer

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from undiffuse.condition.label import combined
+from undiffuse.core.files import write_atomically
 from undiffuse.data.dataset import Dataset, random_labels
-from undiffuse.files import write_atomically
-from undiffuse.label import combined
-from undiffuse.measure.bits import token_bits
+from undiffuse.evaluate.bits import token_bits
+from undiffuse.evaluate.noisy_accuracy import noisy_accuracy
+from undiffuse.kind.prompt import read
 from undiffuse.measure.floor import floor
-from undiffuse.measure.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.measure.table import column_distances
-from undiffuse.prompt import read
-from undiffuse.run import Run
+from undiffuse.run.run import Run
 from undiffuse.train.log import Log
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.recipe import Recipe
-from undiffuse.run import STATE
+from undiffuse.core.errors import UserError
+from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.run import STATE
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
 from undiffuse.train.progress import Watch

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from undiffuse.errors import UserError
+from undiffuse.core.errors import UserError
+from undiffuse.core.modules import HostModule
 from undiffuse.loss.score_matching import ScoreMatching
-from undiffuse.stateful import HostModule
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from undiffuse.errors import UserError
-from undiffuse.files import read_tensors, write_json, write_tensors
+from undiffuse.core.errors import UserError
+from undiffuse.core.files import read_tensors, write_json, write_tensors
 
 KEPT = 2  # states on disk
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset
-from undiffuse.errors import UserError
-from undiffuse.noise import Stream
-from undiffuse.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.train.average import Average
 from undiffuse.train.batches import Batches, key
 from undiffuse.train.objective import Autoencoding, Objective, denoising

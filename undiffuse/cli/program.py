@@ -1,0 +1,370 @@
+"""The command line: from words to a call of `undiffuse.cli.commands`, and from what goes wrong to one line.
+
+Exit codes: 0 done; 2 the words make no sense; 1 they do, and it could not be done; 130 interrupted. Results go to
+stdout, progress and errors to stderr. Nothing heavy is imported until a command runs: ``--help`` answers at once.
+"""
+
+import argparse
+import csv
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, NoReturn
+
+from undiffuse.cli import commands
+from undiffuse.core import parallel
+from undiffuse.core.errors import UserError, nearest
+
+DEBUG = "UNDIFFUSE_DEBUG"
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+SAMPLING = ("sample", "evaluate")  # what several processes do as one
+
+
+class Usage(Exception):
+    """Words that make no sense, and what would."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _run(words)
+        sys.stdout.flush()
+    except SystemExit as done:  # argparse, after --help
+        return int(done.code or DONE)
+    except BaseException as error:
+        if os.environ.get(DEBUG):
+            raise
+        code, message = _explained(error)
+        if message:
+            print(f"undiffuse: {' '.join(message.split())}", file=sys.stderr)
+        return code
+    return DONE
+
+
+def _run(words: list[str]) -> None:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return
+    if words[0] == "--version":
+        print(version("undiffuse"))
+        return
+    name, *words = words
+    if name not in COMMANDS:
+        raise Usage(nearest(name, COMMANDS, "command" if not name.startswith("-") else "command or option"))
+    parser = command_parser(name)
+    words, fields = _split_fields(words) if name == "train" else (words, [])
+    options = parser.parse_args(words)
+    if name == "train" and (options.help or options.target is None):
+        _help_train(parser, options)
+        return
+    if name in SAMPLING and parallel.launched():
+        _as_one(name, options)
+        return
+    COMMANDS[name][0](options, *([fields] if name == "train" else []))
+
+
+def _as_one(name: str, options: argparse.Namespace) -> None:
+    """A command that samples, by several processes: all do it, the main one speaks and writes."""
+    with parallel.as_one() as main_one:
+        if not main_one and getattr(options, "out", None):
+            options.out, options.force = str(parallel.elsewhere(Path(options.out))), True
+        COMMANDS[name][0](options)
+
+
+def _explained(error: BaseException) -> tuple[int, str]:
+    """An exit code, and one line for a person."""
+    match error:
+        case Usage():
+            return USAGE, str(error)
+        case UserError():
+            return USAGE if error.usage else FAILED, str(error)
+        case KeyboardInterrupt():
+            return INTERRUPTED, str(error) or "interrupted"
+        case BrokenPipeError():  # the reader has seen enough, as in `undiffuse recipes | head -1`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED, ""
+        case OSError():
+            return FAILED, (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
+        case _:
+            return FAILED, f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)"
+
+
+# ---------------------------------------------------------------------------------------------- the words
+
+
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def _arg(*words: str, **options: Any) -> Argument:
+    return words, options
+
+
+def _list(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}") from None
+
+
+def _wholes(text: str) -> list[int]:
+    return [_whole(word) for word in _list(text)]
+
+
+def _label(text: str) -> list[str] | dict[str, list[str]]:
+    """``3,5``, or ``digit=3,5,colour=red`` of several attributes: a word without = is of the attribute before it."""
+    if "=" not in text:
+        return _list(text)
+    asked: dict[str, list[str]] = {}
+    name = ""
+    for word in _list(text):
+        before, equals, value = word.partition("=")
+        name = before.strip() if equals else name
+        if not name:
+            raise argparse.ArgumentTypeError(f"of which attribute is {word!r}? say ATTRIBUTE={word}")
+        asked.setdefault(name, []).append(value.strip() if equals else word)
+    return asked
+
+
+def _columns(text: str) -> dict[str, str]:
+    """``education=Bachelors,age=30``; a value with a comma is quoted, ``city="New York, NY"``, or the pair is."""
+    found = {}
+    for word in next(csv.reader([re.sub(r'(^|,)([^",=]*)="', r'\1"\2=', text)], skipinitialspace=True), []):
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(
+                f'expected COLUMN=VALUE, as age=30, not {word!r}; a value with a comma is quoted: city="New York, NY"'
+            )
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _levels(text: str) -> tuple[float, float]:
+    words = _list(text)
+    if len(words) != 2:
+        raise argparse.ArgumentTypeError(f"expected two noise levels, as 0.2,5, not {text!r}")
+    return _number(words[0]), _number(words[1])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, not {text!r}") from None
+
+
+_RUN = _arg("folder", metavar="RUN", help="the folder of a training")
+_COUNT = _arg("-n", "--count", type=_whole, metavar="N", help="how many")
+_SEED = _arg("--seed", type=_whole, default=0, metavar="N", help="the same seed gives the same result (0)")
+_QUIET = _arg("--quiet", action="store_true", help="no progress")
+_JSON = _arg("--json", action="store_true", help="one JSON object on stdout, nothing else")
+_FORCE = _arg("--force", action="store_true", help="overwrite what is there")
+_GUIDING = (
+    _arg("--guidance", type=_number, metavar="W", help="how strongly, 1 is off (the recipe's)"),
+    _arg("--negative", type=_label, metavar="K", help="a label to steer away from (none)"),
+    _arg("--rescale", type=_number, metavar="R", help="from 0 to 1: mend the spread that guidance adds (0)"),
+    _arg("--interval", type=_levels, metavar="A,B", help="guide only between these noise levels, sigma/alpha (all)"),
+    _arg("--threshold", choices=("static", "dynamic"), help="keep pictures within black and white (no)"),
+    _arg("--classifier", metavar="RUN", help="guide by this one, trained with --loss cross-entropy"),
+    _arg("--worse", metavar="RUN", help="steer away from this one: smaller, or trained for less"),
+)
+_SAMPLING = (
+    _arg("--sampler", metavar="NAME", help="how to step from noise to data (the recipe's)"),
+    _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
+    _arg("--grid", metavar="NAME", help="which times to visit (the sampler's)"),
+    _arg(
+        "--label", type=_label, metavar="K", help="by name or number; several take turns: 3,5 or digit=3,5,colour=red"
+    ),
+    *_GUIDING,
+)
+
+COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
+    "recipes": (commands.recipes, ()),
+    "data": (
+        commands.data,
+        (
+            _arg("target", metavar="RECIPE|RUN|DATA"),
+            _COUNT,
+            _arg("--split", default="train", choices=("train", "test", "all"), help="which part (train)"),
+            _SEED,
+            _arg("--out", metavar="FILE", help=f"draw or save some: {', '.join(commands.ALL_SAVED)}"),
+            _FORCE,
+        ),
+    ),
+    "train": (
+        commands.train,
+        (
+            _arg("target", nargs="?", metavar="RECIPE|FILE|FOLDER", help="a recipe's name or file, or your own data"),
+            _arg("--out", metavar="RUN", help="the folder of this training (runs/NAME)"),
+            _QUIET,
+            _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --batch 64"),
+            _arg("-h", "--help", action="store_true", help="this, and the recipe's fields with their values"),
+        ),
+    ),
+    "resume": (commands.resume, (_RUN, _QUIET)),
+    "sample": (
+        commands.sample,
+        (
+            _RUN,
+            _COUNT,
+            *_SAMPLING,
+            _arg("--given", type=_columns, metavar="A=X,B=Y", help="rows of a table of which these columns are so"),
+            _arg("--prompt", metavar="TEXT", help="of text: what is known of it, _ for each token that is not"),
+            _arg("--hole", default="_", metavar="C", help="another sign than _"),
+            _SEED,
+            _arg(
+                "--out",
+                metavar="FILE",
+                help=f"{', '.join(commands.ALL_SAVED)} or .gif (samples.png, of tables .csv, of text .txt)",
+            ),
+            _FORCE,
+        ),
+    ),
+    "evaluate": (
+        commands.evaluate,
+        (
+            _RUN,
+            _COUNT,
+            _SEED,
+            *_SAMPLING[:2],
+            _arg("--guidance", type=_number, metavar="W", help="weight of the label, 1 is off (the recipe's)"),
+            _arg("--features", default="judge", choices=("judge", "inception"), help="what pictures are seen with"),
+            _arg("--target", metavar="COLUMN", help="of a table: to be predicted (last category)"),
+            _JSON,
+        ),
+    ),
+    "likelihood": (
+        commands.likelihood,
+        (
+            _RUN,
+            _arg("-n", "--count", type=_whole, metavar="N", help="rows of the data (as many as take seconds)"),
+            _SEED,
+            _arg("--split", default="test", choices=("test", "train"), help="which part of the data (test)"),
+            _arg("--steps", type=_whole, metavar="N", help="the bound of so many steps (infinitely many)"),
+            _arg("--flow", action="store_true", help="by the probability flow, of numbers, not by the bound"),
+            _arg("--exact", action="store_true", help="the flow, with an exact divergence: slow for pictures"),
+            _JSON,
+        ),
+    ),
+    "impute": (
+        commands.impute,
+        (
+            _RUN,
+            _arg("holes", metavar="FILE", help="a .csv or .tsv with a header, with cells or whole columns missing"),
+            _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
+            _SEED,
+            _arg("--out", metavar="FILE", help="a .csv or .tsv (filled.csv)"),
+            _FORCE,
+        ),
+    ),
+    "compare": (
+        commands.compare,
+        (
+            _RUN,
+            _arg("--samplers", type=_list, metavar="A,B,C", help="ddim,gradient-estimation,dpm++2m, or others"),
+            _arg("--steps", type=_wholes, default=[5, 10, 20, 50], metavar="5,10", help="network evaluations to spend"),
+            _arg("--seeds", type=_whole, default=3, metavar="N", help="repetitions, for error bars (3)"),
+            _COUNT,
+            *_GUIDING,
+            _arg("--out", metavar="DIR", help="a folder for a picture and the numbers"),
+            _FORCE,
+        ),
+    ),
+    "write": (
+        commands.write,
+        (
+            _arg("text", metavar="TEXT", help='what to write; "\\n" begins a new line'),
+            _RUN,
+            *(option for option in _SAMPLING if "--label" not in option[0]),
+            _arg("--columns", type=_whole, default=16, metavar="N", help="characters a line (16)"),
+            _SEED,
+            _arg("--out", metavar="FILE", help=".gif or .png (letters.gif)"),
+            _FORCE,
+        ),
+    ),
+    "animate": (
+        commands.animate,
+        (_RUN, _COUNT, *_SAMPLING, _SEED, _arg("--out", metavar="FILE.gif", help="(undiffuse.gif)"), _FORCE),
+    ),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Argparse that answers an unknown option with the nearest ones, and leaves exiting to `main`."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, unless something is left over."""
+        options, (*left,) = self.parse_known_args(args, namespace)
+        if not left:
+            return options
+        if not left[0].startswith("-"):
+            self.error(f"unexpected {left[0]!r}")
+        known = [word for word in self._option_string_actions if word.startswith("--")]
+        raise Usage(f"{self.prog.split()[-1]}: {nearest(left[0].split('=')[0], known, 'option')}")
+
+    def error(self, message: str) -> NoReturn:
+        """One line, which says where to read on."""
+        raise Usage(f"{message}; see: {self.prog} --help")
+
+
+def command_parser(name: str) -> Parser:
+    """The parser of one command."""
+    run, arguments = COMMANDS[name]
+    own_help = any("--help" in words for words, _ in arguments)
+    parser = Parser(prog=f"undiffuse {name}", description=run.__doc__, allow_abbrev=False, add_help=not own_help)
+    for words, options in arguments:
+        parser.add_argument(*words, **options)
+    return parser
+
+
+def _overview() -> str:
+    """All commands, a line each."""
+    lines = [f"  {name:11} {_summary(run)}" for name, (run, _) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "undiffuse: train diffusion models, sample, measure and understand them",
+            "",
+            "usage: undiffuse COMMAND ...    (undiffuse COMMAND --help says more)",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _summary(run: Callable[..., None]) -> str:
+    return (run.__doc__ or "").splitlines()[0].removesuffix(".")
+
+
+def _split_fields(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The words of ``train`` without the recipe's fields, and those: ``--name value`` or ``--name=value``."""
+    own = {word for words_, _ in COMMANDS["train"][1] for word in words_} - {"--FIELD"}
+    rest: list[str] = []
+    fields: list[tuple[str, str]] = []
+    left = iter(words)
+    for word in left:
+        name, equals, value = word.partition("=")
+        if name in own or not word.startswith("--"):
+            rest += [word, *islice(left, word == "--out")]
+            continue
+        given = value if equals else next(left, None)
+        if given is None:
+            raise Usage(f"train: {name} needs a value: {name} VALUE")
+        fields.append((name.removeprefix("--"), given))
+    return rest, fields
+
+
+def _help_train(parser: Parser, options: argparse.Namespace) -> None:
+    """The help of ``train``, and the fields of the recipe asked about."""
+    if not options.help:
+        parser.error("nothing to train: give a RECIPE, a FILE or a FOLDER")
+    parser.print_help()
+    print()
+    commands.fields(options.target)

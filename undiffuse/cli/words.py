@@ -1,0 +1,98 @@
+"""What the words of the command line ask for, as the values that Python takes. Heavy imports when they are needed."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import fields as fields_of
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from undiffuse.core.errors import UserError, nearest, usage
+
+if TYPE_CHECKING:
+    from undiffuse.recipe.recipe import Recipe
+    from undiffuse.run.guidance import Guidance
+
+
+def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
+    """A recipe that comes along, by its name; the one in a .yaml file or in a run; or one for data of your own.
+
+    Data of your own is read as those of the ``fields`` say that are the data's.
+    """
+    from undiffuse.recipe.recipe import Recipe
+    from undiffuse.recipes import HUB, RECIPES, of_hub, own_data
+    from undiffuse.run.run import RECIPE
+
+    path = Path(target).expanduser()
+    told = {name.removeprefix("data.").replace("-", "_"): value for name, value in fields if name.startswith("data.")}
+    if target in RECIPES:
+        return RECIPES[target]()
+    if target.startswith(HUB):
+        return of_hub(target.removeprefix(HUB), told)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return Recipe.load(path)
+    if (path / RECIPE).is_file():
+        return Recipe.load(path / RECIPE)
+    if not path.exists() and path.name == target and not path.suffix:  # a name, not a path
+        with usage():
+            beside = get_close_matches(target, [found.name for found in Path.cwd().iterdir()], n=1, cutoff=0.7)
+            meant = f", but there is {beside[0]}" if beside else ""
+            raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target}{meant})")
+    return own_data(path, told)
+
+
+def name_for(target: str) -> str:
+    """What a training is called: as its recipe, its data, or the folder of its recipe.yaml."""
+    path = Path(target).expanduser().resolve()
+    return path.parent.name if path.name == "recipe.yaml" else path.stem
+
+
+def out_path(options: Namespace, endings: tuple[str, ...], otherwise: str | None = None) -> Any:
+    """Where to write, checked before the work is done; None if nothing is asked for and there is no ``otherwise``."""
+    from undiffuse.draw.save import check_writable
+
+    path = options.out or otherwise
+    return check_writable(path, endings, options.force) if path else None
+
+
+@usage()
+def at_least_1(option: str, given: int | None, otherwise: int) -> int:
+    """A count as it was given, or ``otherwise``. Raises UserError for one below 1."""
+    if given is not None and given < 1:
+        raise UserError(f"{option} must be at least 1, not {given}")
+    return given or otherwise
+
+
+def how_to_sample(options: Namespace) -> dict[str, Any]:
+    """The options of sampling, as `Run.sample` and `Run.trajectory` take them."""
+    how = {name: getattr(options, name) for name in ("label", "steps", "sampler", "seed", "grid")}
+    return how | {"guidance": guidance(options)}
+
+
+def guidance(options: Namespace) -> "Guidance":
+    """The options of guidance, as one value; what is not given is as `Guidance` has it."""
+    from undiffuse.run.guidance import Guidance
+    from undiffuse.run.run import load
+
+    given: dict[str, Any] = {"weight": options.guidance}
+    given |= {name: getattr(options, name) for name in ("negative", "rescale", "interval", "threshold")}
+    given |= {name: load(folder) for name in ("classifier", "worse") if (folder := getattr(options, name))}
+    with usage():
+        return Guidance(**{name: value for name, value in given.items() if value is not None})
+
+
+@usage()
+def overridden(recipe: "Recipe", name: str, value: str) -> "Recipe":
+    """A recipe with a field changed; a name that is neither a field nor an option of train has both to be near to."""
+    known = [field.name.replace("_", "-") for field in fields_of(recipe)] + ["out", "quiet", "help"]
+    if name.partition(".")[0].replace("_", "-") not in known:
+        raise UserError(nearest(f"--{name}", [f"--{other}" for other in known], "option or field of the recipe"))
+    if name == "data" and Path(value).expanduser().exists() and hasattr(recipe.data, "path"):
+        return recipe.override("data.path", str(Path(value).expanduser().resolve()))
+    return recipe.override(name, value)
+
+
+def is_quiet(options: Namespace) -> bool:
+    """Whether no progress is to be shown: because it was said, or nobody looks."""
+    return options.quiet or not sys.stderr.isatty()

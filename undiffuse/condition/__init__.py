@@ -1,0 +1,1 @@
+"""What a sample may be asked to be."""

@@ -1,0 +1,105 @@
+"""Files that are whole or not there: written beside, forced to the disk, then renamed onto their name.
+
+A process killed at any moment, or a disk that fills up, leaves the file as it was before.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from undiffuse.core.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def disk_errors_told(path: Path) -> Iterator[None]:
+    """While writing to ``path``: a full disk, a folder that is not there or may not be written is a `UserError`."""
+    try:
+        yield
+    except Exception as error:
+        if _is_full(error):
+            raise UserError(f"{path}: the disk is full; make room and try again (what was there is intact)") from error
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            raise UserError(f"{path}: there is no folder {path.parent} to write to") from error
+        if isinstance(error, PermissionError):
+            raise UserError(f"{path}: may not be written; choose another place") from error
+        raise
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """``write(temporary)`` writes a file with the ending of ``path``, which then becomes ``path``.
+
+    Raises:
+        UserError: There is no such folder, it may not be written, or the disk is full. What ``path`` held is intact.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    with disk_errors_told(path):
+        try:
+            write(part)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file in UTF-8, whole or not at all."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file that people can read, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> None:
+    """A safetensors file with ``facts`` as its metadata, whole or not at all."""
+    from safetensors.torch import save_file
+
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, lambda part: save_file(stored, part, dict(facts or {})))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, on the CPU, and its metadata.
+
+    Raises:
+        UserError: Missing, truncated, or not safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: truncated, or not a safetensors file ({error})") from None
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the disk is full; safetensors wraps what the system said in an error of its own."""
+    return getattr(error, "errno", None) in FULL or any(f"(os error {code})" in str(error) for code in FULL)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last: on POSIX a folder is synchronised like a file, elsewhere there is nothing to do."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Readers of data as people keep it: files, folders, hubs."""

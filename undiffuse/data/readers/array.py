@@ -1,0 +1,140 @@
+"""Arrays, bare or in .npy and .npz files: what is points, what is pictures, and labels of any type."""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from undiffuse.condition.label import Names
+from undiffuse.core.errors import UserError
+from undiffuse.data.dataset import Dataset
+
+DATA = ("x", "data", "points", "images", "samples", "arr_0")  # what an array of an .npz may be called
+LABELS = ("y", "label", "labels", "class", "target", "arr_1")
+
+
+def from_array(
+    array: np.ndarray,
+    labels: np.ndarray | None = None,
+    label_names: Names = (),
+    name: str = "the array",
+    notes: tuple[str, ...] = (),
+    attributes: Sequence[str] = (),
+) -> Dataset:
+    """Points from ``(count,)`` or ``(count, columns)`` numbers, pictures from three or four dimensions of bytes.
+
+    Pictures are whole numbers from 0 to 255, ``(count, height, width)``, ``(count, channels, height, width)`` or
+    ``(count, height, width, channels)``. The channels are the second dimension, unless only the last is
+    4 or less. ``labels`` of any type, ``(count,)`` or ``(count, attributes)``, are indexed by :func:`index_labels`,
+    unless ``label_names`` names them; ``attributes`` are called "1", "2", ... unless they have names. Where no label
+    is known, there are none.
+
+    Raises:
+        UserError: Text, objects or complex numbers; pictures that are not bytes; whatever Dataset refuses.
+    """
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{name}: {array.dtype} values; points and pictures are plain numbers")
+    if labels is not None and not label_names:
+        indices, names = index_attributes(labels, attributes)
+        labels, label_names = (indices, names) if names else (None, ())
+    label_tensor = None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    if array.ndim <= 2:
+        columns = array if array.ndim == 2 else array.reshape(-1, 1)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and Dataset says where
+            points = torch.from_numpy(columns.astype(np.float32))
+        return Dataset(points, label_tensor, label_names, notes=notes, name=name)
+    pictures = torch.from_numpy(_pictures(array, name))
+    return Dataset(pictures, label_tensor, label_names, kind="pictures", notes=notes, name=name)
+
+
+def numpy_file(path: Path) -> Dataset:
+    """A ``.npy`` file, or a ``.npz`` file of one array, or of one called x and its labels called y.
+
+    Also understood are data, points, images, samples for x and label, labels, class, target for y. A y with a column
+    for each of several attributes may have their names beside it, in an array called attributes.
+
+    Raises:
+        UserError: Not a NumPy file, truncated, or of Python objects (they are never unpickled); several arrays of
+            which none has such a name; whatever ``from_array`` refuses.
+    """
+    arrays = arrays_of(path)
+    data = next(iter(arrays), None) if len(arrays) == 1 else next((key for key in DATA if key in arrays), None)
+    if data is None:
+        raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}; call the data x, and its labels y")
+    labels = next((arrays[key] for key in LABELS if key in arrays and key != data), None)
+    attributes = [str(attribute) for attribute in arrays.get("attributes", [])]
+    return from_array(arrays[data], labels, name=path.name, attributes=attributes)
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` file by name; that of a ``.npy`` file as x.
+
+    Raises:
+        UserError: Not a NumPy file, truncated, or of Python objects.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: truncated, or not plain NumPy numbers ({reason})") from None
+
+
+def index_labels(values: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels of any type as indices into their sorted distinct values, and the names of those; "2" precedes "10".
+
+    NaN, None, empty text and the number -1 are not known: -1. But where the only other label is 1, the two are sides,
+    called "-1" and "1". Whole numbers that are stored as floats (beside a NaN) are named as whole numbers. ``known``
+    holds every value that can occur, where ``values`` alone may miss some (a test split).
+    """
+    distinct = sorted({value for value in (values if known is None else known).tolist() if _is_known(value)})
+    if distinct != [-1, 1]:
+        distinct = [value for value in distinct if value != -1]
+    if all(_name(value).isdigit() for value in distinct):
+        distinct.sort(key=lambda value: int(_name(value)))
+    index = {value: k for k, value in enumerate(distinct)}
+    return np.array([index.get(value, -1) for value in values.tolist()], np.int64), tuple(map(_name, distinct))
+
+
+def _is_known(value: object) -> bool:
+    return value is not None and value != "" and not (isinstance(value, float) and math.isnan(value))
+
+
+def _name(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def index_attributes(values: np.ndarray, attributes: Sequence[str] = ()) -> tuple[np.ndarray, Names]:
+    """`index_labels` of one kind of label, ``(count,)``, or of each column of several, ``(count, attributes)``.
+
+    A column of which no label is known is left out.
+    """
+    if values.ndim != 2:
+        return index_labels(values)
+    attributes = attributes or [str(k + 1) for k in range(values.shape[1])]
+    if len(attributes) != values.shape[1]:
+        raise UserError(f"{len(attributes)} names of attributes for {values.shape[1]} columns of labels")
+    found = dict(zip(attributes, map(index_labels, values.T), strict=True))
+    told = {attribute: indexed for attribute, indexed in found.items() if indexed[1]}
+    if not told:
+        return np.empty((len(values), 0), np.int64), {}
+    return np.stack([indices for indices, _ in told.values()], 1), {name: names for name, (_, names) in told.items()}
+
+
+def _pictures(array: np.ndarray, name: str) -> np.ndarray:
+    """Any of the layouts above to ``(count, channels, height, width)`` uint8, in one piece."""
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[1] > 4 >= array.shape[3]:
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4:
+        raise UserError(f"{name}: shape {array.shape}; points have 2 dimensions, pictures 3 or 4")
+    if array.dtype != np.uint8:
+        if array.dtype.kind not in "iu" or (array.size and (array.min() < 0 or array.max() > 255)):
+            raise UserError(f"{name}: pictures are whole numbers from 0 to 255 (uint8), not {array.dtype}")
+        array = array.astype(np.uint8)
+    return np.array(array, order="C") if not (array.flags.c_contiguous and array.flags.writeable) else array

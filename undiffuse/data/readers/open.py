@@ -1,0 +1,95 @@
+"""Data of your own: look at a path, and read it as what it is."""
+
+from pathlib import Path
+
+from undiffuse.core.errors import UserError, nearest
+from undiffuse.data.dataset import Dataset
+from undiffuse.data.readers.array import numpy_file
+from undiffuse.data.readers.cifar import cifar, is_cifar
+from undiffuse.data.readers.hub import hub
+from undiffuse.data.readers.idx import idx, is_idx
+from undiffuse.data.readers.pictures import ENDINGS, pictures
+from undiffuse.data.readers.points import csv_points
+
+UNDERSTOOD = (
+    "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a file that ends in .npy, .npz, .csv, "
+    ".tsv or .parquet; text to train on is a .txt, with: undiffuse train FILE.txt"
+)
+
+
+def open_data(
+    path: str | Path,
+    size: int | tuple[int, int] | None = None,
+    split: str = "train",
+    skip_unreadable: bool = False,
+) -> Dataset:
+    """The data at a path: a folder of pictures, IDX files or CIFAR-10's, or a file of points or pictures.
+
+    Where the data has no test split of its own, a tenth is held out, evenly over the labels and always the same.
+
+    Args:
+        path: The folder or file.
+        size: For pictures in a folder or a .parquet file, the side or ``(height, width)`` to give them; see
+            ``pictures``.
+        split: ``"train"``, ``"test"`` or ``"all"``.
+        skip_unreadable: Leave out pictures that cannot be read, instead of stopping.
+
+    Raises:
+        UserError: Nothing there, nothing understood, more than one kind of data, or what the reader of it refuses.
+    """
+    path = existing(path)
+    reads_pictures = path.is_dir() and not _is_binary(path)
+    if size is not None and not (reads_pictures or _ending(path) == ".parquet"):
+        raise UserError(f"{path}: a size is for folders of pictures and .parquet files; this data has its own")
+    if reads_pictures:
+        return pictures(path, size, split, skip_unreadable)
+    if path.is_dir() and is_cifar(path):
+        return cifar(path, split)
+    if path.is_dir() or is_idx(path):
+        return idx(path, split)
+    return _read_file(path, size).part(split)
+
+
+def existing(path: str | Path) -> Path:
+    """The path, if there is anything; else a UserError that names what lies near."""
+    path = Path(path).expanduser()
+    if not path.exists():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = nearest(path.name, beside, "file or folder") if beside else "no such file or folder"
+        raise UserError(f"{path}: {hint}")
+    return path
+
+
+def _is_binary(folder: Path) -> bool:
+    """Whether a folder holds MNIST's or CIFAR-10's format; a UserError if it holds pictures, or the other, beside."""
+    files = [file for file in folder.iterdir() if file.is_file()]
+    kinds = {
+        "IDX files": any(is_idx(file) for file in files),
+        "CIFAR-10's .bin files": is_cifar(folder),
+        "pictures": any(file.suffix.lower() in ENDINGS for file in files),
+    }
+    held = [kind for kind, is_held in kinds.items() if is_held]
+    if len(held) > 1:
+        raise UserError(f"{folder}: holds {' and '.join(held)}; give each a folder of its own")
+    return bool(held) and held != ["pictures"]
+
+
+def _ending(path: Path) -> str:
+    """``.csv``, or ``.csv.gz``; in small letters."""
+    return "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+
+
+def _read_file(path: Path, size: int | tuple[int, int] | None) -> Dataset:
+    """A single file, by its ending; ``size`` is for those that hold pictures of any."""
+    ending = _ending(path)
+    if ending == ".parquet":
+        return hub(str(path), size, split="all")
+    if ending in (".npy", ".npz"):
+        return numpy_file(path)
+    if ending in (".csv", ".tsv", ".csv.gz", ".tsv.gz"):
+        return csv_points(path)
+    if ending in ENDINGS:
+        raise UserError(f"{path}: one picture; give the folder that it lies in")
+    if ending in (".zip", ".tar", ".tgz", ".rar", ".7z") or ending.endswith(".gz"):
+        raise UserError(f"{path}: an archive; unpack it, and give what was in it")
+    raise UserError(f"{path}: not understood; data is {UNDERSTOOD}")

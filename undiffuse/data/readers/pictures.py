@@ -1,0 +1,295 @@
+"""A folder of pictures of any size, kind and aspect, as one tensor of bytes.
+
+- *Labels*: sub-folders are labels, each with everything below it. A flat folder has none, nor has a single
+  sub-folder. Pictures beside sub-folders of pictures are an error: nobody can say what their label is.
+- *Splits*: sub-folders called train, test, val, ... and nothing else are splits, with the labels inside them.
+- *Size*: the picture is scaled, antialiased, until it just covers the size asked for, and its centre is cropped.
+  Without ``size``: the pictures' own if they share one of at most 64 x 64; else a square, the median shorter
+  side rounded down to a multiple of 8, at most 64.
+- *Channels*: 1 if every picture is gray, else 3. Transparency is laid over white; 16-bit gray, and 32-bit gray with
+  a number above 255, is divided by 257, not clipped; CMYK and palettes become RGB; colour profiles are ignored.
+- *Orientation*: as EXIF says. *Animations*: their first frame.
+- *Other files* are ignored, as are hidden ones. Pictures that cannot be read are an error that names the first.
+
+Decoding is shared out among threads, and the last two results are kept: a folder that is opened as its train part, and
+then as its test part, is decoded once, unless a file has changed.
+"""
+
+import os
+import statistics
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from undiffuse.core.errors import UserError
+from undiffuse.data.dataset import Dataset, check_split
+from undiffuse.data.readers.array import index_labels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+ENDINGS = (
+    *(".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
+    *(".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
+)
+SPLITS = {"train": "train", "test": "test", "val": "test", "valid": "test", "validation": "test"}
+GRAY = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"))
+LARGEST = 64  # the default size's limit: what a laptop trains on
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture file, with what its place in the folder says about it."""
+
+    path: Path
+    split: str | None
+    label: str | None
+    stamp: tuple[int, ...]  # of the file as it lay there: another if it is written to, or replaced
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says about itself before it is decoded; height and width are upright, as EXIF says."""
+
+    height: int
+    width: int
+    gray: bool
+    animated: bool
+
+
+def pictures(
+    folder: Path, size: int | tuple[int, int] | None = None, split: str = "all", skip_unreadable: bool = False
+) -> Dataset:
+    """Pictures ``(count, channels, height, width)``; ``size`` is a side or ``(height, width)``.
+
+    Size, channels and labels are decided over the whole folder, so that its splits agree.
+
+    Raises:
+        UserError: No pictures, pictures beside labelled ones, a size below 1, or pictures that cannot be read
+            (with ``skip_unreadable`` those are left out and counted in the notes).
+    """
+    check_split(split)
+    found, notes = find_pictures(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of decoders, about single pictures
+        headers, broken = _read_headers(tuple(found))
+        height, width = _choose_size(size, list(headers.values()), folder)
+        gray = all(header.gray for header in headers.values())
+        has_splits = any(file.split == "test" for file in found)
+        chosen = tuple(file for file in headers if not has_splits or split in ("all", file.split))
+        x, undecoded = _decode(chosen, height, width, gray)
+    broken = broken | undecoded
+    if broken:
+        first = min(broken, key=lambda file: file.path)
+        reason = _reason(broken[first])
+        bad = f"{len(broken)} of {len(found)} pictures cannot be read, the first is {first.path} ({reason})"
+        if not skip_unreadable:
+            raise UserError(f"{bad}; mend or remove them, or say --data.skip-unreadable true")
+        notes.append(f"{bad}: left out")
+    if any((header.height, header.width) != (height, width) for header in headers.values()):
+        notes.append(f"{_spread(list(headers.values()))}: scaled and cropped to {height} x {width}")
+    if animated := sum(header.animated for header in headers.values()):
+        notes.append(f"{animated} with several frames: the first is used")
+    labels, names = _labels([file for file in chosen if file not in undecoded], found)
+    data = Dataset(x, labels, names, "pictures", notes=tuple(notes), name=folder.name)
+    return data if has_splits else data.part(split)
+
+
+def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
+    """The picture files of a folder in a fixed order, and notes on what else was there.
+
+    Raises:
+        UserError: No pictures, or pictures beside sub-folders of pictures.
+    """
+    files = [path for path in _walk(folder) if not any(_hidden(part) for part in path.relative_to(folder).parts)]
+    found = [path for path in files if path.suffix.lower() in ENDINGS]
+    if not found:
+        endings = sorted({path.suffix or path.name for path in files})[:5]
+        held = f"only {', '.join(endings)} files" if files else "no files"
+        raise UserError(
+            f"{folder}: no pictures in it, {held}; pictures end in .png, .jpg, ..., and other data is named by its file"
+        )
+    tops = {path.relative_to(folder).parts[0] for path in found if path.parent != folder}
+    loose = sum(path.parent == folder for path in found)
+    if loose and tops:
+        raise UserError(
+            f"{folder}: {loose} pictures lie beside sub-folders of pictures ({', '.join(sorted(tops)[:3])}); "
+            f"sub-folders are labels, so move the loose ones into one, or all into {folder}"
+        )
+    notes = [f"{len(files) - len(found)} files that are not pictures were ignored"] if len(files) > len(found) else []
+    splits = "train" in tops and tops <= set(SPLITS)
+    return [_place(path, folder, splits) for path in found], notes
+
+
+def decode_picture(path: Path, height: int, width: int, gray: bool) -> np.ndarray:
+    """One picture as ``(channels, height, width)`` uint8, with 1 channel if ``gray``, else 3."""
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice what is asked for leaves the filter its work.
+        opened.draft(None, (2 * max(height, width),) * 2)
+        return fitted(opened, height, width, gray)
+
+
+def fitted(opened: "Picture", height: int, width: int, gray: bool) -> np.ndarray:
+    """A picture of any mode, upright, over white, scaled with antialiasing and cropped: (channels, height, width)."""
+    from PIL import Image, ImageOps
+
+    picture = _over_white(_eight_bits(ImageOps.exif_transpose(opened)))
+    scaled = ImageOps.fit(picture.convert("L" if gray else "RGB"), (width, height), Image.Resampling.LANCZOS)
+    values = np.asarray(scaled)
+    return values[None] if gray else values.transpose(2, 0, 1)
+
+
+def _eight_bits(picture: "Picture") -> "Picture":
+    """16-bit gray as 8-bit gray: 65535 becomes 255. Pillow's own conversion clips everything above 255 to white.
+
+    Numbers of 32 bits have as many as they need: 8, or 16 where one is above 255.
+    """
+    from PIL import Image
+
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point; save it with 8 or 16 bits")
+    if not picture.mode.startswith("I"):
+        return picture
+    values = np.asarray(picture)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("its pixels have more than 16 bits")
+    if picture.mode.startswith("I;16") or values.max() > 255:
+        values = (values.astype(np.uint32) + 128) // 257
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def _over_white(picture: "Picture") -> "Picture":
+    """Alpha, of the picture or of its palette, composited over white."""
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture.convert("RGBA"))
+
+
+def header(picture: "Picture") -> Header:
+    """What a picture that is opened, but not decoded, says about itself."""
+    from PIL import ExifTags
+
+    width, height = picture.size
+    # a square is not asked: for the answer, which may come last, a PNG is decoded
+    if width != height and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
+        width, height = height, width
+    return Header(height, width, picture.mode in GRAY, getattr(picture, "is_animated", False))
+
+
+@lru_cache(maxsize=2)
+def _read_headers(found: tuple[Found, ...]) -> tuple[dict[Found, Header], dict[Found, Exception]]:
+    """The headers that can be read, and why the others cannot."""
+    from PIL import Image
+
+    headers: dict[Found, Header] = {}
+    broken: dict[Found, Exception] = {}
+    for file in found:
+        try:
+            with Image.open(file.path) as picture:
+                headers[file] = header(picture)
+        except Exception as error:  # decoders of damaged files raise anything
+            broken[file] = error
+    return headers, broken
+
+
+@lru_cache(maxsize=2)
+def _decode(
+    files: tuple[Found, ...], height: int, width: int, gray: bool
+) -> tuple[torch.Tensor, dict[Found, Exception]]:
+    """The pictures that can be decoded, and why the others cannot."""
+    x = np.empty((len(files), 1 if gray else 3, height, width), np.uint8)
+
+    def decode(row: int) -> Exception | None:
+        try:
+            x[row] = decode_picture(files[row].path, height, width, gray)
+        except Exception as error:  # as above
+            return error
+        return None
+
+    with ThreadPoolExecutor() as threads:  # Pillow decodes and scales without the interpreter's lock
+        errors = list(threads.map(decode, range(len(files))))
+    broken = {file: error for file, error in zip(files, errors, strict=True) if error}
+    return torch.from_numpy(x[[error is None for error in errors]] if broken else x), broken
+
+
+def _choose_size(size: int | tuple[int, int] | None, headers: list[Header], folder: Path) -> tuple[int, int]:
+    """The height and width that every picture gets; see the head of this file."""
+    if size is not None:
+        return sides(size, folder)
+    sizes = {(header.height, header.width) for header in headers} or {(1, 1)}
+    if len(sizes) == 1 and max(max(sizes)) <= LARGEST:
+        return sizes.pop()
+    side = min(LARGEST, int(statistics.median(min(header.height, header.width) for header in headers)))
+    return (side // 8 * 8, side // 8 * 8) if side >= 8 else (side, side)
+
+
+def sides(size: int | tuple[int, int], name: str | Path) -> tuple[int, int]:
+    """(height, width) of a size that was asked for; a UserError of the data called ``name`` where one is below 1."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise UserError(f"{name}: size {height} x {width}; a side is at least 1 pixel")
+    return height, width
+
+
+def _spread(headers: list[Header]) -> str:
+    """The smallest and the largest picture, in words."""
+    sizes = sorted({(header.height * header.width, header.height, header.width) for header in headers})
+    (_, *least), (_, *most) = sizes[0], sizes[-1]
+    words = f"pictures of {least[0]} x {least[1]}"
+    return words if least == most else f"{words} to {most[0]} x {most[1]}"
+
+
+def _labels(kept: list[Found], found: list[Found]) -> tuple[torch.Tensor | None, tuple[str, ...]]:
+    """Indices of the kept pictures' labels, and the names of all labels; none where there are fewer than two."""
+    every = [file.label for file in found]
+    if None in every or len(set(every)) < 2:
+        return None, ()
+    labels, names = index_labels(np.array([file.label for file in kept], dtype=str), np.array(every, dtype=str))
+    return torch.from_numpy(labels), names
+
+
+def _place(path: Path, folder: Path, splits: bool) -> Found:
+    """What the sub-folders between ``folder`` and a picture say about it."""
+    above = path.relative_to(folder).parts[:-1]
+    split, above = (SPLITS[above[0]], above[1:]) if splits else (None, above)
+    return Found(path, split, above[0] if above else None, _stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written to or replaced; nothing for a link that leads nowhere."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    """Every file below a folder, in a fixed order, through links too."""
+    for top, below, names in os.walk(folder, followlinks=True):
+        below.sort()
+        yield from (Path(top) / name for name in sorted(names))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture, whatever its name says"
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,28 @@
+"""Where well-known data sets lie: a path that was given, or a folder of data sets that the environment names."""
+
+import os
+from pathlib import Path
+
+from undiffuse.core.errors import UserError
+
+FOLDERS = ("UNDIFFUSE_DATA", "UNDIFFUSE_TEST_DATA")  # of data sets, each in a folder of its own
+
+
+def place(name: str, given: str | None, advice: str) -> Path:
+    """The folder of the data set ``name``: ``given``, or ``$UNDIFFUSE_DATA/name``.
+
+    Raises UserError where it is not there, with ``advice`` on where to get it.
+    """
+    if given is not None:
+        path = Path(given).expanduser()
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder; {advice}")
+        return path
+    for variable in FOLDERS:
+        path = Path(os.environ.get(variable, "")).expanduser() / name
+        if os.environ.get(variable) and path.exists():
+            return path
+    raise UserError(
+        f"the data set {name} is not at hand: {advice}, and either give its folder, --data.path FOLDER, or put it into "
+        f"a folder of data sets, as {name}, that the variable UNDIFFUSE_DATA names"
+    )

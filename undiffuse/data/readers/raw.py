@@ -1,0 +1,31 @@
+"""A file of text before its encoding is known: unpacked, and read as UTF-16 where its first bytes say so."""
+
+import gzip
+import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from pathlib import Path
+
+from undiffuse.core.errors import UserError
+
+AS_UTF_16 = "read as UTF-16, as its first bytes say"  # a note
+
+
+def unpacked(path: Path) -> bytes:
+    """The bytes of a file, gzipped (.gz) or not. Raises UserError where they are damaged."""
+    raw = path.read_bytes()
+    if path.suffix.lower() != ".gz":
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: a damaged gzip file ({error})") from None
+
+
+def utf_16(path: Path, raw: bytes) -> str | None:
+    """The text of bytes that begin with the mark of UTF-16, else None. Raises UserError where the rest is none."""
+    if not raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return None
+    try:
+        return raw.decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: damaged, or not text in UTF-16 ({error})") from None

@@ -1,0 +1,1 @@
+"""Data that a program draws."""

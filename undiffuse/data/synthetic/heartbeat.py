@@ -1,0 +1,23 @@
+"""A heartbeat: a row of bits with a beat at every fifth place, the phase unknown (Sohl-Dickstein et al. 2015).
+
+The smallest data of which the likelihood is a question: every bit says little alone, and everything together. As the
+phases are equally likely, the entropy of a sequence is exactly log(period).
+"""
+
+import torch
+
+from undiffuse.core.errors import UserError
+from undiffuse.data.alphabet import Characters
+from undiffuse.data.dataset import Dataset
+
+
+def heartbeat(count: int, length: int = 20, period: int = 5) -> Dataset:
+    """``count`` sequences (count, length) of bits, the phases in turn. Raises UserError where they cannot be told."""
+    if period < 2 or length < period or count < period:
+        raise UserError(
+            f"a heartbeat needs a period of at least 2, and at least as many bits and sequences as that, not period "
+            f"{period}, length {length}, count {count}"
+        )
+    phase, place = torch.arange(count) % period, torch.arange(length)
+    bits = (place % period == phase[:, None]).to(torch.uint8)
+    return Dataset(bits, kind="tokens", alphabet=Characters(("0", "1")), name="heartbeat")

@@ -1,0 +1,243 @@
+"""Guidance: a denoiser in, a denoiser out, so that guides compose and every sampler takes them.
+
+    denoise = ClassifierFree(denoiser, weight=3.0)          denoise(x_t, t, label=labels)
+    denoise = Interval(denoise, schedule, low=-4.0, high=4.0)
+    denoise = DynamicThreshold(denoise)
+
+One convention: with weight w the guided mean is ``weak + w (strong - weak)``. Weight 1 is off and gives what the
+denoiser gives, bit for bit; 0 is the weaker side; above 1 exaggerates. Papers that write (1 + w) strong - w weak
+(Ho and Salimans 2021; "off" is 0) mean our weight - 1.
+
+All is said of E[x_0 | x_t]: eps, v and score are linear in it with the same coefficients on both sides, so guiding any
+of them is the same. What a guided field is *not* is the score of any diffused density: it is the gradient of
+log q_t(x_t) + (w - 1) log p_t(y | x_t), at every t by itself.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from undiffuse.core.linear import Number, expand
+from undiffuse.process import Schedule
+from undiffuse.process.affine import Belief
+
+# what to steer away from: a label, -1 for none; or of each attribute one, None to keep what is asked for
+Negative = int | tuple[int | None, ...]
+
+
+# denoise(x_t, t, **condition) -> E[x_0 | x_t, condition], as a tensor, a `Belief`, or logits
+Conditional = Callable[..., Any]
+
+
+def opposite(label: Tensor, negative: Negative) -> Tensor:
+    """The ``negative`` of labels (batch,) or (batch, attributes)."""
+    if isinstance(negative, int):
+        return torch.full_like(label, negative)
+    pairs = zip(label.unbind(1), negative, strict=True)
+    return torch.stack([kept if other is None else torch.full_like(kept, other) for kept, other in pairs], 1)
+
+
+@dataclass(frozen=True)
+class ClassifierFree:
+    """Away from what any label, or a ``negative`` one, would look like (Ho and Salimans 2021).
+
+    Both answers come from one evaluation of twice the batch. ``rescale`` in [0, 1] pulls the guided mean's standard
+    deviation, sample by sample, back to what the label alone gives (Lin et al. 2023, eqs. 14-16), there said of v.
+    """
+
+    denoise: Conditional
+    weight: float
+    negative: Negative = -1
+    rescale: float = 0.0
+
+    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Any:
+        """negative + w (label - negative); without labels, nothing to guide by. x_t (batch, *shape)."""
+        if label is None:
+            return self.denoise(x_t, t)
+        if self.weight == 1.0:
+            return self.denoise(x_t, t, label=label)
+        twice = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
+        labels = torch.cat([label, opposite(label, self.negative)])
+        answer = self.denoise(torch.cat([x_t, x_t]), twice, label=labels)
+        strong, weak = (_half(answer, half) for half in (0, 1))
+        return _on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
+
+    def _guided(self, strong: Tensor, weak: Tensor) -> Tensor:
+        guided = weak.lerp(strong, self.weight)
+        if self.rescale == 0.0:
+            return guided
+        ratio = strong.flatten(1).std(1) / guided.flatten(1).std(1)
+        return guided * (1 - self.rescale + self.rescale * ratio).view(-1, *[1] * (guided.ndim - 1))
+
+
+@dataclass(frozen=True)
+class AutoGuidance:
+    """Away from a ``worse`` denoiser of the same data: smaller, or trained for less (Karras et al. 2024)."""
+
+    denoise: Conditional
+    worse: Conditional
+    weight: float
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """worse + w (denoise - worse)."""
+        answer = self.denoise(x_t, t, **condition)
+        if self.weight == 1.0:
+            return answer
+        weak = _mean(self.worse(x_t, t, **condition))
+        return _on_mean(answer, lambda strong: weak.lerp(strong, self.weight))
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Along the gradient of a noise-aware classifier (Dhariwal and Nichol 2021); their scale is our weight - 1.
+
+    Towards q_t(x_t) p_t(y | x_t)^(w-1): of a denoiser without labels, weight 2 is Bayes' rule.
+    """
+
+    denoise: Conditional
+    log_prob: Callable[..., Tensor]  # (x_t, t, **condition) -> log p_t(y | x_t), (batch,), differentiable in x_t
+    schedule: Schedule
+    weight: float
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """E[x_0 | x_t] + (w - 1) sigma^2/alpha grad log p_t(y | x_t)."""
+        answer = self.denoise(x_t, t, **condition)
+        if self.weight == 1.0:
+            return answer
+        alpha, sigma, _ = self.schedule.at(t)
+        if isinstance(alpha, float) and alpha == 0:  # nothing of the data is left to classify
+            return answer
+        step = expand((self.weight - 1) * sigma**2 / alpha, x_t)
+        with torch.enable_grad():
+            x = x_t.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.log_prob(x, t, **condition).sum(), x)
+        return _on_mean(answer, lambda mean: mean + step * gradient)
+
+
+class Guide(Protocol):
+    """A guided denoiser that knows the one it guides."""
+
+    @property
+    def denoise(self) -> Conditional:
+        """Without this guidance."""
+        ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """With it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Guidance only while ``low`` <= log-SNR <= ``high``, its own denoiser elsewhere (Kynkaanniemi et al. 2024).
+
+    Their interval of noise levels sigma is log_snr = -2 log(sigma), with the ends swapped.
+    """
+
+    guide: Guide
+    schedule: Schedule
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def denoise(self) -> Conditional:
+        """The unguided denoiser."""
+        return self.guide.denoise
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """Guided inside, plain outside; row by row where each has a time t (batch,) of its own."""
+        level = self.schedule.at(t).log_snr
+        if isinstance(level, Tensor):
+            inside = ((self.low <= level) & (level <= self.high)).to(x_t.device)
+            guided, plain = self.guide(x_t, t, **condition), self.guide.denoise(x_t, t, **condition)
+            return torch.where(inside.view(-1, *[1] * (guided.ndim - 1)), guided, plain)
+        return (self.guide if self.low <= level <= self.high else self.guide.denoise)(x_t, t, **condition)
+
+
+Limit = float | Tensor  # broadcasts to (batch, *shape)
+
+
+@dataclass(frozen=True)
+class StaticThreshold:
+    """The mean clipped to [low, high], where data is known to lie; infinite limits change nothing."""
+
+    denoise: Conditional
+    low: Limit = -1.0
+    high: Limit = 1.0
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """Clip(x_0)."""
+        answer = self.denoise(x_t, t, **condition)
+        return _on_mean(answer, lambda mean: _clipped(mean, self.low, self.high))
+
+
+@dataclass(frozen=True)
+class DynamicThreshold:
+    """Imagen's: the mean clipped at its own ``quantile`` of |x_0|, and scaled back into [low, high].
+
+    |x_0| is the distance from the middle in units of which ``low`` and ``high`` are 1 away. Sample by sample, and only
+    where that quantile is beyond 1 (Saharia et al. 2022, section 2.3).
+    """
+
+    denoise: Conditional
+    quantile: float = 0.995
+    low: Limit = -1.0
+    high: Limit = 1.0
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """Clip(x_0, -s, s)/s, s = max(1, quantile), in those units."""
+        return _on_mean(self.denoise(x_t, t, **condition), self._scaled)
+
+    def _scaled(self, mean: Tensor) -> Tensor:
+        middle, reach = (_like(mean, limit) for limit in ((self.low + self.high) / 2, (self.high - self.low) / 2))
+        u = (mean - middle) / reach
+        size = u.flatten(1).abs()
+        s = size.kthvalue(max(1, math.ceil(self.quantile * size.shape[1])), dim=1).values
+        s = s.view(-1, *[1] * (mean.ndim - 1))
+        return torch.where(s > 1, middle + u.clamp(-s, s) * (reach / s), _clipped(mean, self.low, self.high))
+
+
+def _clipped(mean: Tensor, low: Limit, high: Limit) -> Tensor:
+    return mean.clamp(_like(mean, low), _like(mean, high))
+
+
+def _like(mean: Tensor, limit: Limit) -> Tensor:
+    return limit.to(mean) if isinstance(limit, Tensor) else mean.new_full((), limit)
+
+
+@dataclass(frozen=True)
+class Inpaint:
+    """The mean replaced by what is ``known`` where ``mask`` is true: those entries end there, whatever the sampler.
+
+    Both broadcast to (batch, *shape). The rest is filled in by the denoiser, which sees the known part in x_t.
+    """
+
+    denoise: Conditional
+    known: Tensor
+    mask: Tensor  # bool
+
+    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+        """known where it is known, else E[x_0 | x_t]."""
+        answer = self.denoise(x_t, t, **condition)
+        return _on_mean(answer, lambda mean: torch.where(self.mask, self.known.to(mean), mean))
+
+
+def _mean(answer: Any) -> Tensor:
+    return answer.mean if isinstance(answer, Belief) else answer
+
+
+def _on_mean(answer: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same belief with another mean: a learned variance is kept."""
+    return answer._replace(mean=change(answer.mean)) if isinstance(answer, Belief) else change(answer)
+
+
+def _half(answer: Any, half: int) -> Any:
+    """The first or second half of an answer's batch."""
+    if not isinstance(answer, Belief):
+        return answer.chunk(2)[half]
+    v = answer.v.chunk(2)[half] if isinstance(answer.v, Tensor) and answer.v.ndim else answer.v
+    return Belief(answer.mean.chunk(2)[half], v)

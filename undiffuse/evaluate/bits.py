@@ -1,0 +1,62 @@
+"""Bits: how well a run predicts held-out data, by the variational bound, which no sample can flatter.
+
+Of tokens, the bound of as many steps as are asked for; else what the kernel has, of infinitely many for the mask, and
+of STEPS (or as many as the run was trained on) for others. An estimate is a mean over rows, each at a few of the
+bound's times, spread evenly; its standard error is that of the rows.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from undiffuse.core.noise import Stream
+from undiffuse.data.dataset import Dataset
+from undiffuse.loss.categorical import MaskedBound, TokenBound
+from undiffuse.loss.draws import LowDiscrepancy
+from undiffuse.loss.time import Uniform
+from undiffuse.measure.estimate import Estimate
+from undiffuse.process.kernel import ABSORBING
+from undiffuse.run.run import Run
+
+STEPS = 1000
+AT_ONCE = 64  # rows
+
+
+@torch.no_grad()
+def token_bits(run: Run, data: Dataset, draws: int = 8, seed: int = 0, steps: int | None = None) -> Estimate:
+    """Bits a token of ``data``, at ``draws`` times a row; given the rows' labels, if the run knows labels."""
+    denoiser, cost = run.denoiser, _cost(run, steps)
+    noise = Stream(torch.Generator(run.device).manual_seed(seed))
+    labels = data.labels if run.label_names else None
+    each = []
+    for first in range(0, len(data), AT_ONCE):
+        rows = slice(first, first + AT_ONCE)
+        x_0 = _repeated(run.codec.encode(data.x[rows].to(run.device)), draws)
+        told = None if labels is None else _repeated(labels[rows].to(run.device), draws)
+        nats = cost(denoiser, x_0, noise, told) + _prior(run, x_0)
+        each.append(nats.view(draws, -1).mean(0).cpu().double())
+    return summary(torch.cat(each) / math.log(2))
+
+
+def _repeated(rows: Tensor, times: int) -> Tensor:
+    return rows.repeat(times, *[1] * (rows.ndim - 1))
+
+
+def _cost(run: Run, steps: int | None) -> MaskedBound | TokenBound:
+    spread = LowDiscrepancy()
+    if steps is None and run.denoiser.process.kernel == ABSORBING:
+        return MaskedBound(Uniform(draws=spread))
+    trained_on = getattr(run.recipe.loss, "time", Uniform()).steps
+    return TokenBound(Uniform(steps or trained_on or STEPS, draws=spread), auxiliary=0.0)
+
+
+def _prior(run: Run, x_0: Tensor) -> Tensor:
+    """KL(q(x_1 | x_0) || prior), in nats a token: 0 where nothing is left at t = 1."""
+    process = run.denoiser.process
+    return process.marginal(x_0, 1.0).kl(process.prior(x_0)) / x_0[0].numel()
+
+
+def summary(values: Tensor) -> Estimate:
+    """Mean and standard error of values (count,)."""
+    return Estimate(float(values.mean()), float(values.std()) / math.sqrt(len(values)), len(values))

@@ -1,0 +1,330 @@
+"""Which sampler is worth how many evaluations, on a model of your own?
+
+    compare(run, ["ddim", "gradient-estimation"], [5, 10, 20, 50]).answers()
+    ["gradient-estimation at 10 evaluations is at least as good as ddim at 20 (0.041 ± 0.001 against 0.042 ± 0.001)"]
+
+Samplers that evaluate the network twice a step are given half the steps: what is compared is the cost that is paid.
+Every trial is repeated over seeds; all trials of one seed begin with the same noise, so that differences between them
+are known better than each of them is.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from undiffuse.core.errors import UserError, nearest, usage
+from undiffuse.core.files import write_json, write_text
+from undiffuse.data.dataset import Dataset, random_labels
+from undiffuse.draw.curves import Quality, quality
+from undiffuse.draw.style import save
+from undiffuse.evaluate.judged import judge_of
+from undiffuse.measure.estimate import Estimate, estimate
+from undiffuse.measure.floor import Floor, floor
+from undiffuse.measure.frechet import frechet_distance
+from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
+from undiffuse.measure.text import variation
+from undiffuse.process.mixed import RowShape
+from undiffuse.run.guidance import Guidance
+from undiffuse.run.run import Run
+from undiffuse.sampling.samplers import SAMPLERS, Sampler, sampler_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+USUAL = ("ddim", "gradient-estimation", "dpm++2m")  # compared unless others are named
+TOKEN_USUAL = ("ancestral", "first-hitting", "surest-first")
+IN_A_ROW = 4  # tokens
+COUNT = {"points": 5000, "pictures": 1000, "tokens": 500}  # samples a seed, unless there is less data
+FLOOR = 10  # times as much real data, from which the floor is drawn
+FILES = ("compare.png", "compare.json", "compare.csv")
+SURE = 2.0  # standard errors from which a difference is believed
+
+
+class Plan(NamedTuple):
+    """A trial to be made: a sampler, and the evaluations that it may spend."""
+
+    sampler: str
+    asked: int
+    steps: int
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How good a sampler was, seed by seed."""
+
+    sampler: str
+    asked: int  # evaluations that it might have spent
+    steps: int
+    evaluations: int  # those that it spent, at most ``asked``
+    values: tuple[float, ...]  # one a seed; lower is better
+
+    @property
+    def estimate(self) -> Estimate:
+        """Mean and standard error."""
+        return estimate(self.values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Trials, the floor they are held against, and the protocol; the first sampler is the one others are held to."""
+
+    trials: tuple[Trial, ...]
+    measure: str
+    floor: Floor
+    protocol: dict[str, int | str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def samplers(self) -> list[str]:
+        """In the order in which they were asked for."""
+        return list(dict.fromkeys(trial.sampler for trial in self.trials))
+
+    def of(self, sampler: str) -> list[Trial]:
+        """A sampler's trials, the cheapest first."""
+        return sorted((trial for trial in self.trials if trial.sampler == sampler), key=lambda trial: trial.evaluations)
+
+    def answers(self) -> list[str]:
+        """What the first sampler's evaluations are worth in every other sampler's, a sentence each."""
+        first, *others = self.samplers
+        return [self._answer(first, other) for other in others]
+
+    def table(self) -> "Table":
+        """For rich's ``print``: samplers down, evaluations across, the best of each column bold."""
+        from rich.table import Table
+
+        asked = sorted({trial.asked for trial in self.trials})
+        best = {n: min((t for t in self.trials if t.asked == n), key=lambda trial: trial.estimate.mean) for n in asked}
+        floor = f"{self.floor.median:.3g}" + ("" if math.isnan(self.floor.spread) else f" ± {self.floor.spread:.1g}")
+        table = Table(
+            title=f"{self.measure}, lower is better; {floor} for real data",
+            caption=", ".join(f"{name} {value}" for name, value in self.protocol.items())
+            + "; ± is of the samples alone, all held against the same rows",
+        )
+        table.add_column("evaluations", no_wrap=True)
+        for n in asked:
+            table.add_column(str(n), justify="right", no_wrap=True)
+        for sampler in self.samplers:
+            cells = {trial.asked: _cell(trial, bold=trial is best[trial.asked]) for trial in self.of(sampler)}
+            table.add_row(sampler, *(cells.get(n, "-") for n in asked))
+        return table
+
+    def figure(self) -> "Figure":
+        """Quality against evaluations, with error bars, and the floor as a band."""
+        curves = {
+            sampler: [Quality(trial.evaluations, *trial.estimate[:2]) for trial in self.of(sampler)]
+            for sampler in self.samplers
+        }
+        return quality(curves, self.measure, *self.floor, title="What are evaluations worth?")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts and lists for ``json.dumps``; what is not known (the error of one seed) is null."""
+        rows = [
+            trial.__dict__ | {"mean": trial.estimate.mean, "error": _known(trial.estimate.error)}
+            for trial in self.trials
+        ]
+        return {
+            "measure": self.measure,
+            "floor": {"median": self.floor.median, "spread": _known(self.floor.spread)},
+            "trials": rows,
+            "answers": self.answers(),
+            "notes": list(self.notes),
+            "protocol": self.protocol,
+        }
+
+    def to_csv(self) -> str:
+        """A row a trial."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["sampler", "asked", "steps", "evaluations", "mean", "error", "seeds", "floor"])
+        for t in self.trials:
+            mean, error, seeds = t.estimate
+            error_cell = "" if math.isnan(error) else error
+            rows.writerow([t.sampler, t.asked, t.steps, t.evaluations, mean, error_cell, seeds, self.floor.median])
+        return text.getvalue()
+
+    def write(self, folder: Path) -> list[Path]:
+        """``compare.png``, ``.json`` and ``.csv`` in the folder, made if need be; returns what was written."""
+        folder.mkdir(parents=True, exist_ok=True)
+        picture, numbers, table = (folder / name for name in FILES)
+        save(self.figure(), picture)
+        write_json(numbers, self.to_json())
+        write_text(table, self.to_csv())
+        return [picture, numbers, table]
+
+    def _answer(self, one: str, other: str) -> str:
+        """What either sampler saves over the other; if nothing, where one is better for the same cost."""
+        saving = [*self._savings(other, one), *self._savings(one, other)]
+        if saving:
+            less, more = max(saving, key=lambda pair: pair[1].evaluations / pair[0].evaluations)
+            return (
+                f"{less.sampler} at {_evaluations([less])} is at least as good as {more.sampler} at {more.evaluations} "
+                f"({less.estimate} against {more.estimate})"
+            )
+        pairs = [(a, b) for a in self.of(other) for b in self.of(one) if a.asked == b.asked]
+        better = [a for a, b in pairs if _better(a, b)]
+        worse = [b for a, b in pairs if _better(b, a)]
+        said = [
+            f"{trials[0].sampler} is better than {loser} at {_evaluations(trials)}"
+            for trials, loser in ((better, one), (worse, other))
+            if trials
+        ]
+        return ", ".join(said) or f"{other} and {one} cannot be told apart at any of these"
+
+    def _savings(self, mine: str, theirs: str) -> list[tuple[Trial, Trial]]:
+        """Pairs in which ``mine`` reaches with fewer evaluations what ``theirs`` reaches with more, and only then.
+
+        Only then: the dearest trial of ``theirs`` that costs no more than mine is worse than mine beyond doubt.
+        """
+        pairs = []
+        for ours in self.of(mine):
+            no_dearer = [trial for trial in self.of(theirs) if trial.evaluations <= ours.evaluations]
+            if no_dearer and not _better(ours, no_dearer[-1]):
+                continue
+            dearer = (trial for trial in self.of(theirs) if trial.evaluations > ours.evaluations)
+            pairs += [(ours, trial) for trial in dearer if ours.estimate.mean <= trial.estimate.mean]
+        return pairs
+
+
+def compare(
+    run: Run,
+    samplers: Sequence[str] | None,
+    evaluations: Sequence[int],
+    seeds: int = 3,
+    count: int | None = None,
+    guidance: float | Guidance | None = None,
+    watch: Callable[[Sequence[Plan]], Iterable[Plan]] = tuple,
+) -> Comparison:
+    """Every sampler at every number of network evaluations, ``seeds`` times ``count`` samples each.
+
+    Points are measured by sliced Wasserstein distance, labelled pictures by Frechet distance on the features of a
+    classifier trained on the data, other pictures by sliced Wasserstein, texts by how often tokens stand in a row; all
+    against held-out data. Labels asked for are those of random training rows, as the floor's rows have random labels
+    too. ``samplers`` None is a few of those that the run has.
+    ``watch`` is handed the plans and gives them back one by one: a progress bar.
+
+    Raises:
+        UserError: An unknown sampler, counts below 1, or samplers that cannot sample for so few evaluations at all.
+    """
+    if isinstance(run.codec.latent_shape, RowShape):
+        raise UserError(f"{run.folder} has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
+    usual = [name for name in (*USUAL, *TOKEN_USUAL) if name in run.samplers]
+    names = usual if samplers is None else samplers
+    with usage():
+        for name in names:
+            sampler_of(run.denoiser.process, name)
+    plans, notes = plan(names, evaluations, run.samplers)
+    if seeds < 1:
+        raise UserError(f"seeds must be at least 1, not {seeds}")
+    rows = _Protocol(run, COUNT[run.kind] if count is None else count)
+    trials = []
+    for sampler, asked, steps, spent in watch(plans):
+        samples = (run.sample(rows.count, rows.labels, steps, sampler, guidance, seed) for seed in range(seeds))
+        trials.append(Trial(sampler, asked, steps, spent, tuple(map(rows.distance, samples))))
+    protocol: dict[str, int | str] = {"samples": rows.count, "seeds": seeds, "features": rows.ruler.seen}
+    return Comparison(tuple(trials), rows.ruler.name, rows.floor(), protocol, tuple(notes))
+
+
+@usage()
+def plan(
+    samplers: Sequence[str], evaluations: Sequence[int], known: Mapping[str, Sampler] = SAMPLERS
+) -> tuple[list[Plan], list[str]]:
+    """As many steps as each number of evaluations pays for; and notes on what cannot be had.
+
+    Raises UserError for an unknown sampler, or if nothing can be had.
+    """
+    plans, notes = [], []
+    if min(evaluations, default=0) < 1:
+        raise UserError(f"evaluations must be at least 1, not {min(evaluations, default='none')}")
+    for name in dict.fromkeys(samplers):
+        if name not in known:
+            raise UserError(nearest(name, known, "sampler"))
+        cost = known[name].evaluations
+        for asked in sorted(set(evaluations)):
+            if cost(1) > asked:
+                notes.append(f"{name} needs at least {cost(1)} evaluations: left out at {asked}")
+                continue
+            steps = next(steps for steps in range(asked, 0, -1) if cost(steps) <= asked)
+            plans.append(Plan(name, asked, steps, cost(steps)))
+    if not plans:
+        raise UserError("; ".join(notes) or "no sampler to compare; name some with --samplers")
+    return plans, notes
+
+
+class _Ruler(NamedTuple):
+    """A distance, and what of the data it looks at."""
+
+    name: str
+    between: Callable[[Tensor, Tensor], float]
+    seen: str
+    features: Callable[[Tensor], Tensor]
+
+
+class _Protocol:
+    """What samples are held against, and how."""
+
+    def __init__(self, run: Run, count: int) -> None:
+        if count < 2:
+            raise UserError(f"count must be at least 2, not {count}")
+        test, train = run.dataset("test"), run.dataset("train")
+        self.count = min(count, len(test), (len(test) + len(train)) // 2)
+        real = _some(torch.cat([test.x, train.x]), FLOOR * self.count)
+        held_out = test.take(_some(torch.arange(len(test)), self.count))
+        self.labels = random_labels(train, self.count) if run.label_names else None
+        self.ruler = _ruler(run, train, test)
+        self._held_out, self._real = self.ruler.features(held_out.x), self.ruler.features(real)
+
+    def distance(self, samples: Tensor) -> float:
+        """From samples to as many held-out rows."""
+        return self.ruler.between(self.ruler.features(samples), self._held_out)
+
+    def floor(self) -> Floor:
+        """From real data to as much real data."""
+        return floor(self.ruler.between, self._real, self.count)
+
+
+def _some(rows: Tensor, count: int) -> Tensor:
+    """At most ``count`` rows, always the same ones."""
+    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:count]]
+
+
+def _ruler(run: Run, train: Dataset, test: Dataset) -> _Ruler:
+    """Frechet distance where a classifier can be had to look at pictures, else sliced Wasserstein."""
+    if run.kind == "tokens":
+        length = min(IN_A_ROW, test.x.shape[1])
+        name = f"total variation of {length} tokens in a row"
+        return _Ruler(name, partial(variation, run=length), "the text itself", lambda x: x)
+    judge = None if run.kind == "points" else judge_of(run, train, test)
+    if judge is None:
+        return _Ruler("sliced Wasserstein", sliced_wasserstein, "the data itself", lambda x: x)
+    return _Ruler("Frechet distance", frechet_distance, f"of a classifier {judge.accuracy:.1%} right", judge.features)
+
+
+def _better(one: Trial, other: Trial) -> bool:
+    """Whether ``one`` is better beyond doubt: seed by seed, as trials of one seed share their noise."""
+    mean, error, _ = estimate(a - b for a, b in zip(one.values, other.values, strict=True))
+    return mean < -SURE * (0.0 if math.isnan(error) else error)
+
+
+def _cell(trial: Trial, bold: bool) -> str:
+    text = str(trial.estimate) + (f" ({trial.evaluations} used)" if trial.evaluations != trial.asked else "")
+    return f"[bold]{text}[/bold]" if bold else text
+
+
+def _evaluations(trials: Sequence[Trial]) -> str:
+    """5, 10 and 20 evaluations."""
+    *most, last = (str(trial.evaluations) for trial in trials)
+    return f"{', '.join(most)} and {last} evaluations" if most else f"{last} evaluation" + "s" * (last != "1")
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

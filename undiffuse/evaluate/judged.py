@@ -1,0 +1,49 @@
+"""A run's judge: the classifier of its data, trained once and kept in the run's folder beside the model.
+
+``judge.safetensors`` holds its weights, its accuracy on held-out data and the checksum of what it was trained on; of
+other data, another judge is trained. Its features serve the distances between pictures, so that quality can be measured
+with nothing but the data at hand.
+"""
+
+import zlib
+from contextlib import suppress
+
+import numpy as np
+from torch import Tensor
+
+from undiffuse.core.errors import UserError
+from undiffuse.core.files import read_tensors, write_tensors
+from undiffuse.data.dataset import Dataset, labelled
+from undiffuse.measure.judge import Judge
+from undiffuse.run.run import Run
+
+FILE, FORMAT = "judge.safetensors", "undiffuse judge 1"
+
+
+def judge_of(run: Run, train: Dataset, test: Dataset) -> Judge | None:
+    """The judge of a run's data; None where fewer than two labels are known, or none that is held out.
+
+    Several attributes are judged as one label. A folder that cannot be written to keeps no judge, and that is all.
+    """
+    (x, labels), (held_out, held_out_labels) = labelled(train), labelled(test)
+    if len(labels.unique()) < 2 or not len(held_out):
+        return None
+    path, mark = run.folder / FILE, str(_checksum(x, labels, held_out, held_out_labels))
+    if path.is_file():
+        try:
+            tensors, facts = read_tensors(path)
+            if facts == {"format": FORMAT, "data crc32": mark}:
+                return Judge.from_state(tensors).to(run.device)
+        except (UserError, KeyError, RuntimeError):
+            pass  # damaged, or of another time: train anew
+    judge = Judge.train(x.to(run.device), labels, held_out, held_out_labels)
+    with suppress(OSError, UserError):
+        write_tensors(path, judge.state(), {"format": FORMAT, "data crc32": mark})
+    return judge
+
+
+def _checksum(*tensors: Tensor) -> int:
+    found = 0
+    for tensor in tensors:
+        found = zlib.crc32(np.ascontiguousarray(tensor.cpu().numpy()).data, found)
+    return found

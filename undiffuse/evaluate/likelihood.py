@@ -1,0 +1,152 @@
+"""The likelihood of held-out data under a run: by the bound, or exactly by the probability flow.
+
+    tokens      bits a token, by the bound                                    (`bits`); of a vocabulary, of its words
+    pictures    bits a dimension of their grey levels, by the bound; of dithered ones, by the flow      (`nats`)
+    points      nats a point, by either
+
+A latent has a likelihood too, but it is not the picture's: which pictures a latent stands for, the decoder says with a
+density of its own, and an autoencoder's is none.
+"""
+
+import math
+from dataclasses import dataclass
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from undiffuse.codec import VQ
+from undiffuse.core.errors import UserError, usage
+from undiffuse.data.dataset import Dataset
+from undiffuse.data.source import Toy
+from undiffuse.data.synthetic.densities import DENSITIES
+from undiffuse.evaluate.bits import summary, token_bits
+from undiffuse.evaluate.nats import best_end, bound_nats, codec_of, flow_nats
+from undiffuse.measure.estimate import Estimate
+from undiffuse.run.run import Run
+from undiffuse.theory.likelihood import bits_per_dim
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+ROWS = {"points": 4096, "pictures": 256, "tokens": 256}  # unless told otherwise
+FLOW_ROWS = {"points": 1024, "pictures": 32}
+CHOOSING = {"points": 1024, "pictures": 64}  # training rows, on which the bound's end is chosen
+DRAWS, TOKEN_DRAWS = 16, 8  # noise levels a row
+EXACT = 16  # numbers a row, up to which the flow's divergence is exact unless told otherwise
+PROBES = 1  # beyond it; the probe's own noise is part of the standard error
+TOLERANCE = 1e-4
+
+Protocol = dict[str, int | float | str | None]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What a row costs on average, in ``unit``; the ``floor`` is the entropy of these rows, nan if it is not known."""
+
+    unit: str
+    cost: Estimate
+    floor: float
+    protocol: Protocol
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict for ``json.dumps``; a floor that is not known is null."""
+        floor = None if math.isnan(self.floor) else self.floor
+        mean, error, _ = self.cost
+        return {"unit": self.unit, "value": mean, "error": error, "floor": floor, "protocol": self.protocol}
+
+    def table(self) -> "Group":
+        """For rich's ``print``: the number, and how it was measured."""
+        from rich.console import Group
+        from rich.table import Column, Table
+
+        names = ("value", "standard error", "floor")
+        numbers = Table("likelihood", *(Column(name, justify="right") for name in names))
+        floor = "-" if math.isnan(self.floor) else f"{self.floor:.4f}"
+        numbers.add_row(self.unit, f"{self.cost.mean:.4f}", f"{self.cost.error:.2g}", floor)
+        how = ", ".join(f"{key} {value}" for key, value in self.protocol.items() if value is not None)
+        return Group(numbers, how)
+
+
+def likelihood(
+    run: Run,
+    count: int | None = None,
+    seed: int = 0,
+    split: str = "test",
+    flow: bool = False,
+    exact: bool = False,
+    steps: int | None = None,
+) -> Likelihood:
+    """What ``count`` rows of the data cost, drawn by ``seed``; by the bound or by the ``flow``, given their labels.
+
+    The bound is of infinitely many steps (tokens that are not masked: of as many as they were trained on), or of so
+    many ``steps``, even in time: what ancestral sampling with them costs. The flow's divergence is exact for rows of
+    up to EXACT numbers, else estimated by random probes, unless ``exact`` is asked for: a derivative a number.
+
+    Raises UserError for runs that have no likelihood of the data (see `undiffuse.evaluate.nats.codec_of`), fewer than 2
+    rows, steps below 1 or of the flow, or where the data is gone.
+    """
+    if run.is_classifier:
+        raise UserError("this run is a classifier: it tells labels, and has no likelihood of the data")
+    if not run.is_of_tokens:
+        codec_of(run)
+    elif flow:
+        raise UserError("tokens have no probability flow; leave --flow out for the bound")
+    _check_steps(steps, flow)
+    data = _rows(run, split, _count(run, count, flow), seed)
+    by = "the flow" if flow else f"the bound of {steps:,} steps" if steps else "the bound"
+    how: Protocol = {"by": by, "rows": len(data), "split": split, "seed": seed}
+    if run.is_of_tokens:
+        cost, coded = token_bits(run, data, TOKEN_DRAWS, seed, steps), isinstance(run.codec, VQ)
+        how |= {"noise levels a row": TOKEN_DRAWS, "of": "the vocabulary's tokens, not of pixels" if coded else None}
+        return Likelihood("bits a token", cost, nan if coded else _floor(run, data), how)
+    nats, details = _by_flow(run, data, seed, exact) if flow else _by_bound(run, data, seed, steps)
+    if run.kind == "points":
+        return Likelihood("nats a point", summary(nats), _floor(run, data), how | details)
+    bits = summary(bits_per_dim(nats, data.x[0].numel()))
+    return Likelihood(
+        "bits a dimension", bits, nan, how | details | {"of": "dithered pictures" if flow else "pictures"}
+    )
+
+
+def _by_bound(run: Run, data: Dataset, seed: int, steps: int | None) -> tuple[Tensor, Protocol]:
+    end = best_end(run, _rows(run, "train", CHOOSING[run.kind], seed), DRAWS, seed, steps)
+    ended = f"{end:.1f}, the best on {CHOOSING[run.kind]} training rows"
+    return bound_nats(run, data, end, DRAWS, seed, steps), {"noise levels a row": DRAWS, "ends at log-SNR": ended}
+
+
+def _by_flow(run: Run, data: Dataset, seed: int, exact: bool) -> tuple[Tensor, Protocol]:
+    probes = None if exact or data.x[0].numel() <= EXACT else PROBES
+    divergence = "exact" if probes is None else f"by {probes} random probe a row"
+    return flow_nats(run, data, probes, TOLERANCE, seed), {"tolerance": TOLERANCE, "divergence": divergence}
+
+
+def _rows(run: Run, split: str, count: int, seed: int) -> Dataset:
+    """At most ``count`` rows of the data, drawn by ``seed``."""
+    data = run.dataset(split)
+    return data.take(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count])
+
+
+@usage()
+def _check_steps(steps: int | None, flow: bool) -> None:
+    if steps is not None and flow:
+        raise UserError("the flow takes as many steps as its tolerance needs; leave --steps out")
+    if steps is not None and steps < 1:
+        raise UserError(f"steps must be at least 1, not {steps}")
+
+
+@usage()
+def _count(run: Run, count: int | None, flow: bool) -> int:
+    if count is not None and count < 2:
+        raise UserError(f"count must be at least 2, not {count}: an error bar needs two rows")
+    return count or (FLOW_ROWS if flow else ROWS)[run.kind]
+
+
+def _floor(run: Run, data: Dataset) -> float:
+    """The entropy, where it is known: of these points exactly, of tokens a token; else nan."""
+    source = run.recipe.data
+    if isinstance(source, Toy) and source.name in DENSITIES:
+        return -float(DENSITIES[source.name].log_density(data.x.double()).mean())
+    entropy = getattr(source, "entropy", None)
+    return entropy() / math.log(2) / data.x[0].numel() if entropy else nan

@@ -1,0 +1,144 @@
+"""Nats: what held-out rows of numbers cost under a run, in the units they are stored in.
+
+Points have a density. What diffuses is z = (x - mean)/std, so
+
+    -log p(x) = -log p(z) + sum of log std.
+
+Grey levels have a probability, and two ways to it. The bound decodes them: given the last, least noisy state, which is
+the picture u with normal noise of s grey levels,
+
+    p(x | u) = N(u; x, s^2) / sum over k = 0 ... 255 of N(u; k, s^2),        u = x + s times noise,
+
+entry by entry, a law that asks no network (Kingma et al. 2021, section 3.3). The flow has a density alone: pictures are
+dithered, x + U(-1/2, 1/2), of which -log density is on average at least -log P(x) (Theis et al. 2016, section 3.1).
+
+Where the bound ends is part of the model, as it holds at every log-SNR. With little noise the decoder is nearly free,
+but the network must tell grey levels apart at noise that it was hardly trained on; with more, the decoder ignores which
+levels are likely. So the end is chosen, among a few, on training rows (`best_end`).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from undiffuse.codec import Normalise
+from undiffuse.core.distribution import total
+from undiffuse.core.errors import UserError
+from undiffuse.core.linear import Number
+from undiffuse.core.noise import Noise, SeededNoise
+from undiffuse.data.dataset import Dataset
+from undiffuse.process.mixed import RowShape
+from undiffuse.run.run import Run
+from undiffuse.theory.likelihood import affine_bound, log_likelihood
+
+NOISE, DATA = -12.0, 12.0  # log-SNR: both begin there, and the flow of points ends there
+POINT_ENDS = (6.0, 8.0, 10.0, DATA)  # log-SNR where the bound of points may end
+APART = (2, 3, 4, 6)  # of pictures, standard deviations between grey levels; 6 is VDM's log-SNR 13.3 at std 127.5
+DITHER = math.sqrt(12)  # likewise where their flow ends: at noise of the dither's own variance, 1/12
+LEVELS = 256
+AT_ONCE = 1 << 16  # numbers
+
+
+class _Batch(NamedTuple):
+    """Some rows, and all that is the same for them."""
+
+    x: Tensor  # (batch, *shape), as stored
+    denoise: Callable[[Tensor, Number], Tensor]  # told the rows' labels
+    noise: Noise
+
+
+def codec_of(run: Run) -> Normalise:
+    """The codec of a run whose very data diffuses, by normal noise. Raises UserError for all others, saying why."""
+    instead = "see how good samples are with: undiffuse evaluate RUN"
+    if isinstance(run.codec.latent_shape, RowShape):
+        raise UserError(f"of numbers beside tokens the likelihood is not measured; {instead}")
+    if not isinstance(run.codec, Normalise):
+        raise UserError(f"what diffuses is a latent, whose likelihood is not that of the {run.kind}; {instead}")
+    run.denoiser.process.require_gaussian("a likelihood")
+    return run.codec
+
+
+@torch.no_grad()
+def bound_nats(run: Run, data: Dataset, end: float, draws: int = 16, seed: int = 0, steps: int | None = None) -> Tensor:
+    """The bound on -log p of each row, (rows,) float64, at ``draws`` noise levels a row.
+
+    Of pictures -log P of the grey levels, of points -log density; of so many ``steps``, even in time, or of infinitely
+    many; ``end`` is the log-SNR where it ends. Raises UserError as `codec_of` does.
+    """
+    codec = codec_of(run)
+    each = []
+    for x, denoise, noise in _batches(run, data, seed):
+        found = affine_bound(run.denoiser.process, denoise, codec.encode(x), noise, draws, (NOISE, end), steps)
+        if codec.kind == "pictures":
+            found = found._replace(reconstruction=grey_nats(x, codec.std * math.exp(-0.5 * end), noise))
+        each.append(found.total.cpu().double())
+    return torch.cat(each) + (0.0 if codec.kind == "pictures" else log_volume(codec))
+
+
+def best_end(run: Run, data: Dataset, draws: int = 16, seed: int = 0, steps: int | None = None) -> float:
+    """The log-SNR, among a few, where the bound is lowest on these rows: training ones, to be fair to what is held out.
+
+    Raises UserError as `codec_of` does.
+    """
+    codec = codec_of(run)
+    ends = POINT_ENDS if codec.kind == "points" else [_told_apart(codec, apart) for apart in APART]
+    return min(ends, key=lambda end: float(bound_nats(run, data, end, draws, seed, steps).mean()))
+
+
+def flow_nats(run: Run, data: Dataset, probes: int | None = None, tolerance: float = 1e-4, seed: int = 0) -> Tensor:
+    """-log density of each row under the probability flow, (rows,) float64; of pictures, dithered.
+
+    ``probes`` and ``tolerance`` are `log_likelihood`'s. Raises UserError as `codec_of` does.
+    """
+    codec = codec_of(run)
+    end = DATA if codec.kind == "points" else _told_apart(codec, DITHER)
+    each = []
+    for x, denoise, noise in _batches(run, data, seed):
+        x_0 = codec.encode(dithered(x, noise) if codec.kind == "pictures" else x)
+        found = log_likelihood(run.denoiser.process, denoise, x_0, noise, (NOISE, end), probes, tolerance)
+        each.append(-found.cpu().double())
+    return torch.cat(each) + log_volume(codec)
+
+
+def grey_nats(x: Tensor, s: Tensor, noise: Noise) -> Tensor:
+    """-log p(x | u) for a draw of u, (batch,); x (batch, channels, height, width) uint8, s (channels, 1, 1), in levels.
+
+    Level by level, so that nothing has 256 times the picture's numbers; the term of x itself is 1.
+    """
+    x = x.to(s.dtype)
+    z = noise.normal(x)
+    u = x + s * z
+    likely = torch.zeros_like(x)
+    for level in range(LEVELS):
+        likely += torch.exp(0.5 * (z**2 - ((u - level) / s) ** 2))
+    return total(likely.log())
+
+
+def dithered(x: Tensor, noise: Noise) -> Tensor:
+    """x + U(-1/2, 1/2), float32: grey levels as a density, whose integral over a bin is the level's probability."""
+    x = x.to(torch.float32)
+    return x + noise.uniform(x) - 0.5
+
+
+def log_volume(codec: Normalise) -> float:
+    """Sum of log std over all numbers of a row: by how much -log density is larger in the data's units."""
+    return float(codec.std.cpu().double().log().expand(codec.shape).sum())
+
+
+def _told_apart(codec: Normalise, apart: float) -> float:
+    """The log-SNR where two grey levels are ``apart`` standard deviations of the noise, where they are closest."""
+    return 2 * math.log(apart * float(codec.std.max()))
+
+
+def _batches(run: Run, data: Dataset, seed: int) -> Iterator[_Batch]:
+    """The data piece by piece, with noise that belongs to the row."""
+    labels = data.labels if run.label_names else None
+    at_once = max(1, AT_ONCE // data.x[0].numel())
+    for first in range(0, len(data), at_once):
+        rows = slice(first, first + at_once)
+        told = {} if labels is None else {"label": labels[rows].to(run.device)}
+        yield _Batch(data.x[rows].to(run.device), partial(run.denoiser, **told), SeededNoise(seed, first))

@@ -1,0 +1,1 @@
+"""What a person may do with each kind of data."""

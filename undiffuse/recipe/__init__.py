@@ -1,0 +1,1 @@
+"""The whole truth of a training, as one value."""

@@ -1,0 +1,1 @@
+"""Which times to visit, by which sampler, in one loop."""

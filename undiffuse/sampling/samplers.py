@@ -1,0 +1,134 @@
+"""Every sampler by name: which step, on which grid it is at home, and what it costs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.gaussian import Denoise, with_variance
+from undiffuse.process import ABSORBING, Affine, Categorical, Mixed, Process
+from undiffuse.sampling.grid import Grid, Karras, gradient_estimation, log_snr_uniform, trailing
+from undiffuse.step import Step
+from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
+from undiffuse.step.ancestral import Ancestral
+from undiffuse.step.annealed_langevin import AnnealedLangevin
+from undiffuse.step.ddim import DDIM
+from undiffuse.step.deis import DEIS
+from undiffuse.step.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep
+from undiffuse.step.euler import Euler
+from undiffuse.step.euler_maruyama import EulerMaruyama
+from undiffuse.step.forward_backward import ForwardBackward
+from undiffuse.step.gradient_estimation import GradientEstimation
+from undiffuse.step.heun import Heun
+from undiffuse.step.predictor_corrector import PredictorCorrector
+from undiffuse.step.tau_leaping import TauLeaping
+from undiffuse.step.unipc import UniPC
+from undiffuse.step.unmask import FirstHitting, SurestFirst
+from undiffuse.step.unrolling import Unrolling
+
+
+def each(steps: int) -> int:
+    """One evaluation a step."""
+    return steps
+
+
+def twice(steps: int) -> int:
+    """Two evaluations a step, but one to the data."""
+    return 2 * steps - 1
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A step that needs only a process, the grid that suits it, and its cost."""
+
+    make: Callable[[Any], Step]
+    grid: Grid
+    summary: str
+    evaluations: Callable[[int], int] = each  # of how many steps; one or two fewer where alpha is 0 at the start
+    learned_variance: bool = False  # hand it `denoiser.belief`, not `denoiser`
+    masks: bool = False  # of tokens that are masked, and no others
+
+
+def large_variance(process: Affine) -> Step:
+    """Ancestral sampling with variance beta, whatever the denoiser believes (DDPM's "fixed large")."""
+    ancestral = Ancestral(process)
+
+    def step(denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Any, noise: Noise) -> tuple[Tensor, Any]:
+        return ancestral(with_variance(denoise, 1.0), x_t, t, s, memory, noise)
+
+    return step
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "ddim": Sampler(DDIM, trailing, "DDIM: deterministic, order 1"),
+    "ddpm": Sampler(Ancestral, trailing, "ancestral sampling with variance beta-tilde"),
+    "ddpm-large": Sampler(large_variance, trailing, "ancestral sampling with variance beta"),
+    "ddpm-learned": Sampler(Ancestral, trailing, "ancestral sampling with the learned variance", learned_variance=True),
+    "gradient-estimation": Sampler(GradientEstimation, gradient_estimation, "DDIM with momentum 2"),
+    "euler": Sampler(Euler, trailing, "the probability flow in time, order 1"),
+    "heun": Sampler(Heun, log_snr_uniform, "EDM's: order 2, deterministic", twice),
+    "heun-churn": Sampler(lambda process: Heun(process, churn=0.1), Karras(), "EDM's, with fresh noise", twice),
+    "dpm++2s": Sampler(DPMSolverSinglestep, log_snr_uniform, "DPM-Solver++ singlestep, order 2", twice),
+    "dpm++2m": Sampler(DPMSolverMultistep, log_snr_uniform, "DPM-Solver++ multistep, order 2"),
+    "dpm++3m": Sampler(
+        lambda process: DPMSolverMultistep(process, 3), log_snr_uniform, "DPM-Solver++ multistep, order 3"
+    ),
+    "dpm++2m-sde": Sampler(
+        lambda process: DPMSolverMultistep(process, eta=1.0), log_snr_uniform, "DPM-Solver++ multistep with fresh noise"
+    ),
+    "unipc": Sampler(UniPC, log_snr_uniform, "multistep predictor with a free corrector"),
+    "deis": Sampler(DEIS, log_snr_uniform, "the noise as a polynomial in time, order 4"),
+    "deis-corrected": Sampler(
+        lambda process: DEIS(process, corrected=True), log_snr_uniform, "DEIS with a free corrector, order 4"
+    ),
+    "adams-bashforth": Sampler(
+        lambda process: AdamsBashforth(process, 3, in_log_rho),
+        Karras(sigma_min=0.005),
+        "the noise as a polynomial in log sigma/alpha, order 3",
+    ),
+    "euler-maruyama": Sampler(EulerMaruyama, trailing, "the reverse SDE in time"),
+    "predictor-corrector": Sampler(PredictorCorrector, trailing, "ancestral, then a Langevin step", twice),
+    "annealed-langevin": Sampler(
+        AnnealedLangevin, trailing, "Langevin dynamics at falling noise levels", lambda steps: 20 * steps + 1
+    ),
+}
+
+TOKEN_SAMPLERS: dict[str, Sampler] = {
+    "ancestral": Sampler(Ancestral, trailing, "the posterior, step by step"),
+    "tau-leaping": Sampler(TauLeaping, trailing, "jumps at the rates of a step's beginning"),
+    "forward-backward": Sampler(ForwardBackward, trailing, "ancestral, each step drawn twice", lambda steps: 2 * steps),
+    "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, when the process would", masks=True),
+    "unrolling": Sampler(Unrolling, trailing, "SUNDAE's: a share of the tokens drawn anew, again and again"),
+    "surest-first": Sampler(SurestFirst, trailing, "the surest tokens unmasked first", masks=True),
+}
+
+
+def samplers_of(process: Process) -> dict[str, Sampler]:
+    """Those that can sample it, by name."""
+    if isinstance(process, Mixed):
+        return {"ddpm": SAMPLERS["ddpm"]}
+    if isinstance(process, Categorical):
+        of_masks = process.kernel == ABSORBING
+        return {name: sampler for name, sampler in TOKEN_SAMPLERS.items() if of_masks or not sampler.masks}
+    return SAMPLERS
+
+
+def sampler_of(process: Process, name: str) -> Sampler:
+    """The sampler of that name. Raises UserError where there is none, or none that can sample this process."""
+    known = samplers_of(process)
+    if name not in known and name in SAMPLERS | TOKEN_SAMPLERS:
+        raise UserError(f"{name} cannot sample {_called(process)}; choose one of {', '.join(known)}")
+    if name not in known:
+        raise UserError(nearest(name, known, "sampler"))
+    return known[name]
+
+
+def _called(process: Process) -> str:
+    if isinstance(process, Mixed):
+        return "numbers beside tokens"
+    if isinstance(process, Categorical):
+        return "masked tokens" if process.kernel == ABSORBING else "tokens that are not masked"
+    return "numbers"
