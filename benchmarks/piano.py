@@ -2,8 +2,9 @@
 
 Keyboards are drawn (`undiffuse.data.synthetic.piano`), networks are trained on them, each for the same time, and every
 sample is read by the exact checker (`undiffuse.data.synthetic.keyboard`): the share that are keyboards, the share that
-are and begin with the key that was asked for, and what is wrong with the others. Shares are of --count samples at 20 evaluations
-unless the line says otherwise; ± is one standard error, sqrt(p (1 - p) / count), of the samples alone: one training each.
+are and begin with the key that was asked for, and what is wrong with the others. Shares are of --count samples at 20
+evaluations unless the line says otherwise; ± is one standard error, sqrt(p (1 - p) / count), of the samples alone: one
+training each.
 
 networks   the recipe's, and what it is with one thing changed, each trained for --minutes
 sampling   guidance, steps and samplers, of the recipe's network; --run takes one that is trained

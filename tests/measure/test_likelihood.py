@@ -15,11 +15,11 @@ from undiffuse.condition.label import classes
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
+from undiffuse.evaluate import nats
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.evaluate.likelihood import likelihood
 from undiffuse.evaluate.nats import best_end, bound_nats, flow_nats, grey_nats
 from undiffuse.exact import Empirical, Gaussian, GaussianMixture
-from undiffuse.measure import nats
 from undiffuse.net import UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.process import EDM, Affine, Cosine, Flow, PoissonLaw
