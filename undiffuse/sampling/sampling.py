@@ -1,0 +1,102 @@
+"""How to sample, as one plain value: by which sampler, in how many steps, on which grid, how guided, from which seed.
+
+    run.sample(64, {"label": "3"}, Sampling(steps=20, guidance=Guidance(3.0, negative="8")))
+
+A recipe holds one as its default; whatever samples takes one, and what a person asks for is laid over the default.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
+from undiffuse.core.errors import UserError
+
+ASKED = 2.0  # the weight where guidance is asked for without one: of a classifier it is Bayes' rule
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Guided away from the unconditional model, or from a ``negative`` condition.
+
+    Attributes:
+        weight: The guidance scale w of weak + w (strong - weak); 1 is off. None is off too, but 2 where a negative
+            condition or another run asks for guidance.
+        negative: What to steer away from, in words: "8", or "digit=8,colour=red"; what it leaves out is kept as asked.
+        rescale: In [0, 1]: pulls each sample's spread back to the unguided one's (see `denoiser.guidance`).
+        interval: Guided only between these noise levels, sigma/alpha in standard deviations of the data.
+        threshold: Keep pictures within black and white: ``"static"`` clips, ``"dynamic"`` scales.
+
+    Raises:
+        UserError: A value out of range.
+    """
+
+    weight: float | None = None
+    negative: str | None = None
+    rescale: float = 0.0
+    interval: tuple[float, float] = (0.0, math.inf)
+    threshold: Literal["static", "dynamic"] | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.interval
+        if self.weight is not None and not math.isfinite(self.weight):
+            raise UserError(f"guidance must be a finite number, not {self.weight}")
+        if not 0 <= self.rescale <= 1:
+            raise UserError(f"rescale must be from 0 to 1, not {self.rescale}")
+        if not 0 <= low < high:
+            raise UserError(f"the interval of guidance is two noise levels, the lower first, not {low:g},{high:g}")
+        object.__setattr__(self, "negative", _words(self.negative))
+
+    def over(self, default: "Guidance") -> "Guidance":
+        """This, with the default's weight where it names none and the default guides."""
+        return replace(self, weight=default.weight) if self.weight is None and default.weight != 1 else self
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample.
+
+    Attributes:
+        sampler: By name; see `undiffuse.sampling.samplers`.
+        steps: How many; None is one for every token or number.
+        grid: Which times to visit, by name; None is the sampler's own.
+        guidance: How strongly conditions are followed.
+        seed: Sample i is a function of the seed and i.
+    """
+
+    sampler: str = "ddim"
+    steps: int | None = 20
+    grid: str | None = None
+    guidance: Guidance = field(default_factory=Guidance)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise UserError(f"steps must be at least 1, not {self.steps}")
+
+    def override(
+        self,
+        sampler: str | None = None,
+        steps: int | None = None,
+        grid: str | None = None,
+        guidance: float | Guidance | None = None,
+        seed: int | None = None,
+    ) -> Self:
+        """The same, with what is not None in its place; a number as guidance is its weight."""
+        given: dict[str, Any] = {"sampler": sampler, "steps": steps, "grid": grid, "seed": seed}
+        if isinstance(guidance, Guidance):
+            given["guidance"] = guidance.over(self.guidance)
+        elif guidance is not None:
+            given["guidance"] = replace(self.guidance, weight=guidance)
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+
+def _words(condition: object) -> str | None:
+    """A condition as words, however Python names it: 8, "8", {"digit": 8}."""
+    if condition is None or isinstance(condition, str):
+        return condition
+    if isinstance(condition, Mapping):
+        return ",".join(f"{name}={_words(value)}" for name, value in condition.items())
+    if isinstance(condition, Sequence):
+        return ",".join(str(_words(value)) for value in condition)
+    return str(condition)
