@@ -44,6 +44,18 @@ def test_what_is_encoded_is_undone_exactly(rows, seed):
     assert torch.equal(back.decode(z).nan_to_num(), codec.decode(z).nan_to_num())
 
 
+@pytest.mark.parametrize("count", [2_000_000, 16_000_000])
+def test_millions_of_distinct_values_are_undone_exactly_in_float32(count):
+    """At both ends, and where float32 is coarsest in u, z = 1; wherever in its interval a value is drawn."""
+    quantile = Quantile(count)  # of 0, 1, ..., each once
+    at = (0, int(0.84 * count), int(0.16 * count), count - 50_000)
+    v = torch.cat([torch.arange(first, first + 50_000) for first in at]).double().repeat(3)
+    u = torch.cat([torch.rand(len(v) // 3, generator=torch.Generator().manual_seed(0)), v[: len(v) // 3] % 2])
+    u = torch.cat([u, torch.full((len(v) // 3,), 0.5)])
+    z = to_normal(*quantile.interval(v), u).float()
+    assert torch.equal(quantile.decode(to_uniform(z)), v)
+
+
 @pytest.mark.parametrize("kind", ["nine tenths are zero", "distinct", "few values", "missing"])
 def test_a_column_becomes_exactly_normal(kind):
     x = torch.randn(2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64).exp() * 1e6

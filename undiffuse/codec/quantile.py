@@ -6,6 +6,9 @@ F^-1(Phi(z)). So 90% zeros are no spike that a network must learn: they are the 
 
 Of columns of many values (more than a tenth of the rows) nothing but the values seen would be made. There each value
 takes the middle tenth of its interval alone, and between them decoding is linear.
+
+What diffuses is z in float32, whose steps are up to 2^-25 of u. So a draw keeps half a step from its interval's ends,
+and the middle of an interval is at least four such halves wide: rounding z never leaves it, up to 2^24 distinct values.
 """
 
 from typing import Self
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 MANY = 0.1  # distinct values by rows, from which values between those seen are made
 MARGIN = 0.45  # of a row's share, to each side of an interval, for what is between two values
 TINY = 2.0**-24  # nothing is encoded beyond +-5.3
+ROUNDING = 2.0**-26  # how far u moves, at most, when z is rounded to float32: half a step, 2^-24, times phi(1)
 
 
 class Quantile(nn.Module):
@@ -77,13 +81,16 @@ class Quantile(nn.Module):
     def _edges(self) -> tuple[Tensor, Tensor]:
         """The ends of each value's interval, (distinct,) each."""
         counts = self.counts.double()
-        high, margin = counts.cumsum(0), MARGIN if self._is_dense else 0.0
-        return (high - counts + margin) / counts.sum(), (high - margin) / counts.sum()
+        high, rows = counts.cumsum(0), counts.sum()
+        margin = (0.5 - 2 * ROUNDING * rows).clamp(0.0, MARGIN) if self._is_dense else 0.0
+        return (high - counts + margin) / rows, (high - margin) / rows
 
 
 def to_normal(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
-    """Phi^-1 of what lies the share u of the way from ``low`` to ``high``, float64."""
-    return torch.special.ndtri(torch.lerp(low.double(), high.double(), u.double()).clamp(TINY, 1 - TINY))
+    """Phi^-1 of what lies the share u of the way from ``low`` to ``high``, float64; between them still in float32."""
+    low, high = low.double(), high.double()
+    inside = (0.5 * (high - low)).clamp_max(ROUNDING)
+    return torch.special.ndtri(torch.lerp(low + inside, high - inside, u.double()).clamp(TINY, 1 - TINY))
 
 
 def to_uniform(z: Tensor) -> Tensor:

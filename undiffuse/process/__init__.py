@@ -27,9 +27,10 @@ from undiffuse.core.noise import Noise
 from undiffuse.process.affine import Affine, Belief
 from undiffuse.process.categorical import Categorical
 from undiffuse.process.curves import EDM, VP, Cosine, Fading, Flow, LogLinear, Sigmoid, SubVP
-from undiffuse.process.kernel import ABSORBING, UNIFORM, Kept, Kernel, Neighbours, Ordinal, Replace
+from undiffuse.process.kernel import ABSORBING, UNIFORM, Kept, Kernel, Neighbours, Replace
 from undiffuse.process.learned import Learned
 from undiffuse.process.mixed import Mixed, MixedBelief
+from undiffuse.process.ordinal import Ordinal
 from undiffuse.process.radial import GaussianLaw, PoissonLaw
 from undiffuse.process.rescale import Shifted, ZeroTerminal
 from undiffuse.process.schedule import Point, Schedule

@@ -74,22 +74,14 @@ class Categorical:
     def posterior(self, x_t: Tensor, x_0: Tensor, t: Number, s: Number) -> Discrete:
         """q(x_s | x_t, x_0) for s < t, with x_0 known (tokens), or averaged over a belief (logits).
 
-        q(x_s | x_t, x_0) = q(x_t | x_s) q(x_s | x_0) / q(x_t | x_0), so for a belief p(x_0 | x_t)
-
-            sum_x0 p(x_0) q(x_s | x_t, x_0) = q(x_t | x_s) sum_x0 r(x_0) q(x_s | x_0),      r = p/q(x_t | x_0):
-
-        a backward product for each likelihood, and a forward one. A belief in an x_0 that could not have led to x_t has
-        r = 0: an unmasked token is never changed. Where no x_0 could have, as for tokens given at t = 1 from which the
-        rest is to follow, x_t stays.
+        q(x_s | x_t, x_0) = q(x_t | x_s) q(x_s | x_0) / q(x_t | x_0), averaged by the kernel (`Kernel.log_bridge`). A
+        belief in an x_0 that could not have led to x_t counts for nothing: an unmasked token is never changed. Where no
+        x_0 could have, as for tokens given at t = 1 from which the rest is to follow, x_t stays.
         """
-        then, now = self.kept(s), self.kept(t)
-        here = self._one_hot(x_t)
-        likelihood = self.kernel.backward(here, ALL, now)  # q(x_t | x_0), by x_0
-        possible = likelihood > 0
-        ratio = torch.where(possible, self._probs(x_0) / torch.where(possible, likelihood, 1.0), 0.0)
-        weights = self.kernel.backward(here, then, now) * self.kernel.forward(ratio, ALL, then)
-        total = weights.sum(-1, keepdim=True)
-        return Discrete(torch.where(total > 0, log(weights) - log(total), log(here)))
+        weights = self.kernel.log_bridge(self._probs(x_0), x_t, self.kept(s), self.kept(t))
+        possible = weights.amax(-1, keepdim=True) > -torch.inf
+        normal = weights.where(possible, 0.0).log_softmax(-1).to(self.dtype)
+        return Discrete(torch.where(possible, normal, log(self._one_hot(x_t))))
 
     def decoder(self, x_t: Tensor, x_0: Tensor, t: Number) -> Discrete:
         """p(x_0 | x_t): the posterior at s = 0, which is the belief, less what x_t rules out."""

@@ -7,18 +7,20 @@ posterior needs of it are two products with a vector over states, and their cost
     backward   f -> Q f          E[f(x_t) | x_s], by x_s: of a one-hot f, the likelihood of x_t   (Q times a column)
 
 `Replace`    by any class, by the mask, or by either: cost K
-`Ordinal`    by a class near it, for classes in a row, such as the levels of a pixel: cost K log K
 `Neighbours` by a class like it, for classes that lie in a space, such as words: cost K x neighbours
+`Ordinal`    by a class near it, for classes in a row: see `undiffuse.process.ordinal`
 """
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple, Protocol, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from undiffuse.core.distribution import log
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
 
@@ -48,6 +50,27 @@ class Kernel(Protocol):
     def backward(self, f: Tensor, s: Kept, t: Kept) -> Tensor:
         """f (batch, ..., states) of x_t -> its expectation given x_s."""
         ...
+
+    def log_bridge(self, belief: Tensor, x_t: Tensor, s: Kept, t: Kept) -> Tensor:
+        """log sum over x_0 of p(x_0) q(x_s | x_t, x_0), but for a constant an entry: (batch, ..., states).
+
+        ``belief`` p (batch, ..., states), ``x_t`` (batch, ...) int64.
+        """
+        ...
+
+
+def by_products(kernel: Kernel, belief: Tensor, x_t: Tensor, s: Kept, t: Kept) -> Tensor:
+    """`Kernel.log_bridge` of any kernel: a backward product for each likelihood, and a forward one.
+
+        sum_x0 p(x_0) q(x_s | x_t, x_0) = q(x_t | x_s) sum_x0 r(x_0) q(x_s | x_0),      r = p/q(x_t | x_0)
+
+    where r = 0 for an x_0 that could not have led to x_t.
+    """
+    here = F.one_hot(x_t, belief.shape[-1]).to(belief)
+    likelihood = kernel.backward(here, ALL, t)  # q(x_t | x_0), by x_0
+    possible = likelihood > 0
+    ratio = torch.where(possible, belief / torch.where(possible, likelihood, 1.0), 0.0)
+    return log(kernel.backward(here, s, t) * kernel.forward(ratio, ALL, s))
 
 
 @dataclass(frozen=True)
@@ -92,6 +115,8 @@ class Replace:
         elsewhere = spread * classes.mean(-1, keepdim=True) + hide * masked.sum(-1, keepdim=True)
         return torch.cat([stay * classes + elsewhere, masked], -1)
 
+    log_bridge = by_products
+
     def _shares(self, s: Kept, t: Kept) -> tuple[Number, Number, Number]:
         """Of the tokens that are not masked at s: kept, made any class, masked on the way to t."""
         lost, unmasked = t.lose - s.lose, 1 - self.mask * s.lose
@@ -99,51 +124,6 @@ class Replace:
 
 
 UNIFORM, ABSORBING = Replace(mask=0.0), Replace(mask=1.0)
-
-
-ROUNDING = 1e-12  # what a Fourier transform in float64 does not tell from 0
-
-
-@dataclass(frozen=True)
-class Ordinal:
-    """Classes in a row: a token jumps, at random times, up to ``reach`` classes up or down, reflected at the ends.
-
-    The jumps' generator is diagonal in the row's cosines, mode k decaying at the rate l_k = 1 - mean of cos(pi k j/K)
-    over 1 <= j <= reach, so Q is two fast cosine transforms; its time is such that the slowest mode, k = 1, decays as
-    a(t) does. With reach 1 the law of x_t tends to a discretised Gaussian (D3PM's, A.2.3: theirs is cut and then
-    corrected at the ends to keep the uniform law; a reflected walk keeps it as it is, and composes exactly); a wide
-    reach is D3PM's band (A.2.1). Probabilities below 1e-12 cannot be told from rounding, and are set there.
-    """
-
-    reach: int = 1
-
-    def __post_init__(self) -> None:
-        if self.reach < 1:
-            raise UserError(f"reach is how many classes a jump may span, at least 1, not {self.reach}")
-
-    @property
-    def extra(self) -> int:
-        """None: noise is any class."""
-        return 0
-
-    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
-        """Cost K log K. Q is symmetric."""
-        precise = law.to(torch.float32 if law.device.type == "mps" else torch.float64)
-        classes = law.shape[-1]
-        decay = decay_rates(classes, self.reach).to(precise)
-        share = column(_log_ratio(s, t), precise) * decay
-        waves = torch.fft.rfft(torch.cat([precise, precise.flip(-1)], -1)) * share.exp()
-        return torch.fft.irfft(waves, 2 * classes)[..., :classes].clamp_min(ROUNDING).to(law)
-
-    backward = forward
-
-
-@lru_cache(maxsize=16)
-def decay_rates(classes: int, reach: int) -> Tensor:
-    """l_k/l_1 for k = 0 ... K, float64 on the CPU."""
-    k, jumps = torch.arange(classes + 1, dtype=torch.float64), torch.arange(1, reach + 1, dtype=torch.float64)
-    rates = 2 * (0.5 * math.pi / classes * k[:, None] * jumps).sin().square().mean(1)  # 1 - cos, without cancellation
-    return rates / rates[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +174,9 @@ class Neighbours:
 
     def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
         """Cost K x neighbours x steps. Q is symmetric."""
-        log_ratio = _log_ratio(s, t)
-        ratio = column(log_ratio, law).exp()
-        mean = (-self.walk * log_ratio).clamp(0.0, self.walk * LONGEST)
+        logarithm = log_ratio(s, t)
+        ratio = column(logarithm, law).exp()
+        mean = (-self.walk * logarithm).clamp(0.0, self.walk * LONGEST)
         most = float(mean.max())
         here, walked = law, column((-mean).exp(), law) * law
         for step in range(1, math.ceil(most + 8 * math.sqrt(most) + 12)):
@@ -206,6 +186,7 @@ class Neighbours:
         return ratio * walked + (1 - ratio) * law.mean(-1, keepdim=True)
 
     backward = forward
+    log_bridge = by_products
 
     def _step(self, law: Tensor) -> Tensor:
         """Law P, P = I + (A - D)/d: edges each way A, their number at each class D, at most d; the others stay."""
@@ -231,7 +212,7 @@ def column(value: Number, like: Tensor) -> Tensor:
     return tensor.view(-1, *[1] * (like.ndim - 1)) if tensor.ndim else tensor
 
 
-def _log_ratio(s: Kept, t: Kept) -> Tensor:
+def log_ratio(s: Kept, t: Kept) -> Tensor:
     """log a_t/a_s, without cancellation where little is lost; -inf becomes a number below any that matters."""
     lost = torch.as_tensor((t.lose - s.lose) / s.keep, dtype=torch.float64)
     return torch.log1p(-lost.clamp_max(1.0)).clamp_min(-1e3)  # rounding takes it beyond 1
