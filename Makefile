@@ -1,6 +1,7 @@
 # make demo   train on the swiss roll and on handwritten digits, draw what happens   (about two minutes)
 # make test   everything the library promises                                        (under ten minutes on 2 cores)
 # make check  style and types
+# make mutants  whether the tests notice small changes to what differs from main (FILES=..., CORE=1: elsewhere)
 # make bench  the measurements that the README quotes
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ export UNDIFFUSE_TEST_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check bench gallery clean
+.PHONY: demo test check mutants bench gallery clean
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -31,6 +32,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+mutants: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants/mutate.py $(FILES) $(if $(CORE),--core) $(if $(SAMPLE),--sample $(SAMPLE))
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
