@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import categoricals, every_sequence, floats, inner_times, product_of, schedules, transition
+from strategies import Rule, categoricals, every_sequence, floats, inner_times, product_of, schedules, transition
 from torch import distributions as d
 
 from undiffuse.core.errors import UserError
@@ -151,6 +151,21 @@ def test_fitting_finds_the_mixture_that_it_was_drawn_from():
     assert 0 < loss < 3 * 17 / 3000  # 17 free parameters cost about 17/2n nats
 
 
+def test_round_components():
+    mixture = GaussianMixture.isotropic(FLOW, torch.zeros(2, 1, 3).double(), 0.3)
+    assert torch.equal(mixture.weights, torch.ones(2).double())
+    torch.testing.assert_close(mixture.covariances, 0.09 * torch.eye(3).double().expand(2, 3, 3))
+
+
+def test_a_flat_component_has_no_width_across():
+    """Eigenvalues of 0 come out as -1e-17 or so: a standard deviation of 0, and not of nan."""
+    line = torch.randn(6, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    mixture = GaussianMixture(FLOW, torch.ones(1).double(), torch.zeros(1, 6).double(), (line @ line.T)[None])
+    assert torch.linalg.eigvalsh(mixture.covariances).min() < 0
+    x = mixture.sample(50, SeededNoise(0))
+    torch.testing.assert_close(x, x @ line @ line.T / line.square().sum(), rtol=0, atol=1e-6)
+
+
 def test_parameters_that_do_not_fit():
     eye = torch.eye(2)[None]
     with pytest.raises(UserError, match="covariances"):
@@ -211,6 +226,7 @@ def test_a_batch_is_worked_through_in_parts(monkeypatch):
     whole = Empirical(FLOW, data)
     answers = [whole(x, t), whole.log_density(x, t), whole.posterior_sample(x, t, SeededNoise(0))]
     monkeypatch.setattr(empirical, "WEIGHTS", 100)
+    assert max(weights.numel() for weights in whole._log_weights(x, t)) <= 100
     parts = [whole(x, t), whole.log_density(x, t), whole.posterior_sample(x, t, SeededNoise(0))]
     alone = torch.cat([whole(x[i : i + 1], float(t[i])) for i in range(9)])
     for one, other in zip([*answers, answers[0]], [*parts, alone], strict=True):
@@ -229,6 +245,13 @@ def test_float32_pictures_keep_their_neighbours_apart(schedule):
         t = float(schedule.time(torch.tensor(level, dtype=torch.float64)))
         x_t = process.corrupt(data[:8], t, SeededNoise(0))
         torch.testing.assert_close(quick(x_t, t).double(), exact(x_t.double(), t), rtol=0, atol=2e-5)
+
+
+def test_what_cannot_have_been_is_never_drawn():
+    """U[0, 1) includes 0, and the first point may be so far away that its share is 0."""
+    ideal = Empirical(FLOW, torch.tensor([[100.0], [0.0], [1.0]], dtype=torch.float64))
+    nothing = Rule(torch.zeros(2, dtype=torch.float64))
+    assert ideal.posterior_sample(torch.zeros(2, 1, dtype=torch.float64), 0.1, nothing).tolist() == [[0.0], [0.0]]
 
 
 def test_without_noise_it_is_the_nearest_point():

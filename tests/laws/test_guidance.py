@@ -181,7 +181,30 @@ def test_guided_only_inside():
         assert torch.equal(Interval(some, schedule)(x_t, t, label=LABEL), expected)  # they compose
 
 
-@given(floats(0.5, 1.0), floats(0.5, 3.0), floats(0.1, 20))
+def test_the_ends_of_an_interval_are_inside():
+    process = Affine(Cosine())
+    x_t, free = states(), ClassifierFree(two_gaussians(process), 4.0)
+    for t in (0.5, torch.full((4,), 0.5, dtype=torch.float64)):
+        level = process.schedule.at(0.5).log_snr
+        assert torch.equal(
+            Interval(free, process.schedule, level, level)(x_t, t, label=LABEL), free(x_t, t, label=LABEL)
+        )
+
+
+def test_each_row_by_its_own_time():
+    process = Affine(Cosine())
+    means = torch.tensor([[[-MEAN, 0.0]], [[MEAN, 1.0]]], dtype=torch.float64)  # pictures of 1 x 2
+    mixture = GaussianMixture.isotropic(process, means, STD)
+    free, x_t = ClassifierFree(mixture, 4.0), torch.randn(4, 1, 2, dtype=torch.float64)
+    t = torch.tensor([0.1, 0.4, 0.6, 0.95], dtype=torch.float64)
+    low, high = (process.schedule.at(time).log_snr for time in (0.7, 0.3))
+    found = Interval(free, process.schedule, low, high)(x_t, t, label=LABEL)
+    guided, plain = free(x_t, t, label=LABEL), mixture(x_t, t, label=LABEL)
+    assert torch.equal(found, torch.stack([plain[0], guided[1], guided[2], plain[3]]))
+    assert (guided - plain).abs().amin((1, 2)).gt(0).all()
+
+
+@given(floats(0.0, 1.0), floats(0.5, 3.0), floats(0.1, 20))
 def test_dynamic_threshold(quantile, limit, size):
     x_0 = size * torch.randn(6, 2, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = DynamicThreshold(lambda x_t, t: x_0, quantile, -limit, limit)(x_0, 0.5)
@@ -190,10 +213,17 @@ def test_dynamic_threshold(quantile, limit, size):
         if before.abs().max() <= limit:
             assert torch.equal(before, after)
         at_the_limit = int((after.abs() >= limit * (1 - 1e-12)).sum())
-        own = before.abs().sort().values[math.ceil(quantile * 50) - 1]
+        own = before.abs().sort().values[max(1, math.ceil(quantile * 50)) - 1]
         assert at_the_limit == int((before.abs() >= max(float(own), limit)).sum())
         free = after.abs() < limit * (1 - 1e-9)
         assert (after[free] / before[free] - limit / max(float(own), limit)).abs().max() < 1e-9 if free.any() else True
+
+
+def test_published_numbers():
+    """Imagen's quantile, and pictures between -1 and 1."""
+    denoise = lambda x_t, t: x_t  # noqa: E731
+    assert DynamicThreshold(denoise) == DynamicThreshold(denoise, 0.995, -1.0, 1.0)
+    assert StaticThreshold(denoise) == StaticThreshold(denoise, -1.0, 1.0)
 
 
 def test_static_threshold():

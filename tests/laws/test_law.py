@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import Rule, floats, gauss, midpoints
 from torch import distributions as d
 
-from undiffuse.core.distribution import Discrete, Normal
+from undiffuse.core.distribution import Discrete, Normal, log
 from undiffuse.core.noise import SeededNoise
 
 means = st.lists(floats(-3, 3), min_size=6, max_size=6).map(lambda v: torch.tensor(v, dtype=torch.float64).view(2, 3))
@@ -78,3 +78,19 @@ def test_rare_states_are_drawn_as_often_as_they_should_be():
     p = torch.tensor([1 - 1e-9, 1e-9], dtype=torch.float64).log().expand(2, 1, 2)
     u = torch.tensor([[1 - 1.1e-9], [1 - 0.9e-9]], dtype=torch.float64)
     assert Discrete(p).sample(Rule(u)).flatten().tolist() == [0, 1]
+
+
+def test_a_number_on_an_edge_belongs_to_the_state_above():
+    """U[0, 1) includes 0: a first state of probability 0 is not drawn even then."""
+    p = torch.tensor([0.0, 0.5, 0.25, 0.25], dtype=torch.float64).log().expand(4, 1, 4)
+    u = torch.tensor([[0.0], [0.5], [0.75], [1 - 1e-16]], dtype=torch.float64)
+    assert Discrete(p).sample(Rule(u)).flatten().tolist() == [1, 2, 3, 3]
+
+
+def test_the_logarithm_of_nothing_has_no_slope():
+    p = torch.tensor([0.0, 0.25], requires_grad=True)
+    found = log(p)
+    assert found.tolist() == [-math.inf, pytest.approx(math.log(0.25))]
+    found[1].backward()
+    assert p.grad.tolist() == [0.0, 4.0]
+    assert torch.equal(Discrete.of(p.detach()).log_probs, found.detach())

@@ -1,5 +1,7 @@
 """Posteriors are Bayes' rule: by conditioning a Gaussian, and by explicit matrices over every state."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -101,6 +103,19 @@ def test_other_noise_has_no_posterior():
     ):
         with pytest.raises(UserError, match="only Gaussian noise has"):
             ask()
+
+
+@given(schedules, floats(0.01, 0.99), floats(0.2, 5))
+def test_networks_see_unit_variance_and_sampling_starts_with_it(schedule, t, sigma_data):
+    """Data of variance sigma_data^2 has variance alpha^2 sigma_data^2 + sigma^2 at t: scaled away, drawn, believed."""
+    process, (alpha, sigma, _) = Affine(schedule, sigma_data=sigma_data), schedule.at(t)
+    spread = math.sqrt((alpha * sigma_data) ** 2 + sigma**2)
+    assert process.input_scale(t) == pytest.approx(1 / spread)
+    x = torch.zeros(2, 3, dtype=torch.float64)
+    assert process.prior(x, t).std == pytest.approx(spread) and not process.prior(x, t).mean.any()
+    torch.testing.assert_close(process.start(x, SeededNoise(0), t), spread * SeededNoise(0).normal(x))
+    decoder = process.decoder(x + 0.6, x, t)
+    assert (decoder.mean[0, 0].item(), decoder.std) == pytest.approx((0.6 / alpha, sigma / alpha))
 
 
 # ------------------------------------------------------------------------------------------- categorical

@@ -42,6 +42,20 @@ def test_x0_comes_back_at_a_time_a_sample(schedule, prediction, times):
 
 
 @given(schedules, inner_times)
+def test_targets_are_what_they_are_named(schedule, t):
+    x_0, z = pair()
+    (alpha, sigma, _), (d_alpha, d_sigma) = schedule.at(t), schedule.rate(t)
+    for prediction, y in (
+        (predict.Eps(), z),
+        (predict.X0(), x_0),
+        (predict.V(), alpha * z - sigma * x_0),
+        (predict.Score(), -z / sigma),
+        (predict.Velocity(), d_alpha * x_0 + d_sigma * z),
+    ):
+        torch.testing.assert_close(predict.target(prediction, schedule, x_0, z, t), y, rtol=1e-9, atol=1e-9)
+
+
+@given(schedules, inner_times)
 def test_eps_score_and_velocity_of_x0(schedule, t):
     x_0, z = pair()
     x_t = Affine(schedule).mix(x_0, z, t)

@@ -6,16 +6,21 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from hypothesis import assume, given
-from strategies import inner_times, plain, schedules, tables, variance_preserving
+from hypothesis import strategies as st
+from strategies import floats, inner_times, plain, schedules, tables, variance_preserving
 
 from undiffuse.process import (
     EDM,
+    VP,
+    Cosine,
     CosineTable,
+    Fading,
     Flow,
     Linear,
     LogLinear,
     ScaledLinear,
     Shifted,
+    Sigmoid,
     SubVP,
     Table,
     ZeroTerminal,
@@ -121,6 +126,83 @@ def test_shifting_a_flow_shifts_its_time(t):
     moved, plain_ = Shifted(Flow(), shift), Flow()
     assert moved.at(t).alpha == pytest.approx(plain_.at(shift * t / (1 + (shift - 1) * t)).alpha, rel=1e-12)
     assert moved.at(t).log_snr == pytest.approx(plain_.at(t).log_snr - 2 * math.log(shift), rel=1e-12, abs=1e-12)
+
+
+def squares(schedule, t):
+    """(alpha^2, sigma^2), by the papers' formulas as they stand: right where nothing cancels."""
+    sigmoid = lambda x: 1 / (1 + math.exp(-x))  # noqa: E731
+    match schedule:
+        case VP(low, high) | SubVP(low, high):
+            left = math.exp(-(low * t + t**2 * (high - low) / 2))
+            return left, 1 - left if isinstance(schedule, VP) else (1 - left) ** 2
+        case Cosine(s, end):
+            first = math.pi / 2 * s / (1 + s)
+            last = math.acos(math.cos(first) * sigmoid(end) ** 0.5)
+            left = (math.cos(first + t * (last - first)) / math.cos(first)) ** 2
+        case Sigmoid(start, end, tau, log_snr_end):
+            low, high = sigmoid(start / tau), sigmoid(end / tau)
+            level = high - sigmoid(log_snr_end) * (high - low)
+            last = tau * math.log(level / (1 - level))
+            left = (high - sigmoid((start + t * (last - start)) / tau)) / (high - low)
+        case LogLinear(low, high, start):
+            rise = (t - start) / (1 - start)
+            return 1.0, (low * t / start if t < start else low ** (1 - rise) * high**rise) ** 2
+        case EDM(low, high, rho, start):
+            root = low ** (1 / rho) + (t - start) / (1 - start) * (high ** (1 / rho) - low ** (1 / rho))
+            return 1.0, (low * t / start if t < start else root**rho) ** 2
+        case Fading():
+            left = 1 - t
+        case Flow():
+            return (1 - t) ** 2, t**2
+        case ZeroTerminal(base):
+            last = base.at(1.0).alpha
+            left = ((base.at(t).alpha - last) / (1 - last)) ** 2
+        case Shifted(base, shift):
+            left, lost = squares(base, t)
+            alpha, sigma = base.scale(torch.tensor(math.log(left / lost / shift**2), dtype=torch.float64))
+            return float(alpha**2), float(sigma**2)
+        case _:
+            raise AssertionError(schedule)
+    return left, 1 - left
+
+
+@given(schedules, st.one_of(inner_times, floats(1e-4, 2e-3)))
+def test_the_curves_are_those_of_the_papers(schedule, t):
+    assume(not schedule.steps)  # a table's law is its entries, below
+    alpha, sigma, _ = schedule.at(t)
+    assert (alpha**2, sigma**2) == pytest.approx(squares(schedule, t), rel=1e-8, abs=1e-10)
+
+
+@given(schedules)
+def test_before_the_data_and_beyond_the_noise_there_is_no_time(schedule):
+    last = schedule.at(1.0).log_snr
+    beyond = torch.tensor([max(last, -700.0) - 1, max(last, -700.0) - 50, 1e4], dtype=torch.float64)
+    times = schedule.time(beyond)
+    assert times[0] == pytest.approx(1.0, abs=1e-9) and times[1] == pytest.approx(1.0, abs=1e-9)
+    assert times[2] == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("end", [-20.0, -9.0])
+def test_the_curves_that_would_never_end_are_ended(end):
+    for schedule in (Cosine(log_snr_end=end), Sigmoid(log_snr_end=end)):
+        assert schedule.at(1.0).log_snr == pytest.approx(end, abs=1e-5)
+
+
+def test_published_numbers():
+    """The defaults are the papers': DDPM's betas in both forms, s of the cosine, EDM's and NCSN's levels."""
+    assert (VP(), Linear()) == (VP(0.1, 20.0), Linear(1e-4, 0.02, 1000))
+    assert ScaledLinear() == ScaledLinear(0.00085, 0.012, 1000)
+    assert (SubVP(), Cosine(), CosineTable()) == (SubVP(0.1, 20.0), Cosine(0.008, -20.0), CosineTable(0.008, 1000))
+    assert (EDM(), LogLinear()) == (EDM(0.002, 80.0, 7.0, 1e-3), LogLinear(0.01, 50.0, 1e-3))
+    assert (Sigmoid(), Shifted(Flow())) == (Sigmoid(-3.0, 3.0, 1.0, -20.0), Shifted(Flow(), 3.0))
+
+
+def test_what_was_looked_up_is_remembered_and_then_forgotten():
+    schedule = VP()
+    for i in range(5000):
+        schedule.at(i / 5000)
+        assert len(schedule._points) <= 4096
+    assert schedule.at(0.5) is schedule.at(0.5) and schedule.rate(0.5) is schedule.rate(0.5)
 
 
 def test_ends_of_the_exploding_schedules():
