@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.kind import evaluate
 from undiffuse.recipes import RECIPES
 from undiffuse.train.loop import train
 

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from undiffuse.codec import TRAINED_FIRST
-from undiffuse.codec.vae import look_at
+from undiffuse.codec.vae import precomputed
 from undiffuse.data.dataset import Dataset
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
@@ -50,7 +50,7 @@ def paces(recipe: Recipe) -> tuple[float, float]:
     first = replace(recipe, steps=fit.steps, batch=fit.batch, lr=fit.lr)
     trained = pace(Trainer(first, data, accelerator, Autoencoding(codec, fit, recipe.precision == "bf16")))
     labels = None if data.labels is None else data.labels[:ENCODED]
-    some = Dataset(look_at(codec, data.x[:ENCODED]), labels, data.label_names, kind="latents")
+    some = Dataset(precomputed(codec, data.x[:ENCODED]), labels, data.label_names, kind="latents")
     return trained, pace(Trainer(recipe, some, accelerator, denoising(recipe, codec, data)))
 
 

@@ -21,7 +21,7 @@ from benchmarks.pace import pace
 from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset
 from undiffuse.evaluate.bits import summary, token_bits
-from undiffuse.kind.prompt import read
+from undiffuse.kind.text import read
 from undiffuse.loss.categorical import TokenBound
 from undiffuse.measure.estimate import Estimate
 from undiffuse.net.token_transformer import TokenTransformer
@@ -80,7 +80,9 @@ def diffused(name: str, recipe: Recipe, options: argparse.Namespace) -> tuple[Es
     start = time.process_time()
     run = train(lasting, options.out / name, quiet=True)
     seconds = time.process_time() - start
-    (options.out / f"{name}.txt").write_text("\n---\n".join(read(run.codec, run.sample(8))), encoding="utf-8")
+    (options.out / f"{name}.txt").write_text(
+        "\n---\n".join(read(run.codec.alphabet, x) for x in run.sample(8)), encoding="utf-8"
+    )
     size = sum(weight.numel() for weight in run.denoiser.parameters())
     return token_bits(run, run.dataset("test")), size, run.step, seconds
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undiffuse.core.errors import UserError
-from undiffuse.evaluate.compare import Comparison, Trial, compare, plan
+from undiffuse.evaluate.compare import Comparison, Trial, plan
+from undiffuse.kind import compare
 from undiffuse.measure.floor import Floor
 from undiffuse.run.run import load
 from undiffuse.sampling.samplers import SAMPLERS

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.describe import describe
+from undiffuse.kind import describe
 
 points = torch.arange(12.0).reshape(6, 2)
 pictures = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(torch.uint8)

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from undiffuse.data.source import Piano
-from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.kind import evaluate
 from undiffuse.measure.judge import Judge
 from undiffuse.net import Folded, UNet
 from undiffuse.recipes import RECIPES

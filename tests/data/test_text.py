@@ -38,7 +38,7 @@ def test_pieces_of_a_text(tmp_path, unit):
     file.write_bytes(gzip.compress(RHYME.encode()))
     train, test = (text(file, 32, unit, split=split) for split in ("train", "test"))
     whole = RHYME.replace("\r\n", "\n")
-    assert train.alphabet == test.alphabet and train.shape == (32,) and train.kind == "tokens"
+    assert train.alphabet == test.alphabet and train.shape == (32,) and train.kind == "text"
     assert train.alphabet.decode(train.x[1]) == train.alphabet.decode(train.alphabet.encode(whole)[4:36])  # overlap
     held_out = "".join(test.alphabet.decode(row) for row in test.x)
     kept = len(train.alphabet.encode(whole)) - round(0.1 * len(train.alphabet.encode(whole)))
@@ -101,6 +101,6 @@ def test_texts_that_are_none(tmp_path, content, says):
 
 def test_tokens_out_of_range():
     with pytest.raises(UserError, match="tokens run from 0 to 5; 3 characters: 'abc' allow 0 to 2"):
-        Dataset(torch.tensor([[0, 5], [1, 1]], dtype=torch.uint8), kind="tokens", alphabet=Characters.of("abc"))
+        Dataset(torch.tensor([[0, 5], [1, 1]], dtype=torch.uint8), kind="text", alphabet=Characters.of("abc"))
     with pytest.raises(UserError, match="have an alphabet"):
-        Dataset(torch.tensor([[0, 1], [1, 1]], dtype=torch.uint8), kind="tokens")
+        Dataset(torch.tensor([[0, 1], [1, 1]], dtype=torch.uint8), kind="text")

@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from undiffuse.codec import MLPVAE, VAE, ConvVAE, Normalise, Pretrained
-from undiffuse.codec.vae import look_at
+from undiffuse.codec.vae import precomputed
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.digits import digits
@@ -69,8 +69,8 @@ def test_measured_latents_are_standard(design):
     data = digits()
     codec = design.measure(data)
     codec.measure_latents(data.x)
-    looked = look_at(codec, data.x)
-    z = torch.cat([codec.draw(looked) for _ in range(20)])
+    looked = precomputed(codec, data.x)
+    z = torch.cat([codec.latent(looked) for _ in range(20)])
     axes = [axis for axis in range(z.ndim) if axis != 1]
     torch.testing.assert_close(z.mean(axes), torch.zeros(z.shape[1]), atol=0.02, rtol=0)
     torch.testing.assert_close(z.std(axes), torch.ones(z.shape[1]), atol=0.02, rtol=0)
@@ -130,7 +130,7 @@ def test_a_pretrained_autoencoder_is_a_codec(tmp_path):
     codec = Pretrained(str(tmp_path)).measure(Dataset(x, kind="pictures"))
     assert codec.latent_shape == (4, 4, 4)
     law = theirs.encode(x.float() / 127.5 - 1).latent_dist
-    mean, std = codec.look(x).unbind(1)
+    mean, std = codec.precompute(x).unbind(1)
     torch.testing.assert_close(codec.latents.decode(mean), law.mean, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(std * codec.latents.std, law.std, rtol=1e-4, atol=1e-5)
     decoded = (theirs.decode(law.mean).sample * 127.5 + 127.5).round().clamp(0, 255)

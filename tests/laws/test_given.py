@@ -10,7 +10,8 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise, Stream
-from undiffuse.denoiser.mixed import Given, MixedDenoiser
+from undiffuse.denoiser.known import Known
+from undiffuse.denoiser.mixed import MixedDenoiser
 from undiffuse.denoiser.prediction import V
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.time import Uniform
@@ -48,7 +49,7 @@ def exact(x_t: Tensor, t: float, given: Tensor) -> MixedBelief:
 def drawn(x_0: list[float], known: list[bool], ruled_out: Tensor | None = None) -> Tensor:
     row, fixed = torch.tensor([x_0]).double().expand(COUNT, -1), torch.tensor([known]).expand(COUNT, -1)
     noise, times = SeededNoise(0), trailing(PROCESS.schedule, 60)
-    denoise = Given(exact, PROCESS, row, fixed, ruled_out)  # type: ignore[arg-type]  # a function will do
+    denoise = Known(exact, PROCESS, row, fixed, ruled_out)
     return last(trajectory(Ancestral(PROCESS), denoise, PROCESS.start(row, noise, times[0]), times, noise))
 
 

@@ -15,10 +15,10 @@ from undiffuse.denoiser.guidance import (
     Classifier,
     ClassifierFree,
     DynamicThreshold,
-    Inpaint,
     Interval,
     StaticThreshold,
 )
+from undiffuse.denoiser.known import Known
 from undiffuse.exact import GaussianMixture
 from undiffuse.process import Affine, Belief, Cosine, Flow
 from undiffuse.sampling.loop import sample
@@ -253,9 +253,9 @@ def test_what_is_known_is_kept(step):
     mixture = GaussianMixture.isotropic(process, means, 0.1)
     known, mask = torch.tensor([[1.0, 0.0, 0.0]]).double(), torch.tensor([[True, False, False]])
     times = [i / 100 for i in range(100, -1, -1)]
-    denoise = Inpaint(mixture, known, mask)
+    denoise = Known(mixture, process, known, mask)
     x = sample(process, step(process), denoise, torch.empty(200, 1, 3, dtype=torch.float64), times)
     assert torch.equal(x[:, 0, 0], torch.ones(200, dtype=torch.float64))
     assert (x[:, 0, 1] > 0).double().mean() > 0.75  # and the rest follows: half would, were it not told
-    nothing_known = Inpaint(mixture, known, torch.zeros_like(mask))
+    nothing_known = Known(mixture, process, known, torch.zeros_like(mask))
     assert torch.equal(nothing_known(x, 0.5), mixture(x, 0.5))

@@ -9,8 +9,8 @@ import torch
 
 from undiffuse.core.errors import UserError
 from undiffuse.data.readers.digits import digits
-from undiffuse.evaluate.evaluate import evaluate
 from undiffuse.evaluate.judged import FILE, judge_of
+from undiffuse.kind import evaluate
 from undiffuse.measure.inception import extractor_features, inception_features
 from undiffuse.measure.inception_score import inception_score
 from undiffuse.measure.judge import Judge
@@ -52,7 +52,7 @@ def test_a_run_s_judge_is_trained_once_and_again_for_other_data(run, monkeypatch
 def test_every_score_says_how_it_was_made(run, monkeypatch):
     before = Judge.train.__func__
     monkeypatch.setattr(Judge, "train", classmethod(lambda cls, *data: before(cls, *data, steps=3)))
-    found = evaluate(run, 20, sampler="heun", steps=3, guidance=1.5).to_json()
+    found = evaluate(run, 20, run.sampling.override("heun", 3, guidance=1.5)).to_json()
     said = found["protocol"]
     assert (said["sampler"], said["steps"], said["network evaluations"], said["guidance"]) == ("heun", 3, 5, 1.5)
     assert (

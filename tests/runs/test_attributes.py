@@ -14,11 +14,11 @@ from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset, random_labels
 from undiffuse.data.readers.open import open_data
 from undiffuse.data.source import Files
-from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.kind import evaluate
 from undiffuse.net import MLP
 from undiffuse.net.embed import LabelEmbedding
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.guidance import Guidance
+from undiffuse.sampling.sampling import Guidance
 from undiffuse.train.loop import train
 from undiffuse.train.objective import hide
 

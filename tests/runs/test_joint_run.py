@@ -17,7 +17,7 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Digits, Heartbeat, Toy
 from undiffuse.denoiser.mixed import MixedDenoiser, with_label
 from undiffuse.denoiser.prediction import V
-from undiffuse.kind.joint import draw, labels_of
+from undiffuse.evaluate.joint import labels_of
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
@@ -76,7 +76,7 @@ def test_the_label_given_the_picture_is_bayes(small):
 
 def test_the_picture_given_the_label_is_normal(small):
     for k, name in enumerate(("dark", "light")):
-        pictures, labels = draw(small, 2000, name)
+        pictures, labels = small.draw(2000, name)
         assert (labels == k).all()
         pixels = pictures.double().flatten(1)
         assert (pixels.mean(0) - MEANS[k]).abs().max() < 2.5
@@ -85,7 +85,7 @@ def test_the_picture_given_the_label_is_normal(small):
 
 def test_both_are_the_joint_law(small):
     """Labels as often as they are, and given each drawn picture as Bayes has it: p(y) and p(y | x) and so p(x, y)."""
-    pictures, labels = draw(small, 4000, seed=1)
+    pictures, labels = small.draw(4000, sampling=small.sampling.override(seed=1))
     assert abs((labels == 1).double().mean() - CHANCES[1]) < 0.03
     likely = bayes(pictures)[:, 1]
     for low, high in ((0.0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.0)):
@@ -149,8 +149,8 @@ def test_from_the_command_line(run, tmp_path, capsys, monkeypatch):
 def test_what_is_loaded_says_the_same(run):
     again, x = undiffuse.load(run.folder), run.dataset("test").x[:5]
     assert torch.equal(labels_of(again, x), labels_of(run, x))
-    one, other = draw(again, 4, ["3", "none"], seed=2), draw(run, 4, ["3", "none"], seed=2)
-    assert torch.equal(one.pictures, other.pictures) and one.labels[::2].tolist() == [3, 3]
+    one, other = (r.draw(4, ["3", "none"], r.sampling.override(seed=2)) for r in (again, run))
+    assert torch.equal(one.x, other.x) and one.labels[::2].tolist() == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_what_is_loaded_says_the_same(run):
         ("sample RUN --negative 3", "is not guided"),
         ("sample RUN --threshold static", "is not guided"),
         ("sample RUN --sampler ddim", "choose one of ddpm"),
-        ("sample RUN --given colour=red", "only of a table"),
+        ("sample RUN --given colour=red", "have no columns"),
         ("compare RUN", "nothing to compare"),
         ("train digits-joint --data toy", "pictures with one label each"),
         ("train digits-joint --net mlp", "--net table-mlp"),
@@ -179,7 +179,8 @@ def test_only_pictures_with_labels_are_read(run):
     with pytest.raises(UserError, match=r"\(count, 1, 8, 8\) torch.uint8, not \(3, 64\)"):
         labels_of(run, torch.zeros(3, 64))
     with pytest.raises(UserError, match="digits-joint"):
-        draw(replace(run, codec=Recipe(Digits(), TableMLP()).codec.measure(Digits().open())), 1)
+        plain = replace(run, codec=Recipe(Digits(), TableMLP()).codec.measure(Digits().open()))
+        labels_of(plain, Digits().open().x[:2])
     for source in (Toy(count=100), Heartbeat(count=100)):
         with pytest.raises(UserError, match="pictures with one label each"):
             Labelled().measure(source.open())

@@ -15,13 +15,13 @@ from undiffuse.data.source import Toy
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.guidance import Classifier as ByClassifier
 from undiffuse.denoiser.prediction import V
-from undiffuse.evaluate.evaluate import evaluate
 from undiffuse.exact import GaussianMixture
+from undiffuse.kind import evaluate
 from undiffuse.loss.cross_entropy import Classifier, CrossEntropy, log_prob, log_probs
 from undiffuse.net import MLP, UNet
 from undiffuse.process import Affine, Cosine, Flow
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.guidance import Guidance
+from undiffuse.sampling.sampling import Guidance
 from undiffuse.train.loop import train
 
 TINY = MLP(width=32, depth=2)
@@ -136,20 +136,21 @@ def test_it_guides_a_run_without_labels(runs):
     """Asked for a ring by the classifier's label: farther out for the outer one."""
     plain, classifier = unlabelled(runs["labelled"]), undiffuse.load(runs["classifier"].folder)
     data = runs["labelled"].dataset()
-    guidance = Guidance(2.0, classifier=classifier)
-    assert plain.labels(4, guidance=guidance).tolist() == [0, 1, 2, 0]
+    guided = plain.guided_by(classifier=classifier)
+    assert guided.labels(4).tolist() == [0, 1, 2, 0]
     real = [data.x[data.labels == k].norm(dim=1).mean() for k in range(3)]
-    made = [plain.sample(300, label=k, guidance=guidance).norm(dim=1).mean() for k in range(3)]
+    made = [guided.sample(300, label=k).norm(dim=1).mean() for k in range(3)]
     for k in range(3):
         assert min(range(3), key=lambda j: abs(made[k] - real[j])) == k
-    assert torch.equal(plain.sample(5, guidance=Guidance(1.0, classifier=classifier)), plain.sample(5))
+    assert torch.equal(guided.sample(5, guidance=1.0), plain.sample(5))
 
 
 def test_off_is_off_with_any_other_run(runs):
     run, classifier = runs["labelled"], runs["classifier"]
     plain = run.sample(6, seed=1)
-    for guidance in (Guidance(1.0, classifier=classifier), Guidance(1.0, worse=run), Guidance(3.0, worse=run)):
-        torch.testing.assert_close(run.sample(6, seed=1, guidance=guidance), plain)  # no better than oneself
+    by_classifier, by_worse = run.guided_by(classifier=classifier), run.guided_by(worse=run)
+    for guided, weight in ((by_classifier, 1.0), (by_worse, 1.0), (by_worse, 3.0)):
+        torch.testing.assert_close(guided.sample(6, seed=1, guidance=weight), plain)  # no better than oneself
     inside = run.sample(6, seed=1, guidance=Guidance(3.0, interval=(1e5, 1e6)))
     assert torch.equal(inside, plain)
     assert not torch.allclose(run.sample(6, seed=1, guidance=Guidance(3.0, interval=(0.1, 10))), plain)
@@ -180,7 +181,7 @@ def test_its_accuracy_by_noise_level(runs):
 )
 def test_a_classifier_of_something_else(runs, change, said):
     with pytest.raises(UserError, match=said) as caught:
-        runs["labelled"].sample(2, guidance=Guidance(classifier=change(runs["classifier"])))
+        runs["labelled"].guided_by(classifier=change(runs["classifier"]))
     assert "\n" not in str(caught.value)
 
 

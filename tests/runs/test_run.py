@@ -11,7 +11,7 @@ import undiffuse
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.data.source import Toy
-from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.kind import evaluate
 from undiffuse.net import MLP
 from undiffuse.process import LogLinear
 from undiffuse.recipe.recipe import Recipe
@@ -87,7 +87,7 @@ def test_memory_that_runs_out_is_tried_in_smaller_batches(plain, monkeypatch):
 @pytest.mark.parametrize("name", ["labelled", "plain", "exploding"])
 def test_a_trajectory_ends_at_the_samples(runs, name):
     run = runs[name]
-    states = list(run.trajectory(6, steps=5, seed=2))
+    states = list(run.trajectory(6, sampling=run.sampling.override(steps=5, seed=2)))
     times = [t for _, t in states]
     assert len(states) == 6 and times[0] == 1.0 and times[-1] == 0.0 and times == sorted(times, reverse=True)
     torch.testing.assert_close(states[-1][0], run.sample(6, steps=5, seed=2))
@@ -118,6 +118,10 @@ def test_guidance(labelled):
     assert torch.equal(plain, off) and not torch.allclose(on, off)
 
 
+def _trajectory(run, count, label=None, first=0, **how):
+    next(run.trajectory(count, label, run.sampling.override(**how), first))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -146,7 +150,7 @@ def test_mistakes_are_one_line(runs, name, options, message):
     assert "\n" not in str(caught.value)
     if "batch" not in options:
         with pytest.raises(UserError, match=message):
-            next(runs[name].trajectory(**({"count": 2} | options)))
+            _trajectory(runs[name], **({"count": 2} | options))
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "missing", "other recipe", "not ours", "no recipe"])

@@ -6,16 +6,20 @@ from itertools import product
 
 import pytest
 import torch
+from torch import Tensor
 
 import undiffuse
 from undiffuse.cli import main
+from undiffuse.codec import Standard
 from undiffuse.core.errors import UserError
 from undiffuse.data.readers.table import read_table
 from undiffuse.data.source import Table
-from undiffuse.evaluate.evaluate import evaluate
-from undiffuse.kind.fill import given, impute
+from undiffuse.kind import evaluate
+from undiffuse.kind.table import Table as TableKind
 from undiffuse.net.table import TableMLP
 from undiffuse.recipes import RECIPES, own_data
+from undiffuse.run.given import Given
+from undiffuse.run.run import Run
 from undiffuse.train.loop import train
 
 
@@ -67,7 +71,7 @@ def test_what_a_table_cannot_do_is_said_before_it_is_done(run, folder, capsys, m
         ("--guidance 7", "guidance needs labels"),
         ("--seed -1", "seed must be at least 0"),
         ("--steps 0", "steps must be at least 1"),
-        ("--out x.png", "a table is saved as .csv or .tsv"),
+        ("--out x.png", "rows are saved as .csv or .tsv"),
     ):
         for more in given_or_not:
             assert main(["sample", "run", "-n", "3", *words.split(), *more]) in (1, 2)
@@ -75,7 +79,7 @@ def test_what_a_table_cannot_do_is_said_before_it_is_done(run, folder, capsys, m
     assert not (folder / "samples.csv").exists()
     assert main(["evaluate", "run", "--sampler", "heun"]) == 2
     assert "heun cannot sample" in capsys.readouterr().err
-    assert evaluate(run, 200, steps=3).protocol["network evaluations"] == 3
+    assert evaluate(run, 200, run.sampling.override(steps=3)).protocol["network evaluations"] == 3
 
 
 def test_what_is_written_is_such_a_table(run, folder):
@@ -83,6 +87,10 @@ def test_what_is_written_is_such_a_table(run, folder):
     assert main(["sample", str(folder / "run"), "-n", "400", "--out", str(out), "--steps", "15"]) == 0
     made, data = read_table(out), read_table(folder / "things.csv")
     assert [(c.name, c.kind, c.decimals) for c in made.schema] == [(c.name, c.kind, c.decimals) for c in data.schema]
+
+
+def given(run: Run, columns: dict[str, str], count: int) -> Tensor:
+    return run.sample(count, given=TableKind().given(run, columns))
 
 
 def test_columns_given_come_back_and_decide_the_rest(run):
@@ -99,7 +107,7 @@ def test_columns_given_come_back_and_decide_the_rest(run):
 def test_holes_are_filled_by_what_is_known(run):
     x = run.dataset("test").x.clone()
     x[:, 1] = torch.nan
-    filled = impute(run, x)
+    filled = run.sample(len(x), given=Given.missing(x, complete=True))
     assert not filled.isnan().any() and torch.equal(filled[~x.isnan()], x[~x.isnan()])
     size, red = x[:, 2], filled[:, 1] == run.codec.schema[1].value("red")
     assert (red == (size < 15))[~size.isnan()].double().mean() > 0.9
@@ -115,7 +123,7 @@ def test_holes_are_filled_by_what_is_known(run):
         ("sample RUN --given colour=", "colour"),
         ("sample RUN --given made=soon", "holds dates like 1970-01-01, not 'soon'"),
         ("sample RUN --given red", "expected COLUMN=VALUE"),
-        ("sample RUN --out x.png", "a table is saved as .csv or .tsv"),
+        ("sample RUN --out x.png", "rows are saved as .csv or .tsv"),
         ("sample RUN --sampler heun", "choose one of ddpm"),
         ("sample RUN --label red", "trained without labels"),
         ("animate RUN", "not filmed"),
@@ -137,8 +145,8 @@ def test_mistakes(run, folder, tmp_path, monkeypatch, capsys, words, message):
 
 
 def test_a_run_of_anything_else_gives_no_columns(run):
-    other = replace(run, codec=torch.nn.Identity())
-    with pytest.raises((UserError, AttributeError)):
+    other = replace(run, codec=Standard().build("points", (1,)))
+    with pytest.raises(UserError, match="only of a table"):
         given(other, {"a": "1"}, 1)
 
 

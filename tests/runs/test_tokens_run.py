@@ -10,14 +10,13 @@ from PIL import Image
 import undiffuse
 from undiffuse.cli import main
 from undiffuse.codec import VQVAE, Levels, TokenCodec
-from undiffuse.codec.vae import look_at
+from undiffuse.codec.vae import precomputed
 from undiffuse.core.errors import UserError
 from undiffuse.data.alphabet import Characters
 from undiffuse.data.readers.digits import digits
 from undiffuse.evaluate.bits import token_bits
-from undiffuse.evaluate.compare import compare
-from undiffuse.evaluate.evaluate import evaluate
-from undiffuse.kind.prompt import infill, read
+from undiffuse.kind import compare, evaluate
+from undiffuse.kind.text import Text, read
 from undiffuse.loss.categorical import MaskedBound, Unrolled
 from undiffuse.measure.text import text_report, variation
 from undiffuse.net import DiT, Folded, UNet
@@ -26,7 +25,7 @@ from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import UNIFORM
 from undiffuse.process.categorical import TokenShape
 from undiffuse.recipes import RECIPES, own_data
-from undiffuse.run.guidance import Guidance
+from undiffuse.sampling.sampling import Guidance
 from undiffuse.train.loop import train
 
 TINY = {"steps": 4, "batch": 8, "warmup": 1, "report_every": 4, "save_every": 2, "sampling_steps": 4}
@@ -65,19 +64,24 @@ def test_the_bound_is_above_the_entropy_and_near_it(beats):
     assert entropy - 4 * bits.error < bits.mean < 1.15 * entropy and bits.error < 0.05 * entropy
 
 
+def infilled(run, text: str, count: int, hole: str = "_", **how) -> list[str]:
+    x = run.sample(count, given=Text().prompt(run, text, hole), **how)
+    return [read(run.codec.alphabet, piece) for piece in x]
+
+
 def test_what_is_known_stays_and_decides_the_rest(beats):
-    texts = read(beats.codec, infill(beats, "__1_______", 50))
+    texts = infilled(beats, "__1_______", 50)
     assert all(text[:3].endswith("1") for text in texts)
     assert sum(text == "00100" * 4 for text in texts) > 40
-    ends = read(beats.codec, infill(beats, "*" * 19 + "1", 20, hole="*", seed=3, plan=beats.plan(steps=20)))
+    ends = infilled(beats, "*" * 19 + "1", 20, hole="*", seed=3, steps=20)
     assert all(text[-1] == "1" for text in ends) and sum(text == "00001" * 4 for text in ends) > 14
-    assert read(beats.codec, torch.tensor([[2, 0, 2, 1]])) == ["\N{WHITE SQUARE}0\N{WHITE SQUARE}1"]
+    assert read(beats.codec.alphabet, torch.tensor([2, 0, 2, 1])) == "\N{WHITE SQUARE}0\N{WHITE SQUARE}1"
 
 
 def test_a_run_is_opened_as_it_was(beats):
     again = undiffuse.load(beats.folder)
     assert again.codec.alphabet == Characters(("0", "1")) and torch.equal(again.sample(5), beats.sample(5))
-    states = list(again.trajectory(3, steps=5))
+    states = list(again.trajectory(3, sampling=again.sampling.override(steps=5)))
     assert len(states) == 6 and (states[0][0] == 2).all() and int(states[-1][0].max()) < 2
 
 
@@ -158,20 +162,20 @@ def test_what_unrolls_is_trained_and_compared_by_samplers_that_can(book, monkeyp
     words = "train rhyme.txt --out sundae --loss unrolled --kernel.mask 0 --sampler unrolling"
     assert main([*words.split(), *tiny.split()]) == 0
     run = undiffuse.load("sundae")
-    assert run.sampling_steps == 24 and not {"first-hitting", "surest-first"} & set(run.samplers)
+    assert run.steps == 24 and not {"first-hitting", "surest-first"} & set(run.samplers)
     assert compare(run, None, [2], seeds=1, count=4).samplers == ["ancestral"]
 
 
 def test_a_worse_run_speaks_the_same_tokens(book, monkeypatch, tmp_path):
     run = undiffuse.load(book / "run")
     again = undiffuse.load(book / "run")
-    assert run.sample(1, guidance=Guidance(2.0, worse=again)).shape == (1, 24)
+    assert run.guided_by(worse=again).sample(1).shape == (1, 24)
     other = replace(again, codec=replace_alphabet(again.codec))
     with pytest.raises(UserError, match="what diffuses is not the same"):
-        run.sample(1, guidance=Guidance(2.0, worse=other))
+        run.guided_by(worse=other)
     uniform = replace(again, recipe=replace(again.recipe, kernel=UNIFORM, loss=Unrolled(), sampler="ancestral"))
     with pytest.raises(UserError, match="loses tokens in another way"):
-        run.sample(1, guidance=Guidance(2.0, worse=uniform))
+        run.guided_by(worse=uniform)
 
 
 def replace_alphabet(codec: TokenCodec) -> TokenCodec:
@@ -184,7 +188,7 @@ def test_what_is_prompted_computes_as_what_is_sampled(book):
     """In half precision, if that is the recipe's."""
     run, seen = undiffuse.load(book / "run"), []
     run.denoiser.net.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
-    infill(run, "The", 1)
+    infilled(run, "The", 1)
     run.sample(1)
     assert run.recipe.precision == "bf16" and all(seen)
 
@@ -260,7 +264,12 @@ def test_a_vocabulary_names_its_own_vectors():
     assert torch.equal(codec.nearest(torch.nn.functional.normalize(codec.vectors(tokens), dim=-1)), tokens)
     x = digits().x[:6]
     assert codec.latent_shape == (4, 4) and codec.latent_shape.classes == 7
-    assert torch.equal(codec.encode(x), codec.draw(look_at(codec, x))) and codec.decode(tokens).shape == (5, 1, 8, 8)
+    assert torch.equal(codec.encode(x), codec.latent(precomputed(codec, x))) and codec.decode(tokens).shape == (
+        5,
+        1,
+        8,
+        8,
+    )
     assert codec.decode(torch.full((1, 4, 4), 7)).dtype == torch.uint8
 
 

@@ -29,7 +29,7 @@ from undiffuse.train.objective import hide
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer
 
-DTYPES = {"pictures": torch.uint8, "points": torch.float32, "tokens": torch.int32}
+DTYPES = {"pictures": torch.uint8, "points": torch.float32, "text": torch.int32}
 MLP_TINY, UNET_TINY = MLP(width=16, depth=1, waves=8, embedding=8), UNet(width=8, multiples=(1,), embedding=8)
 BASE = Recipe(
     Toy("swiss-roll", 100), MLP_TINY, steps=3, batch=8, warmup=1, save_every=2, report_every=3, sampling_steps=2
@@ -80,7 +80,7 @@ def test_every_recipe_trains(name, tmp_path):
         assert set(os.listdir(run.folder)) == expected
         return
     assert_samples(run)
-    if run.kind == "tokens":
+    if run.kind == "text":
         assert set(os.listdir(run.folder)) == expected
         return
     assert set(os.listdir(run.folder)) == expected | {"pictures"}

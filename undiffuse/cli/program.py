@@ -120,18 +120,13 @@ def _wholes(text: str) -> list[int]:
 
 
 def _label(text: str) -> list[str] | dict[str, list[str]]:
-    """``3,5``, or ``digit=3,5,colour=red`` of several attributes: a word without = is of the attribute before it."""
-    if "=" not in text:
-        return _list(text)
-    asked: dict[str, list[str]] = {}
-    name = ""
-    for word in _list(text):
-        before, equals, value = word.partition("=")
-        name = before.strip() if equals else name
-        if not name:
-            raise argparse.ArgumentTypeError(f"of which attribute is {word!r}? say ATTRIBUTE={word}")
-        asked.setdefault(name, []).append(value.strip() if equals else word)
-    return asked
+    """Labels by name; see `undiffuse.condition.label.words`."""
+    from undiffuse.condition.label import words
+
+    try:
+        return words(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -169,7 +164,7 @@ _JSON = _arg("--json", action="store_true", help="one JSON object on stdout, not
 _FORCE = _arg("--force", action="store_true", help="overwrite what is there")
 _GUIDING = (
     _arg("--guidance", type=_number, metavar="W", help="how strongly, 1 is off (the recipe's)"),
-    _arg("--negative", type=_label, metavar="K", help="a label to steer away from (none)"),
+    _arg("--negative", metavar="K", help="a label to steer away from (none)"),
     _arg("--rescale", type=_number, metavar="R", help="from 0 to 1: mend the spread that guidance adds (0)"),
     _arg("--interval", type=_levels, metavar="A,B", help="guide only between these noise levels, sigma/alpha (all)"),
     _arg("--threshold", choices=("static", "dynamic"), help="keep pictures within black and white (no)"),
@@ -195,7 +190,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _COUNT,
             _arg("--split", default="train", choices=("train", "test", "all"), help="which part (train)"),
             _SEED,
-            _arg("--out", metavar="FILE", help=f"draw or save some: {', '.join(commands.ALL_SAVED)}"),
+            _arg("--out", metavar="FILE", help="draw or save some: .png, .npy, .npz, .csv, .tsv or .txt"),
             _FORCE,
         ),
     ),
@@ -216,14 +211,16 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _RUN,
             _COUNT,
             *_SAMPLING,
-            _arg("--given", type=_columns, metavar="A=X,B=Y", help="rows of a table of which these columns are so"),
+            _arg("--given", type=_columns, metavar="A=X,B=Y", help="rows or points of which these columns are so"),
             _arg("--prompt", metavar="TEXT", help="of text: what is known of it, _ for each token that is not"),
             _arg("--hole", default="_", metavar="C", help="another sign than _"),
+            _arg("--known", metavar="FILE", help="data of which some is known: the rest is drawn (holes, NaN, --mask)"),
+            _arg("--mask", metavar="FILE", help="of pictures: white where --known is to be drawn"),
             _SEED,
             _arg(
                 "--out",
                 metavar="FILE",
-                help=f"{', '.join(commands.ALL_SAVED)} or .gif (samples.png, of tables .csv, of text .txt)",
+                help=".png, .npy, .npz, .csv, .tsv, .txt or .gif (samples.png, of tables .csv, of text .txt)",
             ),
             _FORCE,
         ),
@@ -258,10 +255,14 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.impute,
         (
             _RUN,
-            _arg("holes", metavar="FILE", help="a .csv or .tsv with a header, with cells or whole columns missing"),
+            _arg(
+                "holes",
+                metavar="FILE",
+                help="with cells or whole columns missing; as --known of sample",
+            ),
             _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
             _SEED,
-            _arg("--out", metavar="FILE", help="a .csv or .tsv (filled.csv)"),
+            _arg("--out", metavar="FILE", help="(filled.csv, or as samples are saved)"),
             _FORCE,
         ),
     ),

@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields as fields_of
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from undiffuse.core.errors import UserError, nearest, usage
 
 if TYPE_CHECKING:
+    from undiffuse.kind.kind import Kind
     from undiffuse.recipe.recipe import Recipe
-    from undiffuse.run.guidance import Guidance
+    from undiffuse.run.given import Given
+    from undiffuse.run.run import Run
+    from undiffuse.sampling.sampling import Sampling
 
 
 def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
@@ -48,7 +51,7 @@ def name_for(target: str) -> str:
     return path.parent.name if path.name == "recipe.yaml" else path.stem
 
 
-def out_path(options: Namespace, endings: tuple[str, ...], otherwise: str | None = None) -> Any:
+def out_path(options: Namespace, endings: Iterable[str], otherwise: str | None = None) -> Any:
     """Where to write, checked before the work is done; None if nothing is asked for and there is no ``otherwise``."""
     from undiffuse.draw.save import check_writable
 
@@ -64,22 +67,42 @@ def at_least_1(option: str, given: int | None, otherwise: int) -> int:
     return given or otherwise
 
 
-def how_to_sample(options: Namespace) -> dict[str, Any]:
-    """The options of sampling, as `Run.sample` and `Run.trajectory` take them."""
-    how = {name: getattr(options, name) for name in ("label", "steps", "sampler", "seed", "grid")}
-    return how | {"guidance": guidance(options)}
+def sampling(options: Namespace, run: "Run") -> "Sampling":
+    """The options of sampling, laid over what the run does by default."""
+    from undiffuse.sampling.sampling import Guidance
+
+    names = ("negative", "rescale", "interval", "threshold")
+    asked = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    how = {name: getattr(options, name, None) for name in ("sampler", "steps", "grid", "seed")}
+    with usage():
+        return run.sampling.override(**how, guidance=Guidance(options.guidance, **asked))
 
 
-def guidance(options: Namespace) -> "Guidance":
-    """The options of guidance, as one value; what is not given is as `Guidance` has it."""
-    from undiffuse.run.guidance import Guidance
+def guiding(options: Namespace) -> "Run":
+    """The run in a folder, guided by the other runs that the options name."""
     from undiffuse.run.run import load
 
-    given: dict[str, Any] = {"weight": options.guidance}
-    given |= {name: getattr(options, name) for name in ("negative", "rescale", "interval", "threshold")}
-    given |= {name: load(folder) for name in ("classifier", "worse") if (folder := getattr(options, name))}
+    others = {name: load(folder) for name in ("classifier", "worse") if (folder := getattr(options, name, None))}
+    return load(options.folder).guided_by(**others)
+
+
+def given(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
+    """What is known of the samples, in whichever way it is said; None if nothing is."""
+    ways = [name for name in ("given", "prompt", "known") if getattr(options, name) is not None]
     with usage():
-        return Guidance(**{name: value for name, value in given.items() if value is not None})
+        if len(ways) > 1:
+            raise UserError(f"--{ways[0]} or --{ways[1]}, not both")
+        if options.mask and options.known is None:
+            raise UserError("--mask says which part of --known FILE is to be drawn; give both")
+    if options.given is not None:
+        return kind.given(run, options.given)
+    if options.prompt is not None:
+        return kind.prompt(run, options.prompt, options.hole)
+    if options.known is None:
+        return None
+    path, mask = (Path(name).expanduser() if name else None for name in (options.known, options.mask))
+    assert path is not None
+    return kind.known(run, path, mask)
 
 
 @usage()

@@ -1,5 +1,6 @@
 """Codecs: between data as it is stored and data as it diffuses, of mean 0 and standard deviation 1.
 
+`codec`       what every codec is
 `normalise`   its mean and standard deviation alone
 `vae`         variational autoencoders: trained first, so that diffusion runs among few numbers that matter
 `pretrained`  diffusers' AutoencoderKL, from a folder
@@ -9,19 +10,14 @@
 `labelled`    pictures with their labels, as rows of numbers and a token
 `vq`          pictures as fewer tokens, of a vocabulary that is trained first
 
-The contract of a codec, a module that travels in the model's file:
-
-    kind, shape      of the data; ``latent_shape``: of what diffuses
-    look(x)          what training need compute only once of each row, (batch, ...)
-    draw(looked)     of that, what diffuses: z, afresh each time it is asked
-    encode(x)        draw(look(x))
-    decode(z)        back to the data
+What all of them are is `codec.Codec`.
 
 A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Verbatim`, `Levels`,
-`Labelled`. ``description.build(kind, shape)`` makes the module that a file is loaded into, of tables, texts and
-labelled pictures ``restore``, as they are more than a shape; ``measure(data)``, the one that training begins with.
+`Labelled`. ``description.build(kind, shape, facts)`` makes the module that a file is loaded into, ``facts``
+being what the codec of that file said of itself; ``measure(data)``, the one that training begins with.
 """
 
+from undiffuse.codec.codec import Codec
 from undiffuse.codec.labelled import Labelled, LabelledCodec
 from undiffuse.codec.levels import LevelCodec, Levels
 from undiffuse.codec.normalise import Normalise, Standard
@@ -31,7 +27,6 @@ from undiffuse.codec.tokens import TokenCodec, Verbatim
 from undiffuse.codec.vae import MLPVAE, VAE, ConvVAE
 from undiffuse.codec.vq import VQ, VQVAE
 
-Codec = Normalise | VAE | TableCodec | TokenCodec | LevelCodec | LabelledCodec | VQ
 Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Verbatim | Levels | Labelled | VQVAE
 
 TRAINED_FIRST = MLPVAE | ConvVAE | VQVAE  # before anything diffuses; their codecs are slow, and rows encoded once

@@ -8,16 +8,19 @@ import json
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
+from undiffuse.codec.codec import Codec, Entries
 from undiffuse.codec.normalise import Normalise
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
+from undiffuse.denoiser.mixed import GivenLabel, MixedDenoiser
 from undiffuse.process.mixed import RowShape
 
 
-class LabelledCodec(nn.Module):
+class LabelledCodec(Codec):
     """Between uint8 pictures (batch, channels, height, width) and rows (batch, pixels + 1) float32.
 
     Args:
@@ -26,6 +29,8 @@ class LabelledCodec(nn.Module):
     """
 
     kind = "pictures"
+    draws_label = True
+    no_likelihood = "of numbers beside tokens the likelihood is not measured"
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -37,18 +42,14 @@ class LabelledCodec(nn.Module):
         """A number for every pixel and channel, and a token."""
         return RowShape(torch.Size(self.shape).numel(), (self.classes,))
 
-    def look(self, x: Tensor) -> Tensor:
-        """The picture itself."""
-        return x
-
-    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
-        """Nothing is random here."""
-        return self.encode(looked)
-
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Rows of pictures whose labels are not known; `undiffuse.denoiser.mixed.with_label` tells them."""
         pixels = self.normalise.encode(x).flatten(1)
         return torch.cat([pixels, pixels.new_full((len(x), 1), self.classes)], 1)
+
+    def entries(self, x: Tensor, known: Tensor, noise: Noise, complete: bool = False) -> Entries:
+        """Pixels that are known, and a label that is not."""
+        return Entries(self.encode(x), F.pad(known.flatten(1), (0, 1)))
 
     def decode(self, z: Tensor) -> Tensor:
         """The pictures of rows, uint8."""
@@ -59,6 +60,10 @@ class LabelledCodec(nn.Module):
         label = z[:, -1].long()
         return label.masked_fill(label == self.classes, -1)
 
+    def told(self, denoiser: MixedDenoiser) -> GivenLabel:
+        """The denoiser, given the label that is asked for."""
+        return GivenLabel(denoiser)
+
     def facts(self) -> str:
         """All that it takes to make an empty one, but the shape, as JSON."""
         return json.dumps({"classes": self.classes})
@@ -68,9 +73,9 @@ class LabelledCodec(nn.Module):
 class Labelled:
     """Pictures and their labels diffuse together."""
 
-    def restore(self, shape: tuple[int, ...], facts: str) -> LabelledCodec:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> LabelledCodec:
         """The codec that a file speaks of, to be loaded."""
-        return LabelledCodec(shape, json.loads(facts)["classes"])
+        return LabelledCodec(shape, json.loads(facts or "")["classes"])
 
     def measure(self, data: Dataset) -> LabelledCodec:
         """The codec of this data. Raises UserError for data that is no pictures, or without one kind of label."""

@@ -8,15 +8,16 @@ With 256 levels nothing is lost; scikit-learn's digits have 17, and lose nothing
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from undiffuse.codec.codec import Codec, Entries
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
 from undiffuse.process.categorical import TokenShape
 
 
-class LevelCodec(nn.Module):
+class LevelCodec(Codec):
     """Between uint8 pictures (batch, channels, height, width) and int64 tokens of the same shape.
 
     Args:
@@ -35,17 +36,13 @@ class LevelCodec(nn.Module):
         """A token for every value."""
         return TokenShape(self.shape, self.levels)
 
-    def look(self, x: Tensor) -> Tensor:
-        """The picture itself."""
-        return x
-
-    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
-        """Nothing is random here."""
-        return self.encode(looked)
-
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """The nearest levels."""
         return (x * ((self.levels - 1) / 255)).round_().long()
+
+    def entries(self, x: Tensor, known: Tensor, noise: Noise, complete: bool = False) -> Entries:
+        """Every entry that diffuses is one of the data."""
+        return Entries(self.encode(x, noise), known)
 
     def decode(self, z: Tensor) -> Tensor:
         """Their brightness, uint8; a mask, which is there on the way only, is middle grey."""
@@ -63,7 +60,7 @@ class Levels:
         if not 2 <= self.count <= 256:
             raise UserError(f"levels of brightness are 2 to 256, not {self.count}")
 
-    def build(self, kind: str, shape: tuple[int, ...]) -> LevelCodec:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> LevelCodec:
         """The codec. Raises UserError for data that is no pictures."""
         if kind != "pictures":
             raise UserError(f"levels are of pictures, not of {kind}; leave --codec as it is")

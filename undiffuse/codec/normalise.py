@@ -10,15 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from undiffuse.codec.codec import Codec, Entries
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
 
 MEASURED_AT_ONCE = 1 << 18  # values widened to float64 together: 2 MB, which stay in the cache
 
 
-class Normalise(nn.Module):
+class Normalise(Codec):
     """Between data as it is stored and data as it diffuses.
 
     Args:
@@ -30,21 +31,19 @@ class Normalise(nn.Module):
         std: Likewise; 1 until measured or loaded, and 1 wherever the data is constant.
     """
 
+    in_place = True
+    no_likelihood = ""
+
     mean: Tensor
     std: Tensor
 
     def __init__(self, kind: str, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.quantised = kind, kind == "pictures"
         self.shape = tuple(shape)
         measured = (shape[0], 1, 1) if kind == "pictures" else self.shape
         self.register_buffer("mean", torch.zeros(measured))
         self.register_buffer("std", torch.ones(measured))
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """What diffuses is of the data's own shape."""
-        return self.shape
 
     @classmethod
     def measure(cls, data: Dataset | Tensor) -> "Normalise":
@@ -68,17 +67,13 @@ class Normalise(nn.Module):
             total += of(piece.to("cpu", torch.float64)).sum_to_size(1, *self.mean.shape)[0]
         return total * self.mean.numel() / x.numel()
 
-    def look(self, x: Tensor) -> Tensor:
-        """The data itself: to normalise costs less than to keep."""
-        return x
-
-    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
-        """Nothing is random here."""
-        return self.encode(looked)
-
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """``(batch, *shape)`` uint8 pictures or float points to float32 of mean 0 and standard deviation 1."""
         return (x - self.mean).div_(self.std).to(self.mean.dtype)
+
+    def entries(self, x: Tensor, known: Tensor, noise: Noise, complete: bool = False) -> Entries:
+        """Every entry that diffuses is one of the data."""
+        return Entries(self.encode(x, noise), known)
 
     def decode(self, z: Tensor) -> Tensor:
         """Back to the data's kind: float32 points (whole-number columns too), or uint8 pictures, rounded and clipped.
@@ -86,14 +81,14 @@ class Normalise(nn.Module):
         ``decode(encode(x))`` is x itself for pictures, and x to rounding for points.
         """
         x = (z * self.std).add_(self.mean)
-        return x.round_().clamp_(0, 255).to(torch.uint8) if self.kind == "pictures" else x
+        return x.round_().clamp_(0, 255).to(torch.uint8) if self.quantised else x
 
 
 @dataclass(frozen=True)
 class Standard:
     """The data itself diffuses, of mean 0 and standard deviation 1."""
 
-    def build(self, kind: str, shape: tuple[int, ...]) -> Normalise:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> Normalise:
         """The codec, not yet measured."""
         return Normalise(kind, shape)
 

@@ -23,7 +23,7 @@ class Pretrained:
 
     path: str
 
-    def build(self, kind: str, shape: tuple[int, ...]) -> VAE:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
         """The codec, not yet measured. Raises UserError where there is none, or it takes other pictures."""
         autoencoder = _loaded(Path(self.path).expanduser())
         factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)

@@ -17,6 +17,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from undiffuse.codec.codec import Codec, Entries
 from undiffuse.codec.quantile import Quantile, to_normal, to_uniform
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise, Stream
@@ -58,7 +59,7 @@ def _classes(column: Column) -> int:
     return own + (column.missing is not None)
 
 
-class TableCodec(nn.Module):
+class TableCodec(Codec):
     """Between a table as it is stored and rows that diffuse.
 
     Args:
@@ -71,10 +72,11 @@ class TableCodec(nn.Module):
     """
 
     kind = "table"
+    no_likelihood = "of numbers beside tokens the likelihood is not measured"
 
     def __init__(self, schema: tuple[Column, ...], distinct: Sequence[int]) -> None:
         super().__init__()
-        self.schema, self.places = schema, places(schema)
+        self.schema, self.places, self.shape = schema, places(schema), (len(schema),)
         self.quantiles = nn.ModuleList(map(Quantile, distinct))
         self.numbers = len(self.quantiles)
         self.classes = tuple(place.classes for place in self.places if place.token is not None)
@@ -94,22 +96,9 @@ class TableCodec(nn.Module):
         return codec
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Of a row as it is stored."""
-        return (len(self.schema),)
-
-    @property
     def latent_shape(self) -> RowShape:
         """Of a row that diffuses."""
         return RowShape(self.numbers, self.classes)
-
-    def look(self, x: Tensor) -> Tensor:
-        """The rows themselves: to encode costs less than to keep."""
-        return x
-
-    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
-        """Afresh, by ``noise`` or else torch's generator."""
-        return self.encode(looked, noise)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Rows (batch, columns) float64 -> rows that diffuse, (batch, numbers + tokens) float32.
@@ -145,6 +134,23 @@ class TableCodec(nn.Module):
             if place.token is not None and column.missing is not None:
                 x[token == place.classes - 1, k] = torch.nan
         return x
+
+    def entries(self, x: Tensor, known: Tensor, noise: Noise, complete: bool = False) -> Entries:
+        """Cells that are known. A number among its column's, a category as its token; of a missing cell, its token."""
+        z = self.encode(torch.where(known, x, 0.0) if complete else x, noise)  # a number that is to come is there
+        fixed = torch.zeros(z.shape, dtype=torch.bool, device=z.device)
+        most = max(self.classes, default=1)
+        ruled_out = torch.zeros(len(x), len(self.classes), most, dtype=torch.bool, device=z.device)
+        for k, (column, place) in enumerate(zip(self.schema, self.places, strict=True)):
+            told = known[:, k]
+            if place.number is not None:
+                has_number = ~x[:, k].isnan() if column.is_number else x[:, k] >= column.frequent
+                fixed[:, place.number] = told & has_number
+            if place.token is not None:
+                fixed[:, self.numbers + place.token] = told | (complete and column.is_number)
+                if complete and column.missing is not None:
+                    ruled_out[~told, place.token, place.classes - 1] = True
+        return Entries(z, fixed, ruled_out)
 
     def facts(self) -> str:
         """All that it takes to make an empty one, as JSON."""
@@ -189,9 +195,9 @@ def _token(column: Column, place: Place, cells: Tensor) -> Tensor:
 class Tabular:
     """A table's rows: numbers by their quantiles, categories as tokens."""
 
-    def restore(self, shape: tuple[int, ...], facts: str) -> TableCodec:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TableCodec:
         """The codec that a file speaks of, to be loaded."""
-        return TableCodec.from_facts(facts)
+        return TableCodec.from_facts(facts or "")
 
     def measure(self, data: Dataset) -> TableCodec:
         """The codec of this table. Raises UserError for data that is none."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from undiffuse.codec.codec import Codec, Entries
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.alphabet import Alphabet, from_json, to_json
@@ -12,7 +13,7 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.process.categorical import TokenShape
 
 
-class TokenCodec(nn.Module):
+class TokenCodec(Codec):
     """Between tokens as they are stored, small integers, and tokens that diffuse, int64.
 
     Args:
@@ -20,7 +21,7 @@ class TokenCodec(nn.Module):
         alphabet: What tokens stand for.
     """
 
-    kind = "tokens"
+    kind = "text"
 
     def __init__(self, shape: tuple[int, ...], alphabet: Alphabet) -> None:
         super().__init__()
@@ -31,17 +32,13 @@ class TokenCodec(nn.Module):
         """Tokens of the alphabet."""
         return TokenShape(self.shape, self.alphabet.size)
 
-    def look(self, x: Tensor) -> Tensor:
-        """The tokens themselves."""
-        return x
-
-    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
-        """Nothing is random here."""
-        return self.encode(looked)
-
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """(batch, *shape) int64."""
         return x.long()
+
+    def entries(self, x: Tensor, known: Tensor, noise: Noise, complete: bool = False) -> Entries:
+        """Every entry that diffuses is one of the data."""
+        return Entries(self.encode(x, noise), known)
 
     def decode(self, z: Tensor) -> Tensor:
         """(batch, *shape) int32. On the way there may be masks, of state ``alphabet.size``."""
@@ -56,9 +53,9 @@ class TokenCodec(nn.Module):
 class Verbatim:
     """Tokens as they are."""
 
-    def restore(self, shape: tuple[int, ...], facts: str) -> TokenCodec:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TokenCodec:
         """The codec that a file speaks of."""
-        return TokenCodec(shape, from_json(facts))
+        return TokenCodec(shape, from_json(facts or ""))
 
     def measure(self, data: Dataset) -> TokenCodec:
         """The codec of this text. Raises UserError for data that is none."""

@@ -17,11 +17,11 @@ decoder was trained on draws, and a mean of deviation 0 would be a law on a thin
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from undiffuse.codec.codec import Codec
 from undiffuse.codec.normalise import Normalise
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise, Stream
@@ -32,7 +32,7 @@ AT_ONCE = 256  # rows encoded together
 WIDEST, NARROWEST = 10.0, -20.0  # of v, the latents' log-variance
 
 
-class VAE(nn.Module):
+class VAE(Codec):
     """A codec around an encoder and a decoder.
 
     Args:
@@ -49,34 +49,34 @@ class VAE(nn.Module):
         self, pixels: Normalise, encoder: nn.Module, decoder: nn.Module, latent_shape: tuple[int, ...]
     ) -> None:
         super().__init__()
-        self.kind, self.shape = pixels.kind, pixels.shape
+        self.kind, self.shape, self.encoded_once = pixels.kind, pixels.shape, True
         self.pixels, self.encoder, self.decoder = pixels, encoder, decoder
         self.latents = Normalise("pictures" if len(latent_shape) == 3 else "points", latent_shape)
-        self.latents.kind = "points"  # numbers, not bytes
+        self.latents.quantised = False  # numbers, not bytes
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """Of what diffuses."""
         return self.latents.shape
 
-    def law(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (batch, *latent_shape) each, of x as it is stored."""
         m, v = self.encoder(self.pixels.encode(x)).float().chunk(2, dim=1)
         return m, v.clamp(NARROWEST, WIDEST)
 
-    def look(self, x: Tensor) -> Tensor:
-        """What `draw` needs, (batch, 2, *latent_shape): mean and deviation of q(z | x), standardised."""
-        m, v = self.law(x)
+    def precompute(self, x: Tensor) -> Tensor:
+        """What `latent` needs, (batch, 2, *latent_shape): mean and deviation of q(z | x), standardised."""
+        m, v = self.posterior(x)
         return torch.stack([self.latents.encode(m), (0.5 * v).exp() / self.latents.std], dim=1)
 
-    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
+    def latent(self, precomputed: Tensor, noise: Noise | None = None) -> Tensor:
         """A draw of q(z | x), standardised, by ``noise`` or else torch's global generator."""
-        mean, std = looked.unbind(1)
+        mean, std = precomputed.unbind(1)
         return torch.addcmul(mean, std, (noise or Stream()).normal(mean))
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """``(batch, *shape)`` as it is stored to a draw ``(batch, *latent_shape)`` of mean 0 and deviation 1."""
-        return self.draw(self.look(x))
+        return self.latent(self.precompute(x), noise)
 
     def decode(self, z: Tensor) -> Tensor:
         """Back to data: uint8 pictures or float32 points."""
@@ -84,7 +84,7 @@ class VAE(nn.Module):
 
     def loss(self, x: Tensor, deviation: float, kl: float, noise: Noise | None = None) -> Tensor:
         """The bound (batch,), in nats per number of x; ``kl`` weighs its second term."""
-        m, v = self.law(x)
+        m, v = self.posterior(x)
         z = torch.addcmul(m, (0.5 * v).exp(), (noise or Stream()).normal(m))
         error = (self.decoder(z).float() - self.pixels.encode(x)).square().flatten(1).sum(1)
         divergence = 0.5 * (m.square() + v.exp() - 1 - v).flatten(1).sum(1)
@@ -95,7 +95,7 @@ class VAE(nn.Module):
         """Standardise the latents of x, channel by channel: the mean and variance that a draw of q(z | x) has."""
         self.latents.mean.zero_()
         self.latents.std.fill_(1)
-        means, deviations = look_at(self, x).double().unbind(1)
+        means, deviations = precomputed(self, x).double().unbind(1)
         others = [axis for axis in range(means.ndim) if axis != 1]
         variance = means.var(others, unbiased=False) + deviations.square().mean(others)
         self.latents.mean.copy_(means.mean(others).view_as(self.latents.mean))
@@ -103,10 +103,10 @@ class VAE(nn.Module):
 
 
 @torch.no_grad()
-def look_at(codec: Any, x: Tensor) -> Tensor:
-    """`look`, of any number of rows, on the CPU."""
+def precomputed(codec: Codec, x: Tensor) -> Tensor:
+    """`Codec.precompute`, of any number of rows, on the CPU."""
     device = next(codec.parameters()).device
-    return torch.cat([codec.look(piece.to(device)).cpu() for piece in x.split(AT_ONCE)])
+    return torch.cat([codec.precompute(piece.to(device)).cpu() for piece in x.split(AT_ONCE)])
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class MLPVAE:
         if min(self.latent, *self.hidden) < 1:
             raise UserError(f"a codec needs at least one latent and hidden unit, not {self}")
 
-    def build(self, kind: str, shape: tuple[int, ...]) -> VAE:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
         """The codec, untrained, drawn from torch's seed."""
         size = math.prod(shape)
         encoder = nn.Sequential(nn.Flatten(), *_dense([size, *self.hidden, 2 * self.latent]))
@@ -172,7 +172,7 @@ class ConvVAE:
         if min(self.latent, self.width, self.blocks) < 1 or self.halvings < 0:
             raise UserError(f"a codec needs at least one latent channel, width and block, not {self}")
 
-    def build(self, kind: str, shape: tuple[int, ...]) -> VAE:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
         """The codec, untrained. Raises UserError for points, and pictures of a size that does not divide."""
         places = self.places(shape)
         encoder = Encoder(shape[0], self.widths, self.blocks, 2 * self.latent)

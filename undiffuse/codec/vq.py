@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from undiffuse.codec.codec import Codec
 from undiffuse.codec.normalise import Normalise
 from undiffuse.codec.vae import ConvVAE, Decoder, Encoder, Fit
 from undiffuse.core.errors import UserError
@@ -26,7 +27,7 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.process.categorical import TokenShape
 
 
-class VQ(nn.Module):
+class VQ(Codec):
     """A codec between pictures and tokens.
 
     Args:
@@ -47,7 +48,7 @@ class VQ(nn.Module):
         places: tuple[int, int],
     ) -> None:
         super().__init__()
-        self.kind, self.shape = pixels.kind, pixels.shape
+        self.kind, self.shape, self.encoded_once = pixels.kind, pixels.shape, True
         self.pixels, self.encoder, self.decoder = pixels, encoder, decoder
         self.vectors = nn.Embedding(codes, width)
         self.places = places
@@ -65,17 +66,17 @@ class VQ(nn.Module):
         """The tokens of vectors (..., width)."""
         return (z @ self._units().T).argmax(-1)
 
-    def look(self, x: Tensor) -> Tensor:
+    def precompute(self, x: Tensor) -> Tensor:
         """The tokens, as int32."""
         return self.nearest(self.seen(x)).to(torch.int32)
 
-    def draw(self, looked: Tensor, noise: Noise | None = None) -> Tensor:
+    def latent(self, precomputed: Tensor, noise: Noise | None = None) -> Tensor:
         """Nothing is random here: (batch, rows, columns) int64."""
-        return looked.long()
+        return precomputed.long()
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """``(batch, *shape)`` as it is stored to tokens (batch, rows, columns)."""
-        return self.draw(self.look(x))
+        return self.latent(self.precompute(x))
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Back to pictures, uint8; a mask, which is there on the way only, is no vector at all."""
@@ -125,7 +126,7 @@ class VQVAE:
             raise UserError(f"a vocabulary has at least 2 codes, not {self.codes}")
         self._convolutions()
 
-    def build(self, kind: str, shape: tuple[int, ...]) -> VQ:
+    def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VQ:
         """The codec, untrained. Raises UserError for points, and pictures of a size that does not divide."""
         places = self._convolutions().places(shape)
         widths = self._convolutions().widths

@@ -23,6 +23,25 @@ Label = One | Asked | Sequence[One | Asked] | Tensor
 NONE = (-1, "-1", "none")
 
 
+def words(text: str) -> list[str] | dict[str, list[str]]:
+    """``3,5``, or ``digit=3,5,colour=red`` of several attributes: a word without = is of the attribute before it.
+
+    Raises UserError for a first word without an attribute, where others have one.
+    """
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if "=" not in text:
+        return found
+    asked: dict[str, list[str]] = {}
+    name = ""
+    for word in found:
+        before, equals, value = word.partition("=")
+        name = before.strip() if equals else name
+        if not name:
+            raise UserError(f"of which attribute is {word!r}? say ATTRIBUTE={word}")
+        asked.setdefault(name, []).append(value.strip() if equals else word)
+    return asked
+
+
 def classes(names: Names) -> Classes:
     """How many labels a network must tell apart; 0 for data without."""
     return tuple(len(values) for values in names.values()) if isinstance(names, dict) else len(names)

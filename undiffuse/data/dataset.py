@@ -1,6 +1,7 @@
 """The one data object: rows, their labels if they have any, and the promise that both are sound."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,12 +11,22 @@ from undiffuse.core.errors import UserError, nearest
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
 
+
+class Form(NamedTuple):
+    """How the rows of one kind of data lie in memory."""
+
+    dtypes: tuple[torch.dtype, ...]
+    layout: str
+    dimensions: int | None = None  # any from 2 on, if None
+    needs: str | None = None  # what else a data set of it has, and no other
+
+
 FORMS = {
-    "points": ((torch.float32,), "(count, columns...)"),
-    "pictures": ((torch.uint8,), "(count, c, h, w)"),
-    "tokens": ((torch.uint8, torch.int32), "(count, length...)"),
-    "latents": ((torch.float32, torch.int32), "(count, ...)"),
-    "table": ((torch.float64,), "(count, columns)"),
+    "points": Form((torch.float32,), "(count, columns...)"),
+    "pictures": Form((torch.uint8,), "(count, c, h, w)", 4),
+    "text": Form((torch.uint8, torch.int32), "(count, length...)", needs="alphabet"),
+    "table": Form((torch.float64,), "(count, columns)", 2, needs="schema"),
+    "latents": Form((torch.float32, torch.int32), "(count, ...)"),  # what a codec keeps of any of them
 }
 
 
@@ -31,7 +42,7 @@ class Dataset:
             -1 where it is not known; None where the data has none, or none is known or named.
         label_names: What each label is called, ``"0", "1", ...`` where nothing better is known; of several attributes
             ``{"digit": ("0", "1", ...), "colour": ("red", ...)}``.
-        kind: ``"points"``, ``"pictures"``, ``"tokens"`` or ``"table"``; ``"latents"`` is what a codec keeps of such.
+        kind: ``"points"``, ``"pictures"``, ``"text"`` or ``"table"``; ``"latents"`` is what a codec keeps of such.
         columns: Names of the columns of points, where they are known, and of a table.
         alphabet: What tokens stand for.
         schema: What the columns of a table stand for.
@@ -113,15 +124,16 @@ class Dataset:
     def _check_form(self) -> None:
         if self.kind not in FORMS:
             raise UserError(nearest(self.kind, FORMS, "kind of data"))
-        dtypes, form = FORMS[self.kind]
-        rightly_shaped = self.x.ndim == 4 if self.kind == "pictures" else self.x.ndim >= 2
-        if self.x.dtype not in dtypes or not rightly_shaped:
-            wanted = " or ".join(map(str, dtypes))
-            raise UserError(f"{self.name}: {self.kind} are {form} {wanted}, not {tuple(self.x.shape)} {self.x.dtype}")
-        if (self.kind == "tokens") != (self.alphabet is not None):
-            raise UserError(f"{self.name}: tokens have an alphabet, and nothing else does")
-        if len(self.schema) != (self.x.shape[1] if self.kind == "table" else 0):
-            raise UserError(f"{self.name}: a table has a schema of a column each, and nothing else does")
+        form = FORMS[self.kind]
+        shaped = self.x.ndim == form.dimensions if form.dimensions else self.x.ndim >= 2
+        if self.x.dtype not in form.dtypes or not shaped:
+            wanted = f"{form.layout} {' or '.join(map(str, form.dtypes))}"
+            raise UserError(f"{self.name}: rows of {self.kind} are {wanted}, not {tuple(self.x.shape)} {self.x.dtype}")
+        for needed in ("alphabet", "schema"):
+            if (form.needs == needed) != bool(getattr(self, needed)):
+                raise UserError(f"{self.name}: data of kind {self.kind} and its {needed} do not go together")
+        if self.schema and len(self.schema) != self.x.shape[1]:
+            raise UserError(f"{self.name}: a schema of {len(self.schema)} columns for {self.x.shape[1]}")
         if self.x.numel() == 0:
             raise UserError(f"{self.name}: empty, of shape {tuple(self.x.shape)}; at least 2 rows are needed")
         if self.columns and len(self.columns) != self.x.shape[1]:
@@ -130,7 +142,7 @@ class Dataset:
     def _check_values(self) -> None:
         if len(self) == 1:
             raise UserError(f"{self.name}: only one row; at least 2 are needed")
-        if self.kind == "points" and not self.x.isfinite().all():
+        if self.x.dtype == torch.float32 and not self.x.isfinite().all():
             where = (~self.x.isfinite()).nonzero()
             row, column, *_ = (int(i) for i in where[0])
             named = repr(self.columns[column]) if self.columns else f"number {column + 1}"

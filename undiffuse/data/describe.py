@@ -1,43 +1,42 @@
 """What a data set holds, in words: for a person, before an hour of training."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 
-CALLED = {
-    "points": ("points", " numbers"),
-    "pictures": ("pictures", ""),
-    "tokens": ("pieces", " tokens"),
-    "table": ("rows", " columns"),
-}
 SHOWN = 80  # characters of a piece of text
 LISTED = 10  # columns and labels that are listed before the rest is only counted
 
 
-def describe(data: Dataset) -> str:
-    """A few lines: count and shape, range, mean and deviation, labels with their counts, and the reader's notes."""
-    lines = [f"{data.name}: {_counted(data)}"]
-    if data.alphabet is not None:
-        lines += [f"  {data.alphabet.decode(piece)[:SHOWN]!r}" for piece in data.x[:: max(1, len(data) // 3)][:3]]
-    elif data.kind == "table":
-        lines += [f"  {_described(column, x)}" for column, x in zip(data.schema, data.x.unbind(1), strict=True)]
-    else:
-        lines += _pixels(data) if data.kind == "pictures" else _columns(data)
+def describe(data: Dataset, called: str, lines: Sequence[str]) -> str:
+    """A few lines: count and shape, what the values are (``lines``), labels with their counts, the reader's notes.
+
+    ``called`` is what rows are called and what their sides count: "points of {} numbers".
+    """
+    size = " x ".join(str(side) for side in data.shape)
+    counted = f"{len(data):,} {called.format(size)}"
+    found = [f"{data.name}: {counted.removesuffix('s') if size == '1' else counted}", *(f"  {line}" for line in lines)]
     if data.labels is not None:
         several = isinstance(data.label_names, dict)
         every = data.label_names.items() if isinstance(data.label_names, dict) else [("", data.label_names)]
         for column, (name, names) in zip(data.labels.reshape(len(data), -1).unbind(1), every, strict=True):
-            lines.append(f"  {name}: {_counts(column, names)}" if several else f"  {_counts(column, names)}")
-    return "\n".join(lines + [f"  note: {note}" for note in data.notes])
+            found.append(f"  {name}: {_counts(column, names)}" if several else f"  {_counts(column, names)}")
+    return "\n".join(found + [f"  note: {note}" for note in data.notes])
 
 
-def _counted(data: Dataset) -> str:
-    """How many of what."""
-    what, of = CALLED[data.kind]
-    size = " x ".join(str(side) for side in data.shape)
-    return f"{len(data):,} {what} of {size}{of if size != '1' else of.removesuffix('s')}"
+def pieces(data: Dataset) -> list[str]:
+    """Some pieces of a text."""
+    assert data.alphabet is not None
+    return [repr(data.alphabet.decode(piece)[:SHOWN]) for piece in data.x[:: max(1, len(data) // 3)][:3]]
+
+
+def cells(data: Dataset) -> list[str]:
+    """Every column of a table."""
+    return [_described(column, x) for column, x in zip(data.schema, data.x.unbind(1), strict=True)]
 
 
 def _described(column: Column, x: Tensor) -> str:
@@ -61,20 +60,22 @@ def _counts(labels: Tensor, names: tuple[str, ...]) -> str:
     return f"{len(listed)} labels: {', '.join(listed[:LISTED] + more)}"
 
 
-def _pixels(data: Dataset) -> list[str]:
+def pixels(data: Dataset) -> list[str]:
+    """The range, mean and deviation of bytes."""
     counts = data.x.flatten().bincount(minlength=256).double()  # of 256 values, however many pixels
     values = torch.arange(256.0, dtype=torch.float64)
     mean = (counts * values).sum() / counts.sum()
     std = ((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt()
-    return [f"  values {int(data.x.min())} to {int(data.x.max())}, mean {mean:.1f}, deviation {std:.1f}"]
+    return [f"values {int(data.x.min())} to {int(data.x.max())}, mean {mean:.1f}, deviation {std:.1f}"]
 
 
-def _columns(data: Dataset) -> list[str]:
+def columns(data: Dataset) -> list[str]:
+    """The range, mean and deviation of the first columns."""
     every = data.x.flatten(1)
     x = every[:, :LISTED].double()
     names = data.columns or [f"column {k + 1}" for k in range(x.shape[1])]
     lines = [
-        f"  {name}: {column.min():.4g} to {column.max():.4g}, mean {column.mean():.4g}, deviation {column.std():.4g}"
+        f"{name}: {column.min():.4g} to {column.max():.4g}, mean {column.mean():.4g}, deviation {column.std():.4g}"
         for name, column in zip(names[:LISTED], x.T, strict=True)
     ]
-    return [*lines, f"  and {every.shape[1] - LISTED} columns more"] if every.shape[1] > LISTED else lines
+    return [*lines, f"and {every.shape[1] - LISTED} columns more"] if every.shape[1] > LISTED else lines

@@ -13,15 +13,10 @@ Both are trained by the same losses, because these look at the posterior alone. 
 of the second, and its cross-entropy that of the first (`docs/text.md`): a network so trained serves two masters.
 """
 
-from dataclasses import dataclass
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undiffuse.core.linear import Number
 from undiffuse.denoiser.gaussian import told_level
-from undiffuse.denoiser.guidance import Conditional
 from undiffuse.process.categorical import Categorical
 
 
@@ -42,24 +37,3 @@ class TokenDenoiser(nn.Module):
         """Logits at time t, a number or (batch,), of tokens x_t (batch, *shape)."""
         said = self.net(x_t, told_level(self.process.schedule.at(t).log_snr, x_t.device), **condition)
         return self.process.believed(x_t, said, t) if self.leave_one_out else said
-
-
-@dataclass(frozen=True)
-class Known:
-    """A denoiser of tokens of which some are known: the network is shown them, and they are believed.
-
-    Attributes:
-        denoise: denoise(x_t, t, **condition) -> logits.
-        x_0: (*shape,) or (batch, *shape); what it holds where nothing is known does not matter.
-        known: Likewise, bool.
-    """
-
-    denoise: Conditional
-    x_0: Tensor
-    known: Tensor
-
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Tensor:
-        """Logits (batch, *shape, classes): those of what is known are 0 and -inf."""
-        logits: Tensor = self.denoise(torch.where(self.known, self.x_0, x_t), t, **condition)
-        truth = torch.zeros_like(logits).masked_fill(~F.one_hot(self.x_0, logits.shape[-1]).bool(), -torch.inf)
-        return torch.where(self.known[..., None], truth, logits)

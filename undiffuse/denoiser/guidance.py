@@ -209,23 +209,6 @@ def _like(mean: Tensor, limit: Limit) -> Tensor:
     return limit.to(mean) if isinstance(limit, Tensor) else mean.new_full((), limit)
 
 
-@dataclass(frozen=True)
-class Inpaint:
-    """The mean replaced by what is ``known`` where ``mask`` is true: those entries end there, whatever the sampler.
-
-    Both broadcast to (batch, *shape). The rest is filled in by the denoiser, which sees the known part in x_t.
-    """
-
-    denoise: Conditional
-    known: Tensor
-    mask: Tensor  # bool
-
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
-        """known where it is known, else E[x_0 | x_t]."""
-        answer = self.denoise(x_t, t, **condition)
-        return _on_mean(answer, lambda mean: torch.where(self.mask, self.known.to(mean), mean))
-
-
 def _mean(answer: Any) -> Tensor:
     return answer.mean if isinstance(answer, Belief) else answer
 

@@ -7,19 +7,18 @@ that shows is known anyway), and is trained on rows of which any part is (`undif
 given some columns is ordinary sampling with another denoiser, exact as far as the network is, and no replacement of
 states on the way, which is only right in the limit of resampling (Lugmayr et al. 2022):
 
-    Given(denoiser, x_0, known)          a denoiser in, a denoiser out
-    GivenLabel(denoiser)                 likewise, of rows whose last token is a label: told one, or told none
+    Known(denoiser, process, x_0, known)     a denoiser in, a denoiser out (`undiffuse.denoiser.known`)
+    GivenLabel(denoiser)                     likewise, of rows whose last token is a label: told one, or told none
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undiffuse.core.linear import Number, scale
 from undiffuse.denoiser.gaussian import told_level
+from undiffuse.denoiser.known import Known
 from undiffuse.denoiser.prediction import Prediction, to_x0
 from undiffuse.process.mixed import Mixed, MixedBelief
 
@@ -63,49 +62,21 @@ class MixedDenoiser(nn.Module):
 
 
 @dataclass(frozen=True)
-class Given:
-    """A denoiser of rows of which some entries are known.
-
-    Attributes:
-        denoiser: denoiser(x_t, t, given) -> MixedBelief.
-        process: Its process.
-        x_0: (batch, numbers + tokens); what it holds where nothing is known does not matter.
-        known: (batch, numbers + tokens) bool.
-        ruled_out: (batch, tokens, classes) bool: classes that a token is known not to be.
-    """
-
-    denoiser: Callable[[Tensor, float, Tensor], MixedBelief]
-    process: Mixed
-    x_0: Tensor
-    known: Tensor
-    ruled_out: Tensor | None = None
-
-    def __call__(self, x_t: Tensor, t: float) -> MixedBelief:
-        """What is believed, given what is known: of that, the truth."""
-        belief = self.denoiser(torch.where(self.known, self.x_0, x_t), t, self.known[:, : self.process.numbers])
-        _, tokens = self.process.parts(self.x_0)
-        logits = belief.logits
-        if self.ruled_out is not None:
-            logits = logits.masked_fill(self.ruled_out, -torch.inf)
-        own = F.one_hot(tokens.clamp(0, logits.shape[-1] - 1), logits.shape[-1]).bool()
-        truth = torch.zeros_like(logits).masked_fill(~own, -torch.inf)
-        return MixedBelief(belief.mean, torch.where(self.known[:, self.process.numbers :, None], truth, logits))
-
-
-@dataclass(frozen=True)
 class GivenLabel:
     """A denoiser of rows whose last token is a label: where one is told it is given, elsewhere it is drawn too."""
 
     denoiser: MixedDenoiser
 
-    def __call__(self, x_t: Tensor, t: float, label: Tensor | None = None) -> MixedBelief:
+    def __call__(self, x_t: Tensor, t: float, label: Tensor | None = None, given: Tensor | None = None) -> MixedBelief:
         """What is believed of rows x_t (batch, numbers + 1) with ``label`` (batch,), -1 where none is told."""
         if label is None:
-            return self.denoiser(x_t, t)
+            return self.denoiser(x_t, t, given)
         known = torch.zeros_like(x_t, dtype=torch.bool)
         known[:, -1] = label >= 0
+        if given is not None:
+            known[:, :-1] = given
         x_0 = with_label(x_t, label, self.denoiser.process.categorical.classes)
-        return Given(self.denoiser, self.denoiser.process, x_0, known)(x_t, t)
+        return Known(self.denoiser, self.denoiser.process, x_0, known)(x_t, t)
 
 
 def with_label(x: Tensor, label: Tensor, classes: int) -> Tensor:

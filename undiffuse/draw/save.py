@@ -1,11 +1,11 @@
-"""Data to a file by the file's ending: a picture to look at, or numbers to go on with.
+"""Data to a file: a picture to look at, or numbers to go on with. A kind of data says which of these it is saved by.
 
 .png  a sheet of pictures, or points drawn          .npy  the array alone
 .csv  points, a column each, with a header          .npz  "x", and "labels" and "label_names" if there are any
 """
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_atomically
+from undiffuse.data.alphabet import Alphabet
+from undiffuse.data.column import Column
 from undiffuse.draw.pictures import pictures
 from undiffuse.draw.points import Cloud, points
 from undiffuse.draw.style import save
@@ -22,7 +24,7 @@ from undiffuse.draw.style import save
 
 @dataclass(frozen=True)
 class Rows:
-    """What there is to save: points ``(count, columns)`` or uint8 pictures ``(count, channels, height, width)``."""
+    """What there is to save: rows ``(count, *shape)`` as a `Dataset` has them, and what they are drawn with."""
 
     x: Tensor
     labels: Tensor | None = None  # (count,), -1 for none
@@ -31,6 +33,8 @@ class Rows:
     title: str = "samples"
     beside: Cloud | None = None  # data to draw points beside
     log_density: Callable[[Tensor], Tensor] | None = None  # the truth on the line, where it is known
+    alphabet: Alphabet | None = None  # of text
+    schema: tuple[Column, ...] = ()  # of a table
 
     @property
     def captions(self) -> list[str]:
@@ -40,12 +44,15 @@ class Rows:
         return [self.label_names[k] if k >= 0 else "" for k in self.labels.tolist()]
 
 
-def check_writable(path: str | Path, endings: tuple[str, ...], force: bool = False) -> Path:
+Writer = Callable[[Rows, Path], None]
+
+
+def check_writable(path: str | Path, endings: Iterable[str], force: bool = False) -> Path:
     """The path, if its ending is one of ``endings``, its folder is there, and nothing would be overwritten.
 
     To be asked before the work is done. Raises ``UserError`` otherwise.
     """
-    path = Path(path).expanduser()
+    path, endings = Path(path).expanduser(), tuple(endings)
     if path.suffix.lower() not in endings:
         what = nearest(path.suffix, endings, "ending") if path.suffix else f"no ending; known: {', '.join(endings)}"
         raise UserError(f"{path}: {what}")
@@ -58,38 +65,34 @@ def check_writable(path: str | Path, endings: tuple[str, ...], force: bool = Fal
     return path
 
 
-def save_rows(rows: Rows, path: Path) -> None:
-    """Write ``rows`` as the ending of ``path`` says: whole, or not at all."""
-    ending = path.suffix.lower()
-    if ending not in WRITERS:
-        raise UserError(f"{path}: {nearest(ending, WRITERS, 'ending')}")
-    WRITERS[ending](rows, path)
+def save_sheet(rows: Rows, path: Path) -> None:
+    """Pictures as one sheet, .png."""
+    sheet = pictures(rows.x, rows.captions)
+    write_atomically(path, lambda part: sheet.save(part, "PNG"))
 
 
-def _png(rows: Rows, path: Path) -> None:
-    if rows.x.ndim == 4:
-        sheet = pictures(rows.x, rows.captions)
-        write_atomically(path, lambda part: sheet.save(part, "PNG"))
-        return
+def save_plot(rows: Rows, path: Path) -> None:
+    """Points drawn, beside the data where that is at hand, .png."""
     made = Cloud(rows.title, rows.x, rows.labels)
     clouds = [made] if rows.beside is None else [rows.beside, made]
     save(points(clouds, rows.label_names, rows.columns, rows.log_density), path)
 
 
-def _npy(rows: Rows, path: Path) -> None:
+def save_array(rows: Rows, path: Path) -> None:
+    """The array alone, .npy."""
     write_atomically(path, lambda part: np.save(part, rows.x.cpu().numpy()))
 
 
-def _npz(rows: Rows, path: Path) -> None:
+def save_archive(rows: Rows, path: Path) -> None:
+    """The array and its labels, .npz."""
     arrays: dict[str, Any] = {"x": rows.x.cpu().numpy()}
     if rows.labels is not None:
         arrays |= {"labels": rows.labels.cpu().numpy(), "label_names": np.array(rows.label_names, dtype=np.str_)}
     write_atomically(path, lambda part: np.savez(part, **arrays))
 
 
-def _csv(rows: Rows, path: Path) -> None:
-    if rows.x.ndim != 2:
-        raise UserError(f"{path}: .csv holds points; save pictures as .png, .npy or .npz")
+def save_columns(rows: Rows, path: Path) -> None:
+    """Points, a column each, .csv."""
     names = list(rows.columns) or [f"x{k + 1}" for k in range(rows.x.shape[1])]
     table: list[list[object]] = [list(row) for row in rows.x.cpu().numpy()]  # float32 prints its shortest form
     if rows.captions:
@@ -100,6 +103,3 @@ def _csv(rows: Rows, path: Path) -> None:
             csv.writer(file).writerows([names, *table])
 
     write_atomically(path, write)
-
-
-WRITERS = {".png": _png, ".npy": _npy, ".npz": _npz, ".csv": _csv}

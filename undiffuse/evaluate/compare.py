@@ -13,7 +13,6 @@ import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,11 +29,9 @@ from undiffuse.measure.estimate import Estimate, estimate
 from undiffuse.measure.floor import Floor, floor
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
-from undiffuse.measure.text import variation
-from undiffuse.process.mixed import RowShape
-from undiffuse.run.guidance import Guidance
 from undiffuse.run.run import Run
 from undiffuse.sampling.samplers import SAMPLERS, Sampler, sampler_of
+from undiffuse.sampling.sampling import Sampling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,14 +39,12 @@ if TYPE_CHECKING:
 
 USUAL = ("ddim", "gradient-estimation", "dpm++2m")  # compared unless others are named
 TOKEN_USUAL = ("ancestral", "first-hitting", "surest-first")
-IN_A_ROW = 4  # tokens
-COUNT = {"points": 5000, "pictures": 1000, "tokens": 500}  # samples a seed, unless there is less data
 FLOOR = 10  # times as much real data, from which the floor is drawn
 FILES = ("compare.png", "compare.json", "compare.csv")
 SURE = 2.0  # standard errors from which a difference is believed
 
 
-class Plan(NamedTuple):
+class Trying(NamedTuple):
     """A trial to be made: a sampler, and the evaluations that it may spend."""
 
     sampler: str
@@ -197,26 +192,26 @@ class Comparison:
 
 def compare(
     run: Run,
+    ruler: Callable[[Run, Dataset, Dataset], "Ruler"],
     samplers: Sequence[str] | None,
     evaluations: Sequence[int],
-    seeds: int = 3,
-    count: int | None = None,
-    guidance: float | Guidance | None = None,
-    watch: Callable[[Sequence[Plan]], Iterable[Plan]] = tuple,
+    seeds: int,
+    count: int,
+    sampling: Sampling | None = None,
+    watch: Callable[[Sequence[Trying]], Iterable[Trying]] = tuple,
 ) -> Comparison:
     """Every sampler at every number of network evaluations, ``seeds`` times ``count`` samples each.
 
-    Points are measured by sliced Wasserstein distance, labelled pictures by Frechet distance on the features of a
-    classifier trained on the data, other pictures by sliced Wasserstein, texts by how often tokens stand in a row; all
-    against held-out data. Labels asked for are those of random training rows, as the floor's rows have random labels
-    too. ``samplers`` None is a few of those that the run has.
-    ``watch`` is handed the plans and gives them back one by one: a progress bar.
+    ``ruler(run, train, test)`` measures samples against held-out data. Labels asked for are those of random training
+    rows, as the floor's rows have random labels too. ``samplers`` None is a few of those that the run has. ``watch`` is
+    handed the plans and gives them back one by one: a progress bar.
 
     Raises:
         UserError: An unknown sampler, counts below 1, or samplers that cannot sample for so few evaluations at all.
     """
-    if isinstance(run.codec.latent_shape, RowShape):
-        raise UserError(f"{run.folder} has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
+    how = sampling or run.sampling
+    if count < 2:
+        raise UserError(f"count must be at least 2, not {count}")
     usual = [name for name in (*USUAL, *TOKEN_USUAL) if name in run.samplers]
     names = usual if samplers is None else samplers
     with usage():
@@ -225,11 +220,12 @@ def compare(
     plans, notes = plan(names, evaluations, run.samplers)
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
-    rows = _Protocol(run, COUNT[run.kind] if count is None else count)
+    rows = _Protocol(run, ruler, count)
     trials = []
     for sampler, asked, steps, spent in watch(plans):
-        samples = (run.sample(rows.count, rows.labels, steps, sampler, guidance, seed) for seed in range(seeds))
-        trials.append(Trial(sampler, asked, steps, spent, tuple(map(rows.distance, samples))))
+        tries = (how.override(sampler, steps, seed=seed) for seed in range(seeds))
+        values = (rows.distance(run.draw(rows.count, rows.labels, one).x) for one in tries)
+        trials.append(Trial(sampler, asked, steps, spent, tuple(values)))
     protocol: dict[str, int | str] = {"samples": rows.count, "seeds": seeds, "features": rows.ruler.seen}
     return Comparison(tuple(trials), rows.ruler.name, rows.floor(), protocol, tuple(notes))
 
@@ -237,7 +233,7 @@ def compare(
 @usage()
 def plan(
     samplers: Sequence[str], evaluations: Sequence[int], known: Mapping[str, Sampler] = SAMPLERS
-) -> tuple[list[Plan], list[str]]:
+) -> tuple[list[Trying], list[str]]:
     """As many steps as each number of evaluations pays for; and notes on what cannot be had.
 
     Raises UserError for an unknown sampler, or if nothing can be had.
@@ -254,33 +250,35 @@ def plan(
                 notes.append(f"{name} needs at least {cost(1)} evaluations: left out at {asked}")
                 continue
             steps = next(steps for steps in range(asked, 0, -1) if cost(steps) <= asked)
-            plans.append(Plan(name, asked, steps, cost(steps)))
+            plans.append(Trying(name, asked, steps, cost(steps)))
     if not plans:
         raise UserError("; ".join(notes) or "no sampler to compare; name some with --samplers")
     return plans, notes
 
 
-class _Ruler(NamedTuple):
-    """A distance, and what of the data it looks at."""
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+class Ruler(NamedTuple):
+    """A distance between samples and data, and what of them it looks at."""
 
     name: str
     between: Callable[[Tensor, Tensor], float]
-    seen: str
-    features: Callable[[Tensor], Tensor]
+    seen: str = "the data itself"
+    features: Callable[[Tensor], Tensor] = _itself
 
 
 class _Protocol:
     """What samples are held against, and how."""
 
-    def __init__(self, run: Run, count: int) -> None:
-        if count < 2:
-            raise UserError(f"count must be at least 2, not {count}")
+    def __init__(self, run: Run, ruler: Callable[[Run, Dataset, Dataset], Ruler], count: int) -> None:
         test, train = run.dataset("test"), run.dataset("train")
         self.count = min(count, len(test), (len(test) + len(train)) // 2)
         real = _some(torch.cat([test.x, train.x]), FLOOR * self.count)
         held_out = test.take(_some(torch.arange(len(test)), self.count))
         self.labels = random_labels(train, self.count) if run.label_names else None
-        self.ruler = _ruler(run, train, test)
+        self.ruler = ruler(run, train, test)
         self._held_out, self._real = self.ruler.features(held_out.x), self.ruler.features(real)
 
     def distance(self, samples: Tensor) -> float:
@@ -297,16 +295,12 @@ def _some(rows: Tensor, count: int) -> Tensor:
     return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:count]]
 
 
-def _ruler(run: Run, train: Dataset, test: Dataset) -> _Ruler:
+def ruler_of_pictures(run: Run, train: Dataset, test: Dataset) -> Ruler:
     """Frechet distance where a classifier can be had to look at pictures, else sliced Wasserstein."""
-    if run.kind == "tokens":
-        length = min(IN_A_ROW, test.x.shape[1])
-        name = f"total variation of {length} tokens in a row"
-        return _Ruler(name, partial(variation, run=length), "the text itself", lambda x: x)
-    judge = None if run.kind == "points" else judge_of(run, train, test)
+    judge = judge_of(run, train, test)
     if judge is None:
-        return _Ruler("sliced Wasserstein", sliced_wasserstein, "the data itself", lambda x: x)
-    return _Ruler("Frechet distance", frechet_distance, f"of a classifier {judge.accuracy:.1%} right", judge.features)
+        return Ruler("sliced Wasserstein", sliced_wasserstein)
+    return Ruler("Frechet distance", frechet_distance, f"of a classifier {judge.accuracy:.1%} right", judge.features)
 
 
 def _better(one: Trial, other: Trial) -> bool:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from undiffuse.codec import VQ
 from undiffuse.core.errors import UserError, usage
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Toy
@@ -30,11 +29,9 @@ from undiffuse.theory.likelihood import bits_per_dim
 if TYPE_CHECKING:
     from rich.console import Group
 
-ROWS = {"points": 4096, "pictures": 256, "tokens": 256}  # unless told otherwise
-FLOW_ROWS = {"points": 1024, "pictures": 32}
-CHOOSING = {"points": 1024, "pictures": 64}  # training rows, on which the bound's end is chosen
+FEW = 16  # numbers a row, up to which rows are cheap, and the flow's divergence is exact unless told otherwise
+ROWS, FLOW_ROWS, CHOOSING = (256, 4096), (32, 1024), (64, 1024)  # of many numbers, and of few; CHOOSING: training rows
 DRAWS, TOKEN_DRAWS = 16, 8  # noise levels a row
-EXACT = 16  # numbers a row, up to which the flow's divergence is exact unless told otherwise
 PROBES = 1  # beyond it; the probe's own noise is part of the standard error
 TOLERANCE = 1e-4
 
@@ -77,33 +74,33 @@ def likelihood(
     flow: bool = False,
     exact: bool = False,
     steps: int | None = None,
+    item: str = "point",
 ) -> Likelihood:
     """What ``count`` rows of the data cost, drawn by ``seed``; by the bound or by the ``flow``, given their labels.
 
     The bound is of infinitely many steps (tokens that are not masked: of as many as they were trained on), or of so
     many ``steps``, even in time: what ancestral sampling with them costs. The flow's divergence is exact for rows of
-    up to EXACT numbers, else estimated by random probes, unless ``exact`` is asked for: a derivative a number.
+    up to FEW numbers, else estimated by random probes, unless ``exact`` is asked for: a derivative a number.
 
     Raises UserError for runs that have no likelihood of the data (see `undiffuse.evaluate.nats.codec_of`), fewer than 2
     rows, steps below 1 or of the flow, or where the data is gone.
     """
     if run.is_classifier:
         raise UserError("this run is a classifier: it tells labels, and has no likelihood of the data")
-    if not run.is_of_tokens:
-        codec_of(run)
-    elif flow:
+    quantised = not run.is_of_tokens and codec_of(run).quantised
+    if run.is_of_tokens and flow:
         raise UserError("tokens have no probability flow; leave --flow out for the bound")
     _check_steps(steps, flow)
     data = _rows(run, split, _count(run, count, flow), seed)
     by = "the flow" if flow else f"the bound of {steps:,} steps" if steps else "the bound"
     how: Protocol = {"by": by, "rows": len(data), "split": split, "seed": seed}
     if run.is_of_tokens:
-        cost, coded = token_bits(run, data, TOKEN_DRAWS, seed, steps), isinstance(run.codec, VQ)
+        cost, coded = token_bits(run, data, TOKEN_DRAWS, seed, steps), run.codec.encoded_once
         how |= {"noise levels a row": TOKEN_DRAWS, "of": "the vocabulary's tokens, not of pixels" if coded else None}
         return Likelihood("bits a token", cost, nan if coded else _floor(run, data), how)
     nats, details = _by_flow(run, data, seed, exact) if flow else _by_bound(run, data, seed, steps)
-    if run.kind == "points":
-        return Likelihood("nats a point", summary(nats), _floor(run, data), how | details)
+    if not quantised:
+        return Likelihood(f"nats a {item}", summary(nats), _floor(run, data), how | details)
     bits = summary(bits_per_dim(nats, data.x[0].numel()))
     return Likelihood(
         "bits a dimension", bits, nan, how | details | {"of": "dithered pictures" if flow else "pictures"}
@@ -111,13 +108,13 @@ def likelihood(
 
 
 def _by_bound(run: Run, data: Dataset, seed: int, steps: int | None) -> tuple[Tensor, Protocol]:
-    end = best_end(run, _rows(run, "train", CHOOSING[run.kind], seed), DRAWS, seed, steps)
-    ended = f"{end:.1f}, the best on {CHOOSING[run.kind]} training rows"
+    end = best_end(run, _rows(run, "train", _usual(CHOOSING, run), seed), DRAWS, seed, steps)
+    ended = f"{end:.1f}, the best on {_usual(CHOOSING, run)} training rows"
     return bound_nats(run, data, end, DRAWS, seed, steps), {"noise levels a row": DRAWS, "ends at log-SNR": ended}
 
 
 def _by_flow(run: Run, data: Dataset, seed: int, exact: bool) -> tuple[Tensor, Protocol]:
-    probes = None if exact or data.x[0].numel() <= EXACT else PROBES
+    probes = None if exact or data.x[0].numel() <= FEW else PROBES
     divergence = "exact" if probes is None else f"by {probes} random probe a row"
     return flow_nats(run, data, probes, TOLERANCE, seed), {"tolerance": TOLERANCE, "divergence": divergence}
 
@@ -140,7 +137,12 @@ def _check_steps(steps: int | None, flow: bool) -> None:
 def _count(run: Run, count: int | None, flow: bool) -> int:
     if count is not None and count < 2:
         raise UserError(f"count must be at least 2, not {count}: an error bar needs two rows")
-    return count or (FLOW_ROWS if flow else ROWS)[run.kind]
+    return count or _usual(FLOW_ROWS if flow else ROWS, run)
+
+
+def _usual(counts: tuple[int, int], run: Run) -> int:
+    """Of two counts, for rows of many numbers or of few, the one that this run's are."""
+    return counts[math.prod(run.shape) <= FEW]
 
 
 def _floor(run: Run, data: Dataset) -> float:

@@ -20,7 +20,7 @@ levels are likely. So the end is chosen, among a few, on training rows (`best_en
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -31,7 +31,6 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
 from undiffuse.core.noise import Noise, SeededNoise
 from undiffuse.data.dataset import Dataset
-from undiffuse.process.mixed import RowShape
 from undiffuse.run.run import Run
 from undiffuse.theory.likelihood import affine_bound, log_likelihood
 
@@ -54,12 +53,10 @@ class _Batch(NamedTuple):
 def codec_of(run: Run) -> Normalise:
     """The codec of a run whose very data diffuses, by normal noise. Raises UserError for all others, saying why."""
     instead = "see how good samples are with: undiffuse evaluate RUN"
-    if isinstance(run.codec.latent_shape, RowShape):
-        raise UserError(f"of numbers beside tokens the likelihood is not measured; {instead}")
-    if not isinstance(run.codec, Normalise):
-        raise UserError(f"what diffuses is a latent, whose likelihood is not that of the {run.kind}; {instead}")
+    if run.codec.no_likelihood:
+        raise UserError(f"{run.codec.no_likelihood}; {instead}")
     run.denoiser.process.require_gaussian("a likelihood")
-    return run.codec
+    return cast(Normalise, run.codec)
 
 
 @torch.no_grad()
@@ -73,10 +70,10 @@ def bound_nats(run: Run, data: Dataset, end: float, draws: int = 16, seed: int =
     each = []
     for x, denoise, noise in _batches(run, data, seed):
         found = affine_bound(run.denoiser.process, denoise, codec.encode(x), noise, draws, (NOISE, end), steps)
-        if codec.kind == "pictures":
+        if codec.quantised:
             found = found._replace(reconstruction=grey_nats(x, codec.std * math.exp(-0.5 * end), noise))
         each.append(found.total.cpu().double())
-    return torch.cat(each) + (0.0 if codec.kind == "pictures" else log_volume(codec))
+    return torch.cat(each) + (0.0 if codec.quantised else log_volume(codec))
 
 
 def best_end(run: Run, data: Dataset, draws: int = 16, seed: int = 0, steps: int | None = None) -> float:
@@ -85,7 +82,7 @@ def best_end(run: Run, data: Dataset, draws: int = 16, seed: int = 0, steps: int
     Raises UserError as `codec_of` does.
     """
     codec = codec_of(run)
-    ends = POINT_ENDS if codec.kind == "points" else [_told_apart(codec, apart) for apart in APART]
+    ends = [_told_apart(codec, apart) for apart in APART] if codec.quantised else POINT_ENDS
     return min(ends, key=lambda end: float(bound_nats(run, data, end, draws, seed, steps).mean()))
 
 
@@ -95,10 +92,10 @@ def flow_nats(run: Run, data: Dataset, probes: int | None = None, tolerance: flo
     ``probes`` and ``tolerance`` are `log_likelihood`'s. Raises UserError as `codec_of` does.
     """
     codec = codec_of(run)
-    end = DATA if codec.kind == "points" else _told_apart(codec, DITHER)
+    end = _told_apart(codec, DITHER) if codec.quantised else DATA
     each = []
     for x, denoise, noise in _batches(run, data, seed):
-        x_0 = codec.encode(dithered(x, noise) if codec.kind == "pictures" else x)
+        x_0 = codec.encode(dithered(x, noise) if codec.quantised else x)
         found = log_likelihood(run.denoiser.process, denoise, x_0, noise, (NOISE, end), probes, tolerance)
         each.append(-found.cpu().double())
     return torch.cat(each) + log_volume(codec)

@@ -1,1 +1,78 @@
-"""What a person may do with each kind of data."""
+"""What a person may do with each kind of data: one file each, and the one list of them.
+
+kind_of(run).film(...)     kind_of(dataset).describe(...)
+evaluate(run)              every measure beside its floor
+compare(run)               which sampler is worth how many evaluations
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from undiffuse.core.errors import UserError, nearest
+from undiffuse.data.dataset import Dataset
+from undiffuse.data.describe import describe as _describe
+from undiffuse.evaluate import compare as _compare
+from undiffuse.evaluate.compare import Comparison, Trying
+from undiffuse.evaluate.evaluate import Features, of_classifier
+from undiffuse.kind.kind import Kind
+from undiffuse.kind.pictures import Pictures
+from undiffuse.kind.points import Points
+from undiffuse.kind.table import Table
+from undiffuse.kind.text import Text
+from undiffuse.measure.report import Report
+from undiffuse.run.run import Run
+from undiffuse.sampling.sampling import Sampling
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Points(), Pictures(), Table(), Text())}
+ENDINGS = tuple(dict.fromkeys(ending for kind in KINDS.values() for ending in kind.writers))  # that data is saved by
+
+
+def kind_of(of: Run | Dataset) -> Kind:
+    """The kind of a run's data, or of a data set. Raises UserError for one that is not known."""
+    if of.kind not in KINDS:
+        raise UserError(nearest(of.kind, KINDS, "kind of data"))
+    return KINDS[of.kind]
+
+
+def describe(data: Dataset) -> str:
+    """What a data set holds, in a few lines: for a person, before an hour of training."""
+    kind = kind_of(data)
+    return _describe(data, kind.called, kind.describe(data))
+
+
+def evaluate(
+    run: Run,
+    count: int | None = None,
+    sampling: Sampling | None = None,
+    target: str | None = None,
+    features: Features = "judge",
+) -> Report:
+    """``count`` samples, as many as the kind likes unless told, with the labels of random training rows, and measured.
+
+    A classifier samples nothing: its accuracy by noise level is reported. Raises UserError for a count that is too
+    small, or where the data is gone.
+    """
+    how = sampling or run.sampling
+    if run.is_classifier:
+        return of_classifier(run, how.seed)
+    kind = kind_of(run)
+    count = kind.measured if count is None else count
+    if count < 2:
+        raise UserError(f"count must be at least 2, not {count}")
+    return kind.evaluate(run, count, how, target, features)
+
+
+def compare(
+    run: Run,
+    samplers: Sequence[str] | None = None,
+    evaluations: Sequence[int] = (5, 10, 20, 50),
+    seeds: int = 3,
+    count: int | None = None,
+    sampling: Sampling | None = None,
+    watch: Callable[[Sequence[Trying]], Iterable[Trying]] = tuple,
+) -> Comparison:
+    """Every sampler at every number of network evaluations; see `undiffuse.evaluate.compare.compare`."""
+    kind = kind_of(run)
+    if not kind.compared:
+        kind.ruler(run, run.dataset("train"), run.dataset("test"))  # says why not
+    count = kind.compared if count is None else count
+    return _compare.compare(run, kind.ruler, samplers, evaluations, seeds, count, sampling, watch)

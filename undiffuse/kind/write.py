@@ -18,8 +18,8 @@ from undiffuse.core.errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from undiffuse.run.guidance import Guidance
     from undiffuse.run.run import Run
+    from undiffuse.sampling.sampling import Sampling
 
 COLUMNS = 16  # characters a line, unless told otherwise
 CELL = 48  # pixels of the page for a character, about
@@ -66,11 +66,7 @@ def spelled(text: list[str], names: tuple[str, ...]) -> list[int]:
 def pages(
     run: "Run",
     text: list[str],
-    steps: int | None = None,
-    sampler: str | None = None,
-    guidance: "float | Guidance | None" = None,
-    seed: int = 0,
-    grid: str | None = None,
+    sampling: "Sampling | None" = None,
 ) -> Iterator[Page]:
     """The text being written: for every line a page for each state of its letters, from noise to ink.
 
@@ -78,10 +74,12 @@ def pages(
     are not characters, or whose pictures are neither gray nor colour, and characters that it cannot write.
     """
     names = run.label_names
-    if run.kind != "pictures" or not isinstance(names, tuple) or not names or any(len(name) != 1 for name in names):
+    if not isinstance(names, tuple) or not names or any(len(name) != 1 for name in names):
         raise UserError(f"{run.folder} cannot write: its labels are not characters, but {', '.join(names) or 'none'}")
-    if run.shape[0] not in (1, 3):
-        raise UserError(f"{run.folder} cannot write: letters have 1 channel or 3, and its pictures {run.shape[0]}")
+    if len(run.shape) != 3 or run.shape[0] not in (1, 3):
+        raise UserError(
+            f"{run.folder} cannot write: letters are pictures of 1 channel or 3, not {run.kind} {run.shape}"
+        )
     labels = spelled(text, names)
     sheet = _Sheet(text, run.shape[1:])
     first = 0
@@ -89,7 +87,7 @@ def pages(
         count = len(line.replace(" ", ""))
         if not count:
             continue
-        states = list(run.trajectory(count, labels, steps, sampler, guidance, seed, grid, first))
+        states = list(run.trajectory(count, labels, sampling, first))
         if first == 0:
             sheet.inked = bool(states[-1][0].float().mean() < PAPER / 2)  # bright strokes on black are turned to ink
         for k, (x, _) in enumerate(states):

@@ -17,8 +17,10 @@ All speak the same small language, so that ancestral sampling (`step.ancestral`)
     decoder(x_t, x_0, t)        p(x_0 | x_t), with which the bound ends
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from undiffuse.core.distribution import Law
@@ -51,6 +53,40 @@ class Process(Protocol):
     @property
     def schedule(self) -> Schedule:
         """Its noise schedule."""
+        ...
+
+    @property
+    def discrete(self) -> bool:
+        """Whether tokens diffuse, and nothing else."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Numbers of memory that each entry of a state takes."""
+        ...
+
+    def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:
+        """States yet to be drawn, (count, *shape): zeros of the type that diffuses."""
+        ...
+
+    def shown(self, x_t: Tensor, t: float) -> Tensor:
+        """x_t with the spread of the data, to be looked at."""
+        ...
+
+    def level(self, t: float) -> str:
+        """How much is lost at a time, in words."""
+        ...
+
+    def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
+        """What a denoiser is shown where x_0 is known."""
+        ...
+
+    def hints(self, known: Tensor) -> dict[str, Tensor]:
+        """What a denoiser is told of what is known, beside what it is shown."""
+        ...
+
+    def settle(self, belief: Any, x_0: Tensor, known: Tensor, ruled_out: Tensor | None = None) -> Any:
+        """What is believed where x_0 is known."""
         ...
 
     def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:

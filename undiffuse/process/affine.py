@@ -5,15 +5,16 @@ standard normal, or follows another `NoiseLaw` (PFGM++). Only for normal z is th
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from undiffuse.core.distribution import Normal
 from undiffuse.core.errors import UserError
-from undiffuse.core.linear import Number, combine, expand
+from undiffuse.core.linear import Number, combine, expand, scale
 from undiffuse.core.noise import Noise
 from undiffuse.process.radial import GaussianLaw, NoiseLaw
 from undiffuse.process.schedule import Schedule
@@ -58,6 +59,36 @@ class Affine:
         """1/std of x_t, so that networks see unit variance (Karras et al. 2022, c_in)."""
         alpha, sigma, _ = self.schedule.at(t)
         return 1 / (alpha**2 * self.sigma_data**2 + sigma**2) ** 0.5
+
+    discrete = False  # tokens, and nothing else
+    width = 1  # numbers of memory that each number of a state takes
+
+    def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:
+        """States yet to be drawn, (count, *shape)."""
+        return torch.zeros(count, *shape, device=device)
+
+    def shown(self, x_t: Tensor, t: float) -> Tensor:
+        """x_t with the spread of the data, so that noise looks like noise under every schedule."""
+        return x_t if t == 0 else scale(self.input_scale(t), x_t)
+
+    def level(self, t: float) -> str:
+        """How much noise there is, in words."""
+        alpha, sigma, _ = self.schedule.at(t)
+        return f"noise {sigma / (alpha + sigma):.0%}"
+
+    def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
+        """What a denoiser is shown where x_0 is known: x_t, as it has its noise level there too."""
+        return x_t
+
+    def hints(self, known: Tensor) -> dict[str, Tensor]:
+        """What a denoiser is told of what is known, beside what it is shown: nothing."""
+        return {}
+
+    def settle(self, belief: Any, x_0: Tensor, known: Tensor, ruled_out: Tensor | None = None) -> Any:
+        """What is believed where x_0 is known: that."""
+        if isinstance(belief, Belief):
+            return belief._replace(mean=torch.where(known, x_0, belief.mean))
+        return torch.where(known, x_0, belief)
 
     def marginal(self, x_0: Tensor, t: Number) -> Normal:
         """q(x_t | x_0) = N(alpha x_0, sigma^2)."""

@@ -53,6 +53,45 @@ class Categorical:
         log_snr = self.schedule.at(t).log_snr
         return Kept(_sigmoid(log_snr), _sigmoid(-log_snr))
 
+    discrete = True  # tokens, and nothing else
+
+    @property
+    def width(self) -> int:
+        """Numbers of memory that each token takes, of as many probabilities: 1 up to 32 classes."""
+        return max(1, self.classes // 32)
+
+    def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:
+        """States yet to be drawn, (count, *shape)."""
+        return torch.zeros(count, *shape, dtype=torch.long, device=device)
+
+    def shown(self, x_t: Tensor, t: float) -> Tensor:
+        """x_t itself: tokens have no spread."""
+        return x_t
+
+    def level(self, t: float) -> str:
+        """How many tokens are lost, in words."""
+        return f"lost {float(self.kept(t).lose):.0%}"
+
+    def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
+        """What a denoiser is shown where x_0 is known: x_0.
+
+        Exact for the mask, as a network that knows masks knows what is no mask. Under other kernels what is known looks
+        to the network as what happens to be untouched: an approximation.
+        """
+        return torch.where(known, x_0, x_t)
+
+    def hints(self, known: Tensor) -> dict[str, Tensor]:
+        """What a denoiser is told of what is known, beside what it is shown: nothing, as it can see it."""
+        return {}
+
+    def settle(self, belief: Tensor, x_0: Tensor, known: Tensor, ruled_out: Tensor | None = None) -> Tensor:
+        """Logits (batch, *shape, classes): 0 and -inf where x_0 is known."""
+        if ruled_out is not None:
+            belief = belief.masked_fill(ruled_out, -torch.inf)
+        own = F.one_hot(x_0.clamp(0, belief.shape[-1] - 1), belief.shape[-1]).bool()
+        truth = torch.zeros_like(belief).masked_fill(~own, -torch.inf)
+        return torch.where(known[..., None], truth, belief)
+
     def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:
         """A draw of q(x_t | x_0), (batch, *shape)."""
         return self.marginal(x_0, t).sample(noise)

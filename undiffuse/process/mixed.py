@@ -89,6 +89,36 @@ class Mixed:
         """Numbers (batch, numbers) and tokens (batch, tokens) int64 of a state."""
         return x[:, : self.numbers], x[:, self.numbers :].long()
 
+    discrete = False  # tokens, and nothing else
+    width = 1  # numbers of memory that each entry of a state takes
+
+    def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:
+        """States yet to be drawn, (count, numbers + tokens)."""
+        return self.gaussian.blank(count, shape, device)
+
+    def shown(self, x_t: Tensor, t: float) -> Tensor:
+        """x_t with its numbers at the spread of the data."""
+        numbers, tokens = self.parts(x_t)
+        return _join(self.gaussian.shown(numbers, t), tokens)
+
+    def level(self, t: float) -> str:
+        """How much noise the numbers have, in words."""
+        return self.gaussian.level(t)
+
+    def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
+        """What a denoiser is shown where x_0 is known: x_0, which it is told apart (`MixedDenoiser.forward`)."""
+        return torch.where(known, x_0, x_t)
+
+    def hints(self, known: Tensor) -> dict[str, Tensor]:
+        """What a denoiser is told of what is known, beside what it is shown: which numbers are given."""
+        return {"given": known[:, : self.numbers]}
+
+    def settle(self, belief: MixedBelief, x_0: Tensor, known: Tensor, ruled_out: Tensor | None = None) -> MixedBelief:
+        """Numbers and tokens as each of them is."""
+        (numbers, tokens), (known_numbers, known_tokens) = self.parts(x_0), self.parts(known)
+        mean = self.gaussian.settle(belief.mean, numbers, known_numbers)
+        return MixedBelief(mean, self.categorical.settle(belief.logits, tokens, known_tokens.bool(), ruled_out))
+
     def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:
         """A draw of q(x_t | x_0)."""
         numbers, tokens = self.parts(x_0)

@@ -11,7 +11,7 @@ log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -19,23 +19,23 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor
 
-from undiffuse.codec import Codec, Labelled, LabelledCodec, TableCodec, Tabular, TokenCodec, Verbatim
+from undiffuse.codec import Codec
 from undiffuse.condition.label import Label, Names, classes, read_labels
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.files import read_tensors, write_tensors
-from undiffuse.core.linear import scale
 from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser.guidance import Conditional
-from undiffuse.denoiser.mixed import GivenLabel
-from undiffuse.process.categorical import TokenShape
+from undiffuse.denoiser.known import Known
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.guidance import Guidance
+from undiffuse.run.given import Given
+from undiffuse.run.guidance import check_guides, guided, weight_for
 from undiffuse.sampling.grid import GRIDS
 from undiffuse.sampling.loop import State, last, trajectory
 from undiffuse.sampling.samplers import Sampler, sampler_of, samplers_of
+from undiffuse.sampling.sampling import Guidance, Sampling
 from undiffuse.step import Step
 
 FORMAT = "undiffuse 1"
@@ -54,6 +54,19 @@ class Plan(NamedTuple):
     times: tuple[float, ...]
     denoise: Conditional
     evaluations: int  # of the network, for a sample
+    weight: float  # the guidance scale; 1 is off
+
+    def describe(self) -> str:
+        """What sampling costs, in words."""
+        guided = f", each guided by {self.weight:g}" if self.weight != 1 else ""
+        return f"{self.sampler} with {len(self.times) - 1} steps, {self.evaluations} network evaluations each{guided}"
+
+
+class Samples(NamedTuple):
+    """What was drawn."""
+
+    x: Tensor  # (count, *shape), as the data is stored, on the CPU
+    labels: Tensor | None  # (count,) or (count, attributes): asked for, or drawn too; None of a run without
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,8 @@ class Run:
         columns: Names of the columns of points, where they are known.
         step: How many steps it was trained.
         seconds: How long that took.
+        classifier, worse: Other runs that guide it; see `guided_by`.
+        default: How it is sampled unless told otherwise; None is as the recipe says.
     """
 
     folder: Path
@@ -80,6 +95,9 @@ class Run:
     columns: tuple[str, ...] = ()
     step: int = 0
     seconds: float = 0.0
+    classifier: "Run | None" = None
+    worse: "Run | None" = None
+    default: Sampling | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -99,12 +117,12 @@ class Run:
     @property
     def is_of_tokens(self) -> bool:
         """Whether what diffuses is tokens: of a text, or of a picture."""
-        return isinstance(self.codec.latent_shape, TokenShape)
+        return bool(self.denoiser.process.discrete)
 
     @property
     def is_joint(self) -> bool:
         """Whether it draws pictures together with their labels; see `undiffuse.kind.joint`."""
-        return isinstance(self.codec, LabelledCodec)
+        return self.codec.draws_label
 
     @property
     def samplers(self) -> dict[str, Sampler]:
@@ -112,14 +130,23 @@ class Run:
         return samplers_of(self.denoiser.process)
 
     @property
-    def sampling_steps(self) -> int:
+    def sampling(self) -> Sampling:
+        """How it is sampled, unless told otherwise."""
+        if self.default is not None:
+            return self.default
+        guides = self.label_names and self.recipe.label_dropout > 0
+        weight = self.recipe.guidance if guides else 1.0
+        return Sampling(self.recipe.sampler, self.recipe.sampling_steps, guidance=Guidance(weight))
+
+    @property
+    def steps(self) -> int:
         """How many steps sampling takes, unless told otherwise."""
-        return self.recipe.sampling_steps or torch.Size(self.codec.latent_shape).numel()
+        return self.sampling.steps or torch.Size(self.codec.latent_shape).numel()
 
     @property
     def codec_facts(self) -> str | None:
         """What it takes to make its codec besides the shape, as JSON; None of most."""
-        return self.codec.facts() if isinstance(self.codec, TableCodec | TokenCodec | LabelledCodec) else None
+        return self.codec.facts()
 
     @property
     def device(self) -> torch.device:
@@ -134,78 +161,81 @@ class Run:
         self,
         count: int,
         label: Label | None = None,
+        sampling: Sampling | None = None,
+        *,
         steps: int | None = None,
         sampler: str | None = None,
-        guidance: float | Guidance | None = None,
-        seed: int = 0,
-        batch: int | None = None,
         grid: str | None = None,
+        guidance: float | Guidance | None = None,
+        seed: int | None = None,
+        given: Given | None = None,
+        batch: int | None = None,
         first: int = 0,
-        decoded: bool = True,
     ) -> Tensor:
-        """Samples number ``first``, ``first`` + 1, ...: (count, *shape), uint8 pictures or float32 points, on the CPU.
+        """Samples number ``first``, ``first`` + 1, ...: (count, *shape), as the data is stored, on the CPU.
 
-        Rows of a table are float64, as `Dataset` has them; to fix some of its columns see `undiffuse.kind.fill`.
-
-        Sample i is a function of ``seed`` and i (to rounding): not of ``count``, nor of the ``batch`` that is
-        computed at once. What is None is as the recipe says; ``label`` is as `labels` says, ``guidance`` a weight or
-        a `Guidance`. With ``decoded`` false, samples stay as they diffuse, (count, *latent_shape).
+        Sample i is a function of the seed and i (to rounding): not of ``count``, nor of the ``batch`` that is
+        computed at once. What is None is as ``sampling`` says, and that as the run's own; ``label`` is as `labels`
+        says, ``guidance`` a weight or a `Guidance`; what is ``given`` comes back as it was, and the rest is drawn.
 
         Raises:
-            UserError: Counts below 1, an unknown sampler, grid or label, labels or guidance of a model without.
+            UserError: Counts below 1, entries given of what diffuses as a latent, an unknown sampler, grid or label,
+                labels or guidance of a model without.
         """
-        guided = _guidance(guidance)
-        plan = self.plan(steps, sampler, guided, grid)
-        labels = self.labels(count, label, first, guided)
-        decode = self.codec.decode if decoded else Tensor.cpu
+        how = (sampling or self.sampling).override(sampler, steps, grid, guidance, seed)
+        return self.draw(count, label, how, given, batch, first).x
 
-        def made(rows: range) -> Tensor:
-            told = None if labels is None else labels[rows.start : rows.stop]
-            return decode(last(self._states(plan, len(rows), told, seed, first + rows.start)))
-
-        batch = self.batch if batch is None else _at_least(1, "batch", batch)
-        return in_batches(count, batch, made, decode(self._blank(0)))
-
-    def _blank(self, count: int) -> Tensor:
-        """States yet to be drawn, (count, *latent_shape)."""
-        dtype = torch.long if self.is_of_tokens else torch.float32
-        return torch.zeros(count, *self.codec.latent_shape, dtype=dtype, device=self.device)
-
-    def trajectory(
+    def draw(
         self,
         count: int,
         label: Label | None = None,
-        steps: int | None = None,
-        sampler: str | None = None,
-        guidance: float | Guidance | None = None,
-        seed: int = 0,
-        grid: str | None = None,
+        sampling: Sampling | None = None,
+        given: Given | None = None,
+        batch: int | None = None,
         first: int = 0,
+    ) -> Samples:
+        """As `sample`, with the labels that were asked for, or that were drawn with the samples."""
+        how = sampling or self.sampling
+        plan, labels = self.plan(how), self.labels(count, label, first)
+
+        def made(rows: range) -> Tensor:
+            told = None if labels is None else labels[rows.start : rows.stop]
+            known = None if given is None else given.take(range(first + rows.start, first + rows.stop))
+            return last(self._states(plan, len(rows), told, how.seed, first + rows.start, known))
+
+        batch = self.batch if batch is None else _at_least(1, "batch", batch)
+        z = in_batches(count, batch, made, self._blank(0))
+        parts = z.to(self.device).split(self.batch)
+        x = torch.cat([self.codec.decode(part).cpu() for part in parts])
+        if given is not None:
+            x = given.take(range(first, first + count)).put_back(x)
+        drawn = [label.cpu() for label in map(self.codec.label, parts) if label is not None]
+        return Samples(x, torch.cat(drawn) if drawn else labels)
+
+    def _blank(self, count: int) -> Tensor:
+        """States yet to be drawn, (count, *latent_shape)."""
+        return self.denoiser.process.blank(count, self.codec.latent_shape, self.device)
+
+    def trajectory(
+        self, count: int, label: Label | None = None, sampling: Sampling | None = None, first: int = 0
     ) -> Iterator[tuple[Tensor, float]]:
         """Every state on the way, as (decoded x, t): noise first, at the end the samples that ``sample`` returns.
 
         States are brought to the spread of the data before they are decoded, so that noise looks like noise under
         every schedule. Raises UserError as ``sample`` does.
         """
-        if self.kind == "table":
-            raise UserError("a table has no trajectory to look at; use: undiffuse sample")
-        guided = _guidance(guidance)
-        plan = self.plan(steps, sampler, guided, grid)
-        states = self._states(plan, count, self.labels(count, label, first, guided), seed, first)
+        how = sampling or self.sampling
+        states = self._states(self.plan(how), count, self.labels(count, label, first), how.seed, first)
         for x, t in states:
-            spread = 1.0 if t == 0 or self.is_of_tokens else self.denoiser.process.input_scale(t)
-            yield self.codec.decode(x if spread == 1.0 else scale(spread, x)).cpu(), t
+            yield self.codec.decode(self.denoiser.process.shown(x, t)).cpu(), t
 
     @usage()
-    def labels(
-        self, count: int, label: Label | None = None, first: int = 0, guidance: float | Guidance | None = None
-    ) -> Tensor | None:
+    def labels(self, count: int, label: Label | None = None, first: int = 0) -> Tensor | None:
         """The labels of samples ``first``, ``first`` + 1, ...: (count,), or (count, attributes) of several attributes.
 
-        ``label`` is as `undiffuse.condition.label.read_labels` says:
-        an index, a name, a mapping for several attributes, or a
-        list of them that sample i reads at i modulo its length; -1 or "none" is no label; None is every label in turn,
-        or of a run that draws labels itself none.
+        ``label`` is as `undiffuse.condition.label.read_labels` says: an index, a name, a mapping for several
+        attributes, or a list of them that sample i reads at i modulo its length; -1 or "none" is no label; None is
+        every label in turn, or of a run that draws labels itself none.
         The result is None for a model without labels, unless it is guided by a classifier, whose labels are meant.
 
         Raises:
@@ -214,7 +244,7 @@ class Run:
         _at_least(1, "count", count)
         if first < 0:
             raise UserError(f"samples are counted from 0, not from {first}")
-        names = _guidance(guidance).names(self)
+        names = self.asked_names
         if not names:
             if label is not None:
                 raise UserError("this model was trained without labels; leave the label out, or train on labelled data")
@@ -223,6 +253,11 @@ class Run:
         if self.label_names and not self.is_joint:
             self._check_hidden(wanted)
         return wanted[torch.arange(first, first + count) % len(wanted)]
+
+    @property
+    def asked_names(self) -> Names:
+        """What labels may be asked for: the run's; of a run without, those of the classifier that guides it."""
+        return self.label_names or (self.classifier.label_names if self.classifier else ())
 
     def _check_hidden(self, wanted: Tensor) -> None:
         """Whether the model was trained without the labels that are none."""
@@ -233,47 +268,63 @@ class Run:
             raise UserError("none for some attributes needs a model trained with --attribute-dropout above 0; give all")
 
     @usage()
-    def plan(
-        self,
-        steps: int | None = None,
-        sampler: str | None = None,
-        guidance: float | Guidance | None = None,
-        grid: str | None = None,
-    ) -> Plan:
-        """How it is sampled; what is None is as the recipe says. Raises UserError as ``sample`` does."""
+    def plan(self, sampling: Sampling | None = None) -> Plan:
+        """How it is sampled, checked before anything is drawn. Raises UserError as ``sample`` does."""
         if self.is_classifier:
             raise UserError(
                 "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
             )
-        name, process = sampler or self.recipe.sampler, self.denoiser.process
-        chosen = sampler_of(process, name)
+        how, process = sampling or self.sampling, self.denoiser.process
+        chosen = sampler_of(process, how.sampler)
         if chosen.learned_variance and not self.recipe.learned_variance:
-            raise UserError(f"{name} needs a model that learned its variance; train with --learned-variance true")
-        count = _at_least(1, "steps", self.sampling_steps if steps is None else steps)
-        times = (_known(GRIDS, grid, "grid") if grid else chosen.grid)(process.schedule, count)
-        denoiser: Any = GivenLabel(self.denoiser) if self.is_joint else self.denoiser
+            raise UserError(
+                f"{how.sampler} needs a model that learned its variance; train with --learned-variance true"
+            )
+        count = how.steps or torch.Size(self.codec.latent_shape).numel()
+        times = (_known(GRIDS, how.grid, "grid") if how.grid else chosen.grid)(process.schedule, count)
+        denoiser = self.codec.told(self.denoiser)
         denoise: Conditional = self.in_half(denoiser.belief if chosen.learned_variance else denoiser.__call__)
-        guided = _guidance(guidance).around(denoise, self)
-        return Plan(name, chosen.make(process), times, guided, chosen.evaluations(count))
+        guide = guided(denoise, self, how.guidance)
+        weight = weight_for(self, how.guidance)
+        return Plan(how.sampler, chosen.make(process), times, guide, chosen.evaluations(count), weight)
+
+    def guided_by(self, classifier: "Run | None" = None, worse: "Run | None" = None) -> "Run":
+        """The same run, guided by a classifier of its noisy data, or away from a worse run: smaller, or trained less.
+
+        The weight is 2 unless told. Raises UserError for one of other data, another process or other labels.
+        """
+        if classifier is None and worse is None:
+            return self
+        unguided = replace(self.sampling, guidance=Guidance())
+        run = replace(self, classifier=classifier, worse=worse, default=unguided)
+        with usage():
+            check_guides(run)
+        return run
 
     def in_half(self, denoise: F) -> F:
         """A denoiser that computes in half precision, if that is the recipe's."""
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
         return cast(F, half(denoise))
 
-    def _states(self, plan: Plan, count: int, labels: Tensor | None, seed: int, first: int) -> Iterator[State]:
+    def _states(
+        self, plan: Plan, count: int, labels: Tensor | None, seed: int, first: int, given: Given | None = None
+    ) -> Iterator[State]:
         denoise = plan.denoise if labels is None else partial(plan.denoise, label=labels.to(self.device))
-        noise = SeededNoise(seed, first)
-        x = self.denoiser.process.start(self._blank(count), noise, plan.times[0])
+        noise, process = SeededNoise(seed, first), self.denoiser.process
+        if given is None:
+            x = process.start(self._blank(count), noise, plan.times[0])
+        else:
+            entries = self.codec.entries(given.x.to(self.device), given.known.to(self.device), noise, given.complete)
+            denoise = Known(denoise, process, *entries)
+            start = process.start(entries.x_0, noise, plan.times[0])
+            x = process.reveal(start, entries.x_0, entries.known)
         return trajectory(plan.step, denoise, x, plan.times, noise)
 
     @property
     def batch(self) -> int:
         """How many samples are computed at once, unless told otherwise."""
         size = torch.Size(self.shape).numel()
-        if isinstance(self.codec.latent_shape, TokenShape):
-            size *= max(1, self.codec.latent_shape.classes // 32)  # a token is as many probabilities
-        return max(1, VALUES.get(self.device.type, VALUES["cuda"]) // size)
+        return max(1, VALUES.get(self.device.type, VALUES["cuda"]) // (size * self.denoiser.process.width))
 
 
 def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
@@ -342,10 +393,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 def _codec(recipe: Recipe, facts: dict[str, str]) -> Codec:
     """The codec that a model's file is loaded into."""
-    shape = tuple(json.loads(facts["shape"]))
-    if isinstance(recipe.codec, Tabular | Verbatim | Labelled):
-        return recipe.codec.restore(shape, facts["codec"])
-    return recipe.codec.build(facts["kind"], shape)
+    return recipe.codec.build(facts["kind"], tuple(json.loads(facts["shape"])), facts.get("codec"))
 
 
 def _modules(run: Run) -> torch.nn.ModuleDict:
@@ -360,10 +408,6 @@ def _best_device() -> torch.device:
 def _names(plain: list[str] | dict[str, list[str]]) -> Names:
     """Names of labels, as JSON has them."""
     return {name: tuple(values) for name, values in plain.items()} if isinstance(plain, dict) else tuple(plain)
-
-
-def _guidance(given: float | Guidance | None) -> Guidance:
-    return given if isinstance(given, Guidance) else Guidance(given)
 
 
 def _at_least(least: int, name: str, value: int) -> int:

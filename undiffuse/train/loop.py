@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
 from undiffuse.codec import TRAINED_FIRST, VAE, VQ, Codec, Pretrained
-from undiffuse.codec.vae import Fit, look_at
+from undiffuse.codec.vae import Fit, precomputed
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import disk_errors_told, read_tensors, write_tensors
 from undiffuse.data.dataset import Dataset
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+FEW = 16  # numbers a row, up to which a network is too small to share
 CODEC = "codec"  # in a run's folder, where its codec is trained
 HELD = "codec."  # in a model's file, what the names of the codec's tensors begin with
 
@@ -66,7 +67,7 @@ def resume(folder: str | Path, quiet: bool = False) -> Run:
 def _threads_for(data: Dataset) -> Iterator[None]:
     """One thread for points: their networks are too small to share, and on a busy machine threads await each other."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if data.kind == "points" else before)
+    torch.set_num_threads(1 if torch.Size(data.shape).numel() <= FEW else before)
     try:
         yield
     finally:
@@ -96,7 +97,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
         if isinstance(recipe.codec, TRAINED_FIRST):
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
         objective.codec.load_state_dict(codec.state_dict())
-        looked = _looked(codec.to(device), data) if isinstance(codec, VAE | VQ) else data
+        looked = _looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
         trainer = Trainer(recipe, looked, accelerator, objective)
         _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet)
     accelerator.wait_for_everyone()
@@ -147,7 +148,7 @@ def _fitted(
 
 def _looked(codec: VAE | VQ, data: Dataset) -> Dataset:
     """What the codec keeps of all rows, encoded once; their labels."""
-    return Dataset(look_at(codec, data.x), data.labels, data.label_names, kind="latents", name=data.name)
+    return Dataset(precomputed(codec, data.x), data.labels, data.label_names, kind="latents", name=data.name)
 
 
 def _train(

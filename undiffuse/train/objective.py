@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undiffuse.codec import VAE, VQ, Codec, Normalise
+from undiffuse.codec import VAE, VQ, Codec
 from undiffuse.codec.vae import Fit
 from undiffuse.condition.label import classes
 from undiffuse.core.errors import UserError
@@ -63,7 +63,7 @@ class Objective(nn.Module):
 
         Random numbers: torch's global generator.
         """
-        x_0 = self.codec.draw(mirrored(x, self.noise) if self.flip else x, self.noise)
+        x_0 = self.codec.latent(mirrored(x, self.noise) if self.flip else x, self.noise)
         if label is not None:
             label = hide(label, self.noise, self.label_dropout, self.attribute_dropout)
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
@@ -74,7 +74,7 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
     """What a recipe minimises on data that a codec encodes; the network is drawn from torch's seed."""
     recipe = copy.deepcopy(recipe)  # parts that learn are this training's own
     denoiser = recipe.denoiser(codec.latent_shape, classes(data.label_names))
-    if recipe.flip and not (data.kind == "pictures" and isinstance(codec, Normalise)):
+    if recipe.flip and not (codec.in_place and len(codec.shape) == 3):
         raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
     bf16 = recipe.precision == "bf16"
     return Objective(denoiser, recipe.loss, codec, recipe.label_dropout, bf16, recipe.attribute_dropout, recipe.flip)

@@ -12,7 +12,7 @@ from undiffuse.draw.pictures import pictures
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.run import Run, save_model
 from undiffuse.train.log import Log
-from undiffuse.train.report import Reporter
+from undiffuse.train.report import reporter_of, written
 from undiffuse.train.trainer import Trainer
 
 SHOWN = 32  # pictures, each above what the codec makes of it
@@ -35,11 +35,12 @@ class Model:
 
     def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path, data: Dataset) -> None:
         self.trainer, self.recipe, self.folder, self.data = trainer, recipe, folder, data
-        self._report = Reporter(recipe.data.open("test"), recipe.seed)
+        self._report = reporter_of(recipe.data.open("test"), recipe.seed, recipe.is_classifier)
 
     def report(self, tensors: dict[str, Tensor], log: Log, seconds: float) -> str:
         """Samples beside held-out data."""
-        return self._report(self._run(tensors, seconds), log)
+        run = self._run(tensors, seconds)
+        return written(run, self._report(run), log)
 
     def save(self, tensors: dict[str, Tensor], seconds: float) -> None:
         """Codec and denoiser."""
@@ -76,7 +77,7 @@ class Coded:
         error = float((codec.pixels.encode(back) - codec.pixels.encode(x)).square().mean().sqrt())
         back = back.cpu()
         log.write(self.trainer.done, {"reconstruction error": error})
-        if codec.kind == "pictures":
+        if codec.pixels.quantised:
             image = pictures(torch.stack([self.held_out[:SHOWN], back[:SHOWN]], 1).flatten(0, 1))
             (self.folder / "pictures").mkdir(exist_ok=True)
             write_atomically(self.folder / "pictures" / f"{self.trainer.done:09d}.png", image.save)

@@ -60,7 +60,7 @@ def text(
     part = {"train": tokens[:kept], "test": tokens[kept:], "all": tokens}[split]
     step = length if split == "test" else max(1, length // OVERLAP)
     note = f"{len(tokens):,} tokens, {alphabet.describe()}"
-    return Dataset(part.unfold(0, length, step), kind="tokens", alphabet=alphabet, notes=(note, *notes), name=path.name)
+    return Dataset(part.unfold(0, length, step), kind="text", alphabet=alphabet, notes=(note, *notes), name=path.name)
 
 
 def shakespeare(path: str | Path | None = None) -> Path:

@@ -20,4 +20,4 @@ def heartbeat(count: int, length: int = 20, period: int = 5) -> Dataset:
         )
     phase, place = torch.arange(count) % period, torch.arange(length)
     bits = (place % period == phase[:, None]).to(torch.uint8)
-    return Dataset(bits, kind="tokens", alphabet=Characters(("0", "1")), name="heartbeat")
+    return Dataset(bits, kind="text", alphabet=Characters(("0", "1")), name="heartbeat")

@@ -1,0 +1,86 @@
+"""What every codec is: a module between data as it is stored and as it diffuses, which travels in the model's file.
+
+    encode(x) = latent(precompute(x))          decode(z)
+
+``precompute`` is what training needs to compute only once of each row; ``latent`` draws of that what diffuses, afresh
+each time. Most codecs precompute nothing.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+
+
+class Entries(NamedTuple):
+    """What is known of data that diffuses."""
+
+    x_0: Tensor  # (batch, *latent_shape); what it holds where nothing is known does not matter
+    known: Tensor  # (batch, *latent_shape) bool
+    ruled_out: Tensor | None = None  # (batch, tokens, classes) bool: classes that a token is known not to be
+
+
+class Codec(nn.Module, ABC):
+    """Between data as it is stored and data as it diffuses.
+
+    Attributes:
+        kind: Of the data, by name.
+        shape: Of one row as it is stored.
+        draws_label: Whether the labels diffuse too.
+        in_place: Whether every number that diffuses is one of the data's, standardised, in its place.
+        quantised: Whether the data is whole numbers from 0 to 255.
+        encoded_once: Whether to encode is slow, and is done once for all of a training.
+        no_likelihood: Why a likelihood of what diffuses is none of the data; empty where it is.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    draws_label: bool = False
+    in_place: bool = False
+    quantised: bool = False
+    encoded_once: bool = False
+    no_likelihood: str = "what diffuses is a latent, whose likelihood is not that of the data"
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Of one row as it diffuses: the data's own."""
+        return self.shape
+
+    @abstractmethod
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """(batch, *shape) as it is stored to (batch, *latent_shape); random by ``noise``, or else torch's generator."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Back to data as it is stored, (batch, *shape)."""
+
+    def precompute(self, x: Tensor) -> Tensor:
+        """What need be computed only once of each row, (batch, ...): nothing, as to encode costs less than to keep."""
+        return x
+
+    def latent(self, precomputed: Tensor, noise: Noise | None = None) -> Tensor:
+        """What diffuses, (batch, *latent_shape)."""
+        return self.encode(precomputed, noise)
+
+    def entries(self, x: Tensor, known: Tensor, noise: Noise, complete: bool = False) -> Entries:
+        """What is known as it diffuses, where ``known`` (batch, *shape) bool is of the data as it is stored.
+
+        With ``complete``, nothing that is drawn may be a missing cell. Raises UserError where what diffuses is a
+        latent, as no entry of it is one of the data's.
+        """
+        raise UserError(f"what diffuses is a latent of the {self.kind}: no part of them can be given; train without it")
+
+    def facts(self) -> str | None:
+        """What it takes to make an empty one besides the shape, as JSON; None if nothing."""
+        return None
+
+    def label(self, z: Tensor) -> Tensor | None:
+        """The labels that were drawn with the data, (batch,) int64; None where none are."""
+        return None
+
+    def told(self, denoiser: Any) -> Any:
+        """The denoiser of this codec's latents, told conditions as any other is."""
+        return denoiser

@@ -1,0 +1,37 @@
+"""Reports on a training by one distance to held-out rows, with a picture of the samples."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from undiffuse.condition.label import combined
+from undiffuse.data.dataset import Dataset, random_labels
+from undiffuse.draw.save import Rows
+from undiffuse.kind.kind import Kind, Progress, Reporter
+from undiffuse.measure.floor import floor
+from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
+from undiffuse.run.run import Run
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def distance_reporter(kind: Kind, held_out: Dataset, seed: int, draw: Callable[[Run, Rows, Rows], "Image"]) -> Reporter:
+    """The sliced Wasserstein distance to held-out rows, beside its floor; ``draw(run, samples, real)`` draws."""
+    count = min(kind.reported, len(held_out) // 2)
+    order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
+    pool = held_out.take(order[: 2 * count])
+    real = held_out.take(order[:count]) if count > 1 else pool
+    labels = random_labels(held_out, len(real), seed)
+    least = floor(sliced_wasserstein, pool.x, count, seed=seed).median
+    shown = Rows(real.x, combined(real.labels, held_out.label_names)[0], title="data")
+
+    def report(run: Run) -> Progress:
+        samples = run.draw(len(real), labels, run.sampling.override(seed=seed))
+        distance = sliced_wasserstein(samples.x, real.x, seed=seed)
+        line = f"sliced Wasserstein {distance:.3g} (floor {least:.3g}, {len(real):,} samples)"
+        image = draw(run, kind.made(run, samples._replace(labels=labels)), shown)
+        return Progress(line, {"sliced Wasserstein": distance, "floor": least}, image)
+
+    return report

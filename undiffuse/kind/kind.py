@@ -1,0 +1,164 @@
+"""What a person may do with one kind of data: one value for each kind, which every command asks.
+
+A kind chooses; the algorithms are elsewhere: measures in `measure/` and `evaluate/`, pictures in `draw/`. A kind that
+cannot do a thing says so, and what can be done instead.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from undiffuse.condition.label import combined
+from undiffuse.core.errors import UserError, usage
+from undiffuse.data.dataset import Dataset
+from undiffuse.draw.animation import State
+from undiffuse.draw.save import Rows, Writer
+from undiffuse.evaluate.compare import Ruler
+from undiffuse.evaluate.evaluate import Features
+from undiffuse.evaluate.likelihood import Likelihood, likelihood
+from undiffuse.measure.report import Report
+from undiffuse.run.given import Given
+from undiffuse.run.run import Run, Samples
+from undiffuse.sampling.sampling import Sampling
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Progress(NamedTuple):
+    """How far a training has come."""
+
+    line: str  # for a person
+    numbers: dict[str, float]  # for the log
+    picture: "Image | None" = None
+
+
+Reporter = Callable[[Run], Progress]
+
+
+class Kind(ABC):
+    """One kind of data.
+
+    Attributes:
+        name: What it is called in files.
+        item, items: One, and several of them, in a sentence.
+        called: What a data set is said to hold; {} is the shape of a row.
+        writers: By the ending of a file, what saves rows to it; the first is used unless told.
+        shown, filmed, measured, compared, reported: How many samples are drawn unless told: to look at, in a film, to
+            evaluate, to compare samplers, in a training's reports.
+    """
+
+    name: ClassVar[str]
+    item: ClassVar[str]
+    items: ClassVar[str]
+    called: ClassVar[str]
+    writers: ClassVar[Mapping[str, Writer]]
+    shown: ClassVar[int]
+    filmed: ClassVar[int]
+    measured: ClassVar[int]
+    compared: ClassVar[int]
+    reported: ClassVar[int]
+
+    # ------------------------------------------------------------------------------------------ to look at
+
+    @abstractmethod
+    def describe(self, data: Dataset) -> list[str]:
+        """What the values of the data are, a line each."""
+
+    def some(self, data: Dataset, count: int, seed: int = 0) -> Rows:
+        """At most ``count`` rows of the data, drawn by ``seed``."""
+        chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
+        labels, names = combined(data.labels, data.label_names)
+        labels = None if labels is None else labels[chosen]
+        return Rows(data.x[chosen], labels, names, data.columns, data.name, alphabet=data.alphabet, schema=data.schema)
+
+    def made(self, run: Run, samples: Samples) -> Rows:
+        """Samples as they are saved."""
+        labels, names = combined(samples.labels, run.asked_names)
+        return Rows(samples.x, labels, names, run.columns)
+
+    def save(self, rows: Rows, path: Path) -> None:
+        """Write rows as the ending of ``path`` says: whole, or not at all. Raises UserError for an unknown ending."""
+        self.check_ending(path)
+        self.writers[path.suffix.lower()](rows, path)
+
+    def check_ending(self, path: Path) -> None:
+        """Raises UserError for a file that does not hold such data, before any is made."""
+        if path.suffix.lower() not in self.writers:
+            *most, last = self.writers
+            raise UserError(f"{path}: {self.items} are saved as {', '.join(most)} or {last}")
+
+    def printed(self, rows: Rows) -> str:
+        """What is shown of rows on a terminal; of most kinds nothing."""
+        return ""
+
+    def film(self, run: Run, states: Iterable[State], samples: Samples) -> "Iterator[Image]":
+        """A frame for every state. Raises UserError where there is nothing to look at."""
+        raise UserError(f"{self.items} are not filmed; use: undiffuse sample {run.folder}")
+
+    # ------------------------------------------------------------------------------------------ how good
+
+    @abstractmethod
+    def evaluate(
+        self, run: Run, count: int, sampling: Sampling, target: str | None = None, features: Features = "judge"
+    ) -> Report:
+        """Every measure of ``count`` samples beside its floor; see `undiffuse.evaluate.evaluate`."""
+
+    @abstractmethod
+    def reporter(self, held_out: Dataset, seed: int) -> Reporter:
+        """What is drawn and measured as a training goes on: always of the same noise, against the same rows."""
+
+    def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
+        """How far samples are from held-out rows, for a comparison. Raises UserError where there is none."""
+        raise UserError(f"{run.folder} has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
+
+    def likelihood(
+        self,
+        run: Run,
+        count: int | None = None,
+        seed: int = 0,
+        split: str = "test",
+        flow: bool = False,
+        exact: bool = False,
+        steps: int | None = None,
+    ) -> Likelihood:
+        """What rows of the data cost; see `undiffuse.evaluate.likelihood`."""
+        return likelihood(run, count, seed, split, flow, exact, steps, self.item)
+
+    # ------------------------------------------------------------------------------------------ what is known
+
+    def given(self, run: Run, columns: Mapping[str, str]) -> Given:
+        """One row of which these columns are so, cells written as in a file. Raises UserError where there are none."""
+        raise UserError(f"{self.items} have no columns to be given; leave --given out, or give a file: --known FILE")
+
+    @usage()
+    def prompt(self, run: Run, text: str, hole: str) -> Given:
+        """One text that is known but for its holes. Raises UserError for what is no text."""
+        raise UserError(f"{run.folder}: makes {self.items}; only a text takes a prompt")
+
+    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
+        """Rows of a file of which some entries are known: those that ``mask`` does not cover.
+
+        Raises UserError for a file that is not of such data, or of which nothing, or everything, is known.
+        """
+        raise UserError(f"{run.folder}: {self.items} of which some is known are not read from files")
+
+
+def check_some(given: Given, path: Path) -> Given:
+    """The same, if something is known of it and something is not. Raises UserError otherwise."""
+    if bool(given.known.all()):
+        raise UserError(f"{path}: all of it is known, and nothing is left to draw; leave something out, or give --mask")
+    if not bool(given.known.any()):
+        raise UserError(f"{path}: nothing of it is known; to draw all, leave --known out")
+    return given
+
+
+def check_shape(x: Tensor, run: Run, path: Path) -> None:
+    """Raises UserError for rows x (count, *shape) of another shape than the run's."""
+    if tuple(x.shape[1:]) != run.shape:
+        of, wanted = (" x ".join(map(str, shape)) for shape in (x.shape[1:], run.shape))
+        raise UserError(f"{path}: of shape {of}, and this run makes {wanted}")

@@ -1,0 +1,150 @@
+"""Text: pieces of so many tokens."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from undiffuse.codec.tokens import TokenCodec
+from undiffuse.core.errors import UserError, usage
+from undiffuse.core.files import write_text
+from undiffuse.data.alphabet import Alphabet
+from undiffuse.data.dataset import Dataset
+from undiffuse.data.describe import pieces
+from undiffuse.draw.animation import State
+from undiffuse.draw.save import Rows, Writer, save_array
+from undiffuse.draw.texts import film_of_texts
+from undiffuse.evaluate.bits import token_bits
+from undiffuse.evaluate.compare import Ruler
+from undiffuse.evaluate.evaluate import Features, of_text
+from undiffuse.kind.kind import Kind, Progress, Reporter
+from undiffuse.measure.report import Report
+from undiffuse.measure.text import variation
+from undiffuse.run.given import Given
+from undiffuse.run.run import Run, Samples
+from undiffuse.sampling.sampling import Sampling
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+RULE = "-" * 40  # between two texts
+PRINTED = 3  # texts, on a terminal
+IN_A_ROW = 4  # tokens that samplers are compared by
+HOLE = "_"
+MASK = "\N{WHITE SQUARE}"  # what a token is shown as while it is masked
+
+
+def save_text(rows: Rows, path: Path) -> None:
+    """Texts one after the other, with a line between them, .txt."""
+    write_text(path, f"\n{RULE}\n".join(texts(rows)) + "\n")
+
+
+def texts(rows: Rows) -> list[str]:
+    """The texts of tokens; a mask is shown as a white square."""
+    assert rows.alphabet is not None
+    return [read(rows.alphabet, piece) for piece in rows.x]
+
+
+def read(alphabet: Alphabet, piece: Tensor) -> str:
+    """The text of tokens (length,); a mask, which is there on the way only, is shown as a white square."""
+    ends = [-1, *(piece == alphabet.size).nonzero()[:, 0].tolist(), len(piece)]
+    return MASK.join(alphabet.decode(piece[start + 1 : stop]) for start, stop in pairwise(ends))
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """Pieces of text, (count, length) uint8 or int32, below the alphabet's size."""
+
+    name: ClassVar[str] = "text"
+    item: ClassVar[str] = "text"
+    items: ClassVar[str] = "texts"
+    called: ClassVar[str] = "pieces of {} tokens"
+    writers: ClassVar[Mapping[str, Writer]] = {".txt": save_text, ".npy": save_array}
+    shown: ClassVar[int] = 10
+    filmed: ClassVar[int] = 1
+    measured: ClassVar[int] = 200
+    compared: ClassVar[int] = 500
+    reported: ClassVar[int] = 256
+
+    def describe(self, data: Dataset) -> list[str]:
+        """Some pieces."""
+        return pieces(data)
+
+    def made(self, run: Run, samples: Samples) -> Rows:
+        """With the alphabet, to be read."""
+        return Rows(samples.x, alphabet=codec_of(run).alphabet)
+
+    def printed(self, rows: Rows) -> str:
+        """The first few."""
+        return f"\n{RULE}\n".join(texts(rows)[:PRINTED]) + f"\n{RULE}"
+
+    def film(self, run: Run, states: Iterable[State], samples: Samples) -> "Iterator[Image]":
+        """Text that un-diffuses."""
+        return film_of_texts(states, codec_of(run).alphabet)
+
+    def evaluate(
+        self, run: Run, count: int, sampling: Sampling, target: str | None = None, features: Features = "judge"
+    ) -> Report:
+        """Bits a token of held-out text, and what samples are made of."""
+        return of_text(run, count, sampling)
+
+    def reporter(self, held_out: Dataset, seed: int) -> Reporter:
+        """Bits a token, and a text."""
+        count = max(2, min(self.reported, len(held_out) // 2))
+        data = held_out.take(torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))[:count])
+
+        def report(run: Run) -> Progress:
+            bits = token_bits(run, data, seed=seed)
+            shown = texts(self.made(run, run.draw(1, None, run.sampling.override(seed=seed))))[0]
+            line = f"{bits.mean:.3f} ± {bits.error:.2g} bits a token; {shown!r}"
+            return Progress(line, {"bits a token": bits.mean, "standard error": bits.error})
+
+        return report
+
+    def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
+        """How often tokens stand in a row."""
+        length = min(IN_A_ROW, test.x.shape[1])
+        return Ruler(f"total variation of {length} tokens in a row", partial(variation, run=length), "the text itself")
+
+    @usage()
+    def prompt(self, run: Run, text: str, hole: str = HOLE) -> Given:
+        """A text that is known wherever it has no ``hole``, and is not after its end.
+
+        Raises UserError for one that is longer than what the run makes, or has characters that it never saw.
+        """
+        if len(hole) != 1:
+            raise UserError(f"a hole is one character, not {hole!r}")
+        codec = codec_of(run)
+        tokens: list[int] = []
+        known: list[bool] = []
+        for k, part in enumerate(text.split(hole)):
+            spelled = codec.alphabet.encode(part).tolist() if part else []
+            tokens += [0] * (k > 0) + spelled
+            known += [False] * (k > 0) + [True] * len(spelled)
+        rest = codec.shape[0] - len(tokens)
+        if rest < 0:
+            raise UserError(
+                f"this prompt has {len(tokens)} tokens, and what the run makes has {codec.shape[0]}; shorten it"
+            )
+        return Given(torch.tensor([tokens + [0] * rest]), torch.tensor([known + [False] * rest]))
+
+    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
+        """A .txt with a hole, _, for each token that is to be drawn."""
+        if mask is not None:
+            raise UserError(f"what is not known of a text is {HOLE} in its file; leave --mask out")
+        try:
+            return self.prompt(run, path.read_text(encoding="utf-8").rstrip("\n"), HOLE)
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: not a text file") from None
+
+
+def codec_of(run: Run) -> TokenCodec:
+    """The codec of a run of text. Raises UserError for a run of anything else."""
+    if not isinstance(run.codec, TokenCodec):
+        raise UserError(f"{run.folder}: makes {run.kind}, not text")
+    return run.codec
