@@ -58,12 +58,12 @@ def test_every_kind_of_space_is_a_space_and_what_cannot_be_seen_is_spelled_out()
 def test_pictures_that_are_neither_gray_nor_colour_are_no_letters(tmp_path):
     np.savez(tmp_path / "two.npz", x=np.random.randint(0, 256, (40, 2, 8, 8), np.uint8), y=np.arange(40) % 2)
     recipe = Recipe(Files(str(tmp_path / "two.npz")), UNet(width=8, embedding=8), steps=1, batch=4, sampling_steps=1)
-    with pytest.raises(UserError, match="cannot write: letters have 1 channel or 3, and its pictures 2"):
+    with pytest.raises(UserError, match="letters are pictures of 1 channel or 3"):
         next(pages(train(recipe, tmp_path / "run", quiet=True), ["10"]))
 
 
 def test_every_line_has_a_page_for_every_state(run):
-    made = list(pages(run, ["20 6", "", "7"], steps=4))
+    made = list(pages(run, ["20 6", "", "7"], run.sampling.override(steps=4)))
     assert [page.finished for page in made] == ([False] * 4 + [True]) * 2
     assert len({page.image.size for page in made}) == 1
     first_line, all_lines = made[4].image, made[9].image
@@ -73,7 +73,7 @@ def test_every_line_has_a_page_for_every_state(run):
 
 
 def test_the_same_letter_is_drawn_anew_and_the_same_seed_again(run):
-    one, other = (list(pages(run, ["33"], steps=4, seed=5))[-1].image for _ in range(2))
+    one, other = (list(pages(run, ["33"], run.sampling.override(steps=4, seed=5)))[-1].image for _ in range(2))
     assert one.tobytes() == other.tobytes()
     width, height = 48, 48
     left = one.crop((12, 28, 12 + width, 28 + height))
@@ -97,7 +97,7 @@ def test_a_film_holds_every_finished_line_for_twenty_frames(run, tmp_path, capsy
 def test_a_picture_is_the_last_page(run, tmp_path):
     file = tmp_path / "year.png"
     assert main(["write", "20", str(run.folder), "--steps", "4", "--out", str(file)]) == 0
-    *_, last = pages(run, ["20"], steps=4)
+    *_, last = pages(run, ["20"], run.sampling.override(steps=4))
     with Image.open(file) as image:
         assert image.convert("RGB").tobytes() == last.image.tobytes()
 

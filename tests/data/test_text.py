@@ -102,5 +102,5 @@ def test_texts_that_are_none(tmp_path, content, says):
 def test_tokens_out_of_range():
     with pytest.raises(UserError, match="tokens run from 0 to 5; 3 characters: 'abc' allow 0 to 2"):
         Dataset(torch.tensor([[0, 5], [1, 1]], dtype=torch.uint8), kind="text", alphabet=Characters.of("abc"))
-    with pytest.raises(UserError, match="have an alphabet"):
+    with pytest.raises(UserError, match="its alphabet do not go together"):
         Dataset(torch.tensor([[0, 1], [1, 1]], dtype=torch.uint8), kind="text")

@@ -193,12 +193,12 @@ def test_importing_undiffuse_is_free():
 
 def test_evaluate(runs):
     """Every number has its floor; labelled data is judged, and the protocol says how it was sampled."""
-    found = evaluate(runs["labelled"], count=60, seed=1)
+    found = evaluate(runs["labelled"], 60, runs["labelled"].sampling.override(seed=1))
     names = [row.name for row in found.rows]
     assert {"sliced Wasserstein", "label accuracy", "copied", "two-sample accuracy"} <= set(names)
     assert 0 <= found["label accuracy"].value <= 1 and found["label accuracy"].floor > 0.8
     assert found.protocol["sampler"] == "ddim" and found.protocol["network evaluations"] == 4
-    assert found.to_json() == evaluate(runs["labelled"], count=60, seed=1).to_json()
+    assert found.to_json() == evaluate(runs["labelled"], 60, runs["labelled"].sampling.override(seed=1)).to_json()
     assert "label accuracy" not in [row.name for row in evaluate(runs["plain"], count=60).rows]
     with pytest.raises(UserError, match="count must be at least 2"):
         evaluate(runs["plain"], count=1)

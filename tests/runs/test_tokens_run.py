@@ -133,7 +133,7 @@ def test_a_text_of_ones_own(book, capsys):
         ("sample RUN --prompt The --guidance 4", "guidance needs labels"),
         ("sample RUN --prompt The --seed -1", "seed must be at least 0, not -1"),
         ("sample RUN --label 3", "trained without labels"),
-        ("sample RUN --given a=b", "only of a table"),
+        ("sample RUN --given a=b", "have no columns"),
         ("train TEXT --loss denoising", "a loss of tokens"),
         ("train TEXT --net unet", "--net token-transformer"),
         ("train TEXT --sampler ddim", "ddim cannot sample masked tokens"),

@@ -26,6 +26,7 @@ from undiffuse.core.errors import UserError
 
 if TYPE_CHECKING:
     from undiffuse.draw.animation import State
+    from undiffuse.kind.kind import Kind
     from undiffuse.run.run import Run
     from undiffuse.sampling.sampling import Sampling
 
@@ -90,10 +91,10 @@ def sample(options: Namespace) -> None:
     if options.out and Path(options.out).suffix.lower() == FILM:
         return animate(options)
     if options.out:
-        out_path(options, (*ENDINGS, FILM))  # said before a model is loaded
+        out_path(options, ENDINGS)  # said before a model is loaded
     run = guiding(options)
     kind = kind_of(run)
-    out = out_path(options, (*kind.writers, FILM), otherwise=f"samples{next(iter(kind.writers))}")
+    out = _out_of(kind, options, "samples")
     known = given(options, run, kind)
     count = at_least_1("-n", options.count, kind.shown if known is None else len(known.x))
     how = sampling(options, run)
@@ -115,7 +116,7 @@ def impute(options: Namespace) -> None:
         out_path(options, ENDINGS)
     run = load(options.folder)
     kind = kind_of(run)
-    out = out_path(options, kind.writers, otherwise=f"filled{next(iter(kind.writers))}")
+    out = _out_of(kind, options, "filled")
     known = kind.known(run, Path(options.holes).expanduser(), complete=True)
     rows = kind.made(run, run.draw(len(known.x), None, sampling(options, run), known))
     kind.save(rows, out)
@@ -254,6 +255,14 @@ def _states(run: "Run", count: int, shown: set[int], options: Namespace, how: "S
     for k, (x, t) in enumerate(run.trajectory(count, options.label, how)):
         if k in shown:
             yield State(x, f"step {k} of {options.steps}", run.denoiser.process.level(t))
+
+
+def _out_of(kind: "Kind", options: Namespace, name: str) -> Path:
+    """Where rows of this kind are saved, ``name`` with the kind's own ending unless told; checked beforehand."""
+    if options.out:
+        kind.check_ending(Path(options.out))
+    path: Path = out_path(options, kind.writers, otherwise=f"{name}{next(iter(kind.writers))}")
+    return path
 
 
 def _say(*lines: str) -> None:

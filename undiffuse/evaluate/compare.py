@@ -210,6 +210,8 @@ def compare(
         UserError: An unknown sampler, counts below 1, or samplers that cannot sample for so few evaluations at all.
     """
     how = sampling or run.sampling
+    if len(run.samplers) < 2:
+        raise UserError(f"{run.folder} has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
     if count < 2:
         raise UserError(f"count must be at least 2, not {count}")
     usual = [name for name in (*USUAL, *TOKEN_USUAL) if name in run.samplers]

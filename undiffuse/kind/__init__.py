@@ -72,7 +72,5 @@ def compare(
 ) -> Comparison:
     """Every sampler at every number of network evaluations; see `undiffuse.evaluate.compare.compare`."""
     kind = kind_of(run)
-    if not kind.compared:
-        kind.ruler(run, run.dataset("train"), run.dataset("test"))  # says why not
     count = kind.compared if count is None else count
     return _compare.compare(run, kind.ruler, samplers, evaluations, seeds, count, sampling, watch)

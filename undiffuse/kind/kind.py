@@ -114,7 +114,7 @@ class Kind(ABC):
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
         """How far samples are from held-out rows, for a comparison. Raises UserError where there is none."""
-        raise UserError(f"{run.folder} has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
+        raise UserError(f"samplers of {self.items} are not compared; use: undiffuse evaluate {run.folder}")
 
     def likelihood(
         self,
