@@ -27,7 +27,7 @@ def small(shape=(1, 8, 8)) -> VAE:
 def test_the_loss_is_the_bound():
     """|x - x_hat|^2/2s^2 + KL: with KL by torch.distributions, and the same draw."""
     codec, x = small(), torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
-    m, v = codec.law(x)
+    m, v = codec.posterior(x)
     torch.manual_seed(1)
     z = m + (0.5 * v).exp() * torch.randn_like(m)
     divergence = kl_divergence(Normal(m, (0.5 * v).exp()), Normal(0.0, 1.0)).flatten(1).sum(1)

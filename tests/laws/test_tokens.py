@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise, Stream
-from undiffuse.denoiser.categorical import Known, TokenDenoiser
+from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.denoiser.guidance import ClassifierFree
+from undiffuse.denoiser.known import Known
 from undiffuse.exact import Chain
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
 from undiffuse.loss.time import Uniform
@@ -172,7 +173,7 @@ def test_what_is_known_conditions_the_rest(name, steps):
     known = torch.tensor([False, True, False])
     times, noise = trailing(process.schedule, steps), SeededNoise(1)
     start = torch.where(known, x_0, process.start(torch.zeros(DRAWS, 3, dtype=torch.long), noise))
-    x = last(trajectory(TOKEN_SAMPLERS[name].make(process), Known(chain, x_0, known), start, times, noise))
+    x = last(trajectory(TOKEN_SAMPLERS[name].make(process), Known(chain, process, x_0, known), start, times, noise))
     assert (x[:, 1] == 2).all()
     law = torch.bincount(3 * x[:, 0] + x[:, 2], minlength=9).double() / DRAWS
     given = chain.table[:, 2] / chain.table[:, 2].sum()
