@@ -184,7 +184,7 @@ def test_the_flow_solves_its_equation(schedule, t, s):
     """Back and forth is nothing; d/ds is the velocity of the denoiser; each point keeps its quantile."""
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(3, 3, dtype=torch.float64, generator=generator)
-    gaussian = Gaussian(Affine(schedule), torch.ones(3).double(), root @ root.T + 0.1 * torch.eye(3))
+    gaussian = Gaussian(Affine(schedule), torch.tensor([0.7, -1.3, 2.0]).double(), root @ root.T + 0.1 * torch.eye(3))
     x_t = torch.randn(4, 3, dtype=torch.float64, generator=generator)
     x_s = gaussian.flow(x_t, t, s)
     torch.testing.assert_close(gaussian.flow(x_s, s, t), x_t, rtol=1e-7, atol=1e-7)
@@ -198,9 +198,10 @@ def test_the_flow_solves_its_equation(schedule, t, s):
 
 
 def test_the_flow_ends_at_the_data():
-    gaussian = Gaussian(FLOW, torch.ones(1, 2).double(), 4 * torch.eye(2).double())
+    mean = torch.tensor([[0.7, -3.0]]).double()
+    gaussian = Gaussian(FLOW, mean, 4 * torch.eye(2).double())
     x = torch.randn(3, 1, 2).double()
-    torch.testing.assert_close(gaussian.flow(x, 1.0), 1 + 2 * x)
+    torch.testing.assert_close(gaussian.flow(x, 1.0), mean + 2 * x)
 
 
 # ------------------------------------------------------------------------------------ the data set
