@@ -175,3 +175,32 @@ def test_what_is_given_is_not_asked_for():
     nothing = MixedLoss(share=0.0)(denoiser, x_0, SeededNoise(0))
     assert abs(nothing.mean().item() - math.log(2)) < 0.1
     assert MixedLoss(share=1.0)(denoiser, x_0, SeededNoise(0)).mean() < nothing.mean()
+
+
+class Off(Sees):
+    """A denoiser whose numbers are off by 0.1, 0.2, ... and whose tokens are guessed evenly; x_0 is all ones."""
+
+    def output(self, x_t: Tensor, t: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        super().output(x_t, t, given)
+        self.t = t
+        alpha, sigma, _ = (part[:, None] for part in self.process.schedule.at(t))
+        numbers, _ = self.process.parts(x_t)
+        z = (numbers - alpha) / sigma
+        off = 0.1 * torch.arange(1, 1 + numbers.shape[1])
+        return alpha * z - sigma + off, torch.zeros(*self.given[:, self.process.numbers :].shape, 2)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_every_column_counts_once_and_so_does_a_picture(whole):
+    """Numbers by their squared error, a mask by -a'/(1 - a) for every nat that names it: exactly, row by row."""
+    denoiser = Off(3)
+    losses = MixedLoss(Uniform(start=0.05), 0.0, whole)(
+        denoiser, torch.ones(64, 5, dtype=torch.float64), SeededNoise(0)
+    )
+    kept = lambda t: denoiser.process.categorical.schedule.at(t).alpha ** 2  # noqa: E731
+    rate = (kept(denoiser.t - 1e-6) - kept(denoiser.t + 1e-6)) / 2e-6 * (1 - 0.05)  # times are drawn from (.05, 1)
+    nats = (~denoiser.given[:, 3:]).sum(1) * math.log(2) * rate / (1 - kept(denoiser.t))
+    squares = torch.tensor([0.01, 0.04, 0.09]).double()
+    expected = (squares.mean() + nats) / 3 if whole else (squares.sum() + nats) / 5
+    torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-5)
+    assert nats.unique().numel() > 10
