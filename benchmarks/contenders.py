@@ -81,7 +81,9 @@ class Ours:
 
         from undiffuse.data.dataset import Dataset
         from undiffuse.data.source import Digits
+        from undiffuse.recipe.model import GaussianDiffusion
         from undiffuse.recipe.recipe import Recipe
+        from undiffuse.recipe.training import Training
         from undiffuse.train.trainer import Trainer
 
         self.setting, self.process, self.sampler = setting, Affine(Linear()), SAMPLERS["ddim"]
@@ -89,14 +91,10 @@ class Ours:
         labels = torch.randint(0, classes, (len(pictures),)) if classes else None
         recipe = Recipe(
             Digits(),
-            design,
-            schedule=Linear(),
-            prediction=Eps(),
-            batch=setting.batch,
-            lr=1e-4,
-            averages=(0.05,),
-            precision=setting.precision,
-            compile=compiled,
+            GaussianDiffusion(design, schedule=Linear(), prediction=Eps()),
+            training=Training(
+                batch=setting.batch, lr=1e-4, averages=(0.05,), precision=setting.precision, compile=compiled
+            ),
         )
         names = tuple(map(str, range(classes)))
         data = Dataset(pictures, labels, names, "pictures")

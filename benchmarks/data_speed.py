@@ -84,8 +84,8 @@ def reading(folder: Path, paths: list[Path], size: int, rounds: int) -> float:
 
 def training(folder: Path, size: int, rounds: int, decoding: float) -> None:
     """Print how much of a step goes to its data."""
-    recipe = replace(own_data(folder), flip=True)
-    recipe = replace(recipe, data=replace(recipe.data, size=size))  # type: ignore[type-var]
+    recipe = own_data(folder).changed(flip=True)
+    recipe = recipe.changed(data=replace(recipe.data, size=size))  # type: ignore[type-var]
     data = recipe.data.open()
     trainer = Trainer(recipe, data, Accelerator())
     x, _ = trainer.batches(0)
@@ -98,13 +98,14 @@ def training(folder: Path, size: int, rounds: int, decoding: float) -> None:
     seconds = dict(zip(tasks, measure(list(tasks.values()), rounds, trainer.device.type), strict=True))
     whole = statistics.median(seconds["a whole step"])
     print(
-        f"\n{recipe.batch} pictures {tuple(data.shape)} on {trainer.device.type}: a second (quartiles), ms, of a step"
+        f"\n{recipe.training.batch} pictures {tuple(data.shape)} on {trainer.device.type}: "
+        "a second (quartiles), ms, of a step"
     )
     for name, times in seconds.items():
         middle = statistics.median(times)
-        print(f"  {name:18}{spread(times, recipe.batch)}  {1e3 * middle:9.3f}  {middle / whole:8.3%}")
-    share = decoding / (decoding + recipe.steps * whole)
-    print(f"\nreading them all, once, is {share:.3%} of {recipe.steps:,} steps")
+        print(f"  {name:18}{spread(times, recipe.training.batch)}  {1e3 * middle:9.3f}  {middle / whole:8.3%}")
+    share = decoding / (decoding + recipe.training.steps * whole)
+    print(f"\nreading them all, once, is {share:.3%} of {recipe.training.steps:,} steps")
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ and how near samples come to training digits, beside how near held-out digits co
 
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from undiffuse.train.loop import train
 def main() -> None:
     torch.set_num_threads(2)
     recipe = RECIPES["digits"]()
-    recipe = replace(recipe, report_every=recipe.steps + 1)
+    recipe = recipe.changed(report_every=recipe.training.steps + 1)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         run = train(recipe, Path(folder) / "run", quiet=True)

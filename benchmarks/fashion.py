@@ -50,13 +50,13 @@ def timed(recipe: Recipe, minutes: float) -> Recipe:
     if not isinstance(recipe.codec, ConvVAE):
         return lasting(recipe, 60 * minutes / second)
     fit = replace(recipe.codec.fit, steps=int(20 * minutes / first))
-    return lasting(replace(recipe, codec=replace(recipe.codec, fit=fit)), 40 * minutes / second)
+    return lasting(recipe.changed(codec=replace(recipe.codec, fit=fit)), 40 * minutes / second)
 
 
 def lasting(recipe: Recipe, steps: float) -> Recipe:
     """With so many steps, no reports on the way, which take time, and sampled as all are."""
     often = {"steps": int(steps), "save_every": int(steps), "report_every": int(steps)}
-    return replace(recipe, **often, sampler="dpm++2m", sampling_steps=EVALUATIONS)
+    return recipe.changed(**often, sampler="dpm++2m", sampling_steps=EVALUATIONS)
 
 
 def measure(runs: list[Run], count: int) -> None:
@@ -75,7 +75,7 @@ def measure(runs: list[Run], count: int) -> None:
         distance = frechet_distance(judge.features(x), theirs)
         print(
             f"{run.folder.name:22} {right:9.1%} {distance:9.2f} {distance / floor:9.2f} {run.step:8,} "
-            f"{run.seconds:8.0f} {run.recipe.guidance:9g}",
+            f"{run.seconds:8.0f} {run.recipe.sampling.guidance.weight or 1:9g}",
             flush=True,
         )
 

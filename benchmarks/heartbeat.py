@@ -63,7 +63,7 @@ def main() -> None:
         print(f"entropy {math.log2(5):.3f}, published in 2015 {PUBLISHED}")
         print(f"{'':20} {'bits a sequence':>18} {'as in 2015':>11} {'of entropy':>11} {'steps':>7} {'seconds':>8}")
         recipe = RECIPES["heartbeat"]()
-        process = Categorical(recipe.schedule, recipe.kernel, 2, torch.float64)
+        process = Categorical(recipe.model.schedule, recipe.model.kernel, 2, torch.float64)
         exact = Exact(process, recipe.data.open().x).eval()
         line("the exact denoiser", exact, ideal(exact, options.draws), "")
         for run in runs:

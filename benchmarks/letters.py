@@ -9,7 +9,6 @@ much of the held-out letters' variety they cover, beside what as many training l
 import argparse
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,7 +42,7 @@ def _trained(names: list[str], folder: Path) -> list[Run]:
     found = []
     for name in names:
         recipe = RECIPES[name]()
-        found.append(train(replace(recipe, report_every=recipe.steps), folder / name, quiet=True))
+        found.append(train(recipe.changed(report_every=recipe.training.steps), folder / name, quiet=True))
     return found
 
 

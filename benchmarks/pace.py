@@ -7,7 +7,6 @@ machine takes, and which other jobs beside it change little; on several, of the 
 
 import argparse
 import time
-from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
@@ -35,8 +34,11 @@ def main() -> None:
         recipe = RECIPES[name]()
         first, second = paces(recipe)
         steps = recipe.codec.fit.steps if isinstance(recipe.codec, TRAINED_FIRST) else 0
-        told = [f"{n:,} x {1000 * each:.0f} ms" if n else "" for n, each in ((steps, first), (recipe.steps, second))]
-        minutes = (steps * first + recipe.steps * second) / 60
+        told = [
+            f"{n:,} x {1000 * each:.0f} ms" if n else ""
+            for n, each in ((steps, first), (recipe.training.steps, second))
+        ]
+        minutes = (steps * first + recipe.training.steps * second) / 60
         print(f"{name:24} {told[0]:>22} {told[1]:>22} {minutes:8.1f}", flush=True)
 
 
@@ -47,8 +49,8 @@ def paces(recipe: Recipe) -> tuple[float, float]:
     if not isinstance(recipe.codec, TRAINED_FIRST):
         return 0.0, pace(Trainer(recipe, data, accelerator))
     fit = recipe.codec.fit
-    first = replace(recipe, steps=fit.steps, batch=fit.batch, lr=fit.lr)
-    trained = pace(Trainer(first, data, accelerator, Autoencoding(codec, fit, recipe.precision == "bf16")))
+    first = recipe.changed(steps=fit.steps, batch=fit.batch, lr=fit.lr)
+    trained = pace(Trainer(first, data, accelerator, Autoencoding(codec, fit, recipe.training.precision == "bf16")))
     labels = None if data.labels is None else data.labels[:ENCODED]
     some = Dataset(precomputed(codec, data.x[:ENCODED]), labels, data.label_names, kind="latents")
     return trained, pace(Trainer(recipe, some, accelerator, denoising(recipe, codec, data)))

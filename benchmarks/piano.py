@@ -110,7 +110,7 @@ def trained(recipe: Recipe, folder: Path, minutes: float) -> Run:
     for _ in range(30):
         trial.step()
     steps = round(60 * minutes * 30 / (time.process_time() - start))
-    return train(replace(recipe, steps=steps, save_every=steps, report_every=steps + 1), folder, quiet=True)
+    return train(recipe.changed(steps=steps, save_every=steps, report_every=steps + 1), folder, quiet=True)
 
 
 def measure(name: str, run: Run, count: int, out: Path, **how: Any) -> None:

@@ -15,7 +15,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,8 +38,8 @@ def floor_of(fresh: Callable[[int], Tensor]) -> float:
 def ours(name: str, share: float, draws: int = 1, seed: int = 0) -> tuple[float, list[Tensor]]:
     """(seconds of training, ``draws`` sets of samples) of the recipe, with this share of its steps."""
     recipe = RECIPES[name]()
-    steps = max(50, round(recipe.steps * share))
-    recipe = replace(recipe, steps=steps, save_every=steps, report_every=steps + 1, seed=seed)
+    steps = max(50, round(recipe.training.steps * share))
+    recipe = recipe.changed(steps=steps, save_every=steps, report_every=steps + 1, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         run = train(recipe, Path(folder) / "run", quiet=True)

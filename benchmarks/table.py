@@ -11,7 +11,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -56,8 +55,8 @@ def main() -> None:
 
 def ours(source: Table) -> Iterator[tuple[str, Tensor, float]]:
     """As many samples as there are rows, and the seconds of training."""
-    recipe = replace(RECIPES["table"](), data=source)
-    recipe = replace(recipe, report_every=recipe.steps + 1)
+    recipe = RECIPES["table"]().changed(data=source)
+    recipe = recipe.changed(report_every=recipe.training.steps + 1)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         run = train(recipe, Path(folder) / "run", quiet=True)

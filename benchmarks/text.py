@@ -62,9 +62,11 @@ def main() -> None:
     options = words.parse_args()
     torch.set_num_threads(options.threads)
     masked = RECIPES["shakespeare"]()
-    assert isinstance(masked.net, TokenTransformer)
-    told = replace(masked.net, time=True, width=160, heads=5)  # how much is lost is told: as many weights, but narrower
-    multinomial = replace(masked, kernel=UNIFORM, leave_one_out=True, loss=TokenBound(), net=told, sampler="ancestral")
+    assert isinstance(masked.model.net, TokenTransformer)
+    told = replace(
+        masked.model.net, time=True, width=160, heads=5
+    )  # how much is lost is told: as many weights, but narrower
+    multinomial = masked.changed(kernel=UNIFORM, leave_one_out=True, loss=TokenBound(), net=told, sampler="ancestral")
     recipes = {"masked": masked, "multinomial": multinomial}
     print(f"{'':16} {'bits a character':>18} {'parameters':>11} {'steps':>7} {'seconds':>8}", flush=True)
     for name in options.only:
@@ -76,7 +78,7 @@ def main() -> None:
 def diffused(name: str, recipe: Recipe, options: argparse.Namespace) -> tuple[Estimate, int, int, float]:
     """Train a recipe; its bits, parameters, steps and seconds; and some of what it writes, in --out."""
     steps = int(60 * options.minutes / pace(Trainer(recipe, recipe.data.open(), Accelerator())))
-    lasting = replace(recipe, steps=steps, save_every=steps, report_every=steps)
+    lasting = recipe.changed(steps=steps, save_every=steps, report_every=steps)
     start = time.process_time()
     run = train(lasting, options.out / name, quiet=True)
     seconds = time.process_time() - start
@@ -91,12 +93,12 @@ def in_turn(recipe: Recipe, minutes: float) -> tuple[Estimate, int, int, float]:
     """The same network and optimiser, each token by those before it."""
     data, held_out = recipe.data.open(), recipe.data.open("test")
     steps = int(60 * minutes / pace(next_tokens(recipe, data)))
-    trainer = next_tokens(replace(recipe, steps=steps), data)
+    trainer = next_tokens(recipe.changed(steps=steps), data)
     start = time.process_time()
-    while trainer.done < trainer.recipe.steps:
+    while trainer.done < trainer.recipe.training.steps:
         trainer.step()
     seconds = time.process_time() - start
-    model = NextToken(replace(recipe.net, causal=True), TokenShape(data.shape, data.alphabet.size), False)
+    model = NextToken(replace(recipe.model.net, causal=True), TokenShape(data.shape, data.alphabet.size), False)
     model.model.load_state_dict(trainer.averaged(trainer.tensors()).state_dict())
     with torch.no_grad():
         nats = torch.cat([model.nats(piece).mean(1).double() for piece in held_out.x.split(64)])
@@ -106,9 +108,9 @@ def in_turn(recipe: Recipe, minutes: float) -> tuple[Estimate, int, int, float]:
 
 def next_tokens(recipe: Recipe, data: Dataset) -> Trainer:
     """A trainer of the causal network."""
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(recipe.training.seed)
     shape = TokenShape(data.shape, data.alphabet.size)
-    objective = NextToken(replace(recipe.net, causal=True), shape, recipe.precision == "bf16")
+    objective = NextToken(replace(recipe.model.net, causal=True), shape, recipe.training.precision == "bf16")
     return Trainer(recipe, data, Accelerator(), objective)
 
 

@@ -56,14 +56,14 @@ def test_recipes_are_listed_a_line_each(run):
 def test_help_of_train_lists_the_recipes_fields(run, words):
     code, out, err = run(*words)
     assert (code, err) == (0, "")
-    for name in ("--net.width", "--label-dropout", "--schedule", "--data.name"):
+    for name in ("--net.width", "--condition-dropout", "--guidance", "--sampling.steps", "--schedule", "--data.name"):
         assert f"  {name} " in out
     assert ("moons" in words) == ("  moons " in out)
 
 
 def test_training_makes_a_run_of_the_fields_given(points_run):
     model = undiffuse.load(points_run)
-    assert (model.step, model.recipe.net.width, model.recipe.data.count) == (6, 16, 300)
+    assert (model.step, model.recipe.model.net.width, model.recipe.data.count) == (6, 16, 300)
 
 
 def test_train_from_a_saved_recipe_and_from_data_of_ones_own(run, points_run, tmp_path):

@@ -89,4 +89,4 @@ def test_the_network_is_chosen_for_the_size_that_pictures_are_read_at(run, tmp_p
     code, _, err = run("train", "big", "--data.size", "30", *small, *TINY)
     assert (code, err) == (0, "")
     recipe = undiffuse.load(tmp_path / "runs" / "big").recipe
-    assert recipe.net.patch == (2, 2) and recipe.data.size == 30
+    assert recipe.model.net.patch == (2, 2) and recipe.data.size == 30

@@ -2,7 +2,6 @@
 
 import os
 import struct
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +14,12 @@ from undiffuse.data.readers.letters import SHAPES, deformed, letters
 from undiffuse.data.source import Files
 from undiffuse.kind.write import lines, pages, spelled
 from undiffuse.net import UNet
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
 from undiffuse.recipes import RECIPES
 from undiffuse.run.run import Run
+from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.loop import train
 
 DATA = os.environ.get("UNDIFFUSE_TEST_DATA")
@@ -27,7 +29,7 @@ needs_letters = pytest.mark.skipif(not DATA, reason="UNDIFFUSE_TEST_DATA names n
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
     """Digits that have hardly learnt anything: they are asked for by one character each."""
-    recipe = replace(RECIPES["digits"](), net=UNet(width=8, embedding=8), steps=3, batch=8, sampling_steps=4)
+    recipe = RECIPES["digits"]().changed(net=UNet(width=8, embedding=8), steps=3, batch=8, sampling_steps=4)
     return train(recipe, tmp_path_factory.mktemp("runs") / "digits", quiet=True)
 
 
@@ -57,7 +59,12 @@ def test_every_kind_of_space_is_a_space_and_what_cannot_be_seen_is_spelled_out()
 
 def test_pictures_that_are_neither_gray_nor_colour_are_no_letters(tmp_path):
     np.savez(tmp_path / "two.npz", x=np.random.randint(0, 256, (40, 2, 8, 8), np.uint8), y=np.arange(40) % 2)
-    recipe = Recipe(Files(str(tmp_path / "two.npz")), UNet(width=8, embedding=8), steps=1, batch=4, sampling_steps=1)
+    recipe = Recipe(
+        Files(str(tmp_path / "two.npz")),
+        GaussianDiffusion(UNet(width=8, embedding=8)),
+        training=Training(steps=1, batch=4),
+        sampling=Sampling(steps=1),
+    )
     with pytest.raises(UserError, match="letters are pictures of 1 channel or 3"):
         next(pages(train(recipe, tmp_path / "run", quiet=True), ["10"]))
 

@@ -1,7 +1,6 @@
 """Pictures through `datasets`, with no hub: parquet files, saved folders, and what goes wrong."""
 
 import weakref
-from dataclasses import replace
 
 import datasets
 import numpy as np
@@ -85,11 +84,11 @@ def test_every_other_picture_is_mirrored():
 
 
 def test_flips_are_for_pictures(tmp_path):
-    recipe = replace(RECIPES["digits"](), net=UNet(width=8, embedding=8), steps=2, batch=8, sampling_steps=1, flip=True)
+    recipe = RECIPES["digits"]().changed(net=UNet(width=8, embedding=8), steps=2, batch=8, sampling_steps=1, flip=True)
     assert train(recipe, tmp_path / "run", quiet=True).step == 2
     assert Recipe.from_yaml(recipe.to_yaml()).flip
     with pytest.raises(UserError, match="leave --flip out"):
-        train(replace(RECIPES["moons"](), flip=True), tmp_path / "points", quiet=True)
+        train(RECIPES["moons"]().changed(flip=True), tmp_path / "points", quiet=True)
 
 
 def splits(folder, train, test, **features) -> str:

@@ -1,6 +1,5 @@
 """A run on keyboards: what is reported of it."""
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,13 +14,8 @@ from undiffuse.train.loop import train
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    recipe = replace(
-        RECIPES["piano"](),
-        data=Piano(200),
-        net=Folded(UNet(width=8), (8, 1), waves=2),
-        steps=2,
-        batch=8,
-        sampling_steps=2,
+    recipe = RECIPES["piano"]().changed(
+        data=Piano(200), net=Folded(UNet(width=8), (8, 1), waves=2), steps=2, batch=8, sampling_steps=2
     )
     return train(recipe, tmp_path_factory.mktemp("piano") / "run", quiet=True)
 

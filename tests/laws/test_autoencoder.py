@@ -15,7 +15,9 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.digits import digits
 from undiffuse.data.source import Files
 from undiffuse.net import UNet
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
 from undiffuse.train.loop import resume, train
 
 
@@ -147,7 +149,10 @@ def test_a_pretrained_autoencoder_is_measured_once_a_run(tmp_path, monkeypatch):
     somebody_elses(tmp_path)
     np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (40, 3, 8, 8), dtype=np.uint8))
     recipe = Recipe(
-        Files(str(tmp_path / "x.npy")), UNet(width=8, embedding=8), codec=Pretrained(str(tmp_path)), steps=2, batch=4
+        Files(str(tmp_path / "x.npy")),
+        codec=Pretrained(str(tmp_path)),
+        model=GaussianDiffusion(UNet(width=8, embedding=8)),
+        training=Training(steps=2, batch=4),
     )
     run = train(recipe, tmp_path / "run", quiet=True)
     monkeypatch.setattr(VAE, "measure_latents", None)

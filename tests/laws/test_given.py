@@ -160,7 +160,7 @@ def test_of_a_table_any_number_of_columns_is_given():
 def test_times_are_uniform(recipe):
     """A law that learns, or that prefers some times, is refused: the two parts would count them differently."""
     recipe = RECIPES[recipe]()
-    assert recipe.override("loss.time.start", "0.01").loss.time == replace(recipe.loss.time, start=0.01)
+    assert recipe.override("loss.time.start", "0.01").model.loss.time == replace(recipe.model.loss.time, start=0.01)
     for law in ("adaptive", "importance", "log-normal"):
         with pytest.raises(UserError, match="known: uniform"):
             recipe.override("loss.time", law)

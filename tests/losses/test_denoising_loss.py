@@ -149,7 +149,7 @@ def test_labels_reach_the_network():
 
 
 def test_a_learning_law_is_told_the_losses_in_training_only():
-    law = Adaptive(bins=4)
+    law = Adaptive(bins=4).build()
     denoiser = denoiser_of(wrong, Cosine(), V())
     Denoising(law)(denoiser.eval(), data(), seeded())
     assert law.mass.sum() == 0

@@ -26,7 +26,7 @@ from undiffuse.process import VP, Affine, Cosine, Flow
 RANGE = (-7.0, 10.0)
 STD = 0.6
 CURVES = [ELBO(), SigmoidWeight(1.0), FlowMatching(), CosineEps(), CosineMinSNR(), EDMCurve(), Monotone()]
-ADAPTED = Adaptive(bins=20, log_snr_range=RANGE)
+ADAPTED = Adaptive(bins=20, log_snr_range=RANGE).build()
 ADAPTED.total += 1 + torch.arange(20)
 ADAPTED.mass += 1
 LAWS = [
@@ -35,6 +35,7 @@ LAWS = [
     LogitNormal(0.0, 2.5),
     ADAPTED,
     Importance(bins=10),
+    Importance(bins=10).build(),
     Uniform(steps=100_000),
 ]
 

@@ -31,8 +31,8 @@ LAWS = [
     LogNormal(0.5, 2.0),
     LogitNormal(),
     LogitNormal(-0.5, 1.5),
-    taught(Importance(bins=20, history=3)),
-    taught(Adaptive(bins=30, log_snr_range=(-6.0, 8.0))),
+    taught(Importance(bins=20, history=3).build()),
+    taught(Adaptive(bins=30, log_snr_range=(-6.0, 8.0)).build()),
 ]
 
 

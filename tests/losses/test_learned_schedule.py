@@ -10,8 +10,8 @@ from stand_ins import numbers
 
 from undiffuse.core.configuration import from_plain, to_plain
 from undiffuse.core.errors import UserError
-from undiffuse.core.modules import modules
-from undiffuse.process import Affine, Schedule
+from undiffuse.core.modules import built, modules
+from undiffuse.process import Affine, Schedule, Shifted
 from undiffuse.process.learned import Learned
 
 T = torch.linspace(1e-4, 1, 300, dtype=torch.float64)
@@ -20,7 +20,7 @@ T = torch.linspace(1e-4, 1, 300, dtype=torch.float64)
 @st.composite
 def learned(draw):
     """Any parameters at all."""
-    schedule = Learned(draw(st.floats(1, 15)), draw(st.floats(-15, 0)), units=draw(st.integers(1, 9)))
+    schedule = Learned(draw(st.floats(1, 15)), draw(st.floats(-15, 0)), units=draw(st.integers(1, 9))).build()
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     with torch.no_grad():
         for parameter in (schedule.log_slope, schedule.centre, schedule.log_sharpness, schedule.log_height):
@@ -36,8 +36,8 @@ def test_it_is_a_schedule(schedule):
     torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(T))
     assert (log_snr.diff() < 0).all()
     torch.testing.assert_close(schedule.time(log_snr), T, rtol=1e-9, atol=1e-12)
-    ends = schedule.log_snr(numbers(schedule.start, 1))
-    torch.testing.assert_close(ends, numbers(schedule.log_snr_max, schedule.log_snr_min))
+    ends = schedule.log_snr(numbers(schedule.design.start, 1))
+    torch.testing.assert_close(ends, numbers(schedule.design.log_snr_max, schedule.design.log_snr_min))
 
 
 @settings(max_examples=10, deadline=None)
@@ -50,19 +50,21 @@ def test_numbers_and_tensors_agree_and_rates_are_slopes(schedule, t):
 
 
 def test_time_ends_at_the_data():
-    assert Learned().at(0.0)[:2] == (1.0, 0.0)
+    assert Learned().build().at(0.0)[:2] == (1.0, 0.0)
 
 
 def test_it_starts_as_a_line():
-    schedule = Learned(10.0, -6.0)
-    line = 10 - 16 * (T - schedule.start) / (1 - schedule.start)
-    inside = schedule.start < T
-    torch.testing.assert_close(schedule.log_snr(T)[inside], line[inside], rtol=0, atol=0.05)
+    line = Learned(10.0, -6.0)
+    expected = 10 - 16 * (T - line.start) / (1 - line.start)
+    inside = line.start < T
+    torch.testing.assert_close(line.log_snr(T)[inside], expected[inside], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(line.build().log_snr(T)[inside], expected[inside], rtol=0, atol=0.05)
+    torch.testing.assert_close(line.time(line.log_snr(T)), T, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("learn_ends", [False, True])
 def test_gradients_reach_every_parameter_that_learns(learn_ends):
-    schedule = Learned(learn_ends=learn_ends, units=5)
+    schedule = Learned(learn_ends=learn_ends, units=5).build()
     (schedule.at(T).log_snr * T).sum().backward()
     (schedule.rate(T)[0] * T.sin()).sum().backward()
     for name, parameter in schedule.named_parameters():
@@ -71,7 +73,7 @@ def test_gradients_reach_every_parameter_that_learns(learn_ends):
 
 
 def test_nothing_is_remembered():
-    schedule = Learned()
+    schedule = Learned().build()
     before, rate = schedule.at(0.5), schedule.rate(0.5)
     with torch.no_grad():
         schedule.log_height[:20] += 3
@@ -79,7 +81,7 @@ def test_nothing_is_remembered():
 
 
 def test_it_stays_on_the_host_and_its_state_round_trips():
-    schedule, other = Learned(12.0, -4.0), Learned()
+    schedule, other = Learned(12.0, -4.0).build(), Learned().build()
     with torch.no_grad():
         schedule.centre += 0.1
     other.load_state_dict(schedule.state_dict())
@@ -88,10 +90,12 @@ def test_it_stays_on_the_host_and_its_state_round_trips():
 
 
 def test_a_process_lends_it_and_a_recipe_writes_it_down():
-    schedule = Learned(12.0, -4.0, units=7)
-    assert list(modules(Affine(schedule))) == [schedule]
-    again = from_plain(Schedule, to_plain(schedule))
-    assert isinstance(again, Learned) and again.at(0.3) == schedule.at(0.3)
+    plain = Learned(12.0, -4.0, units=7)
+    schedule = plain.build()
+    assert list(modules(Affine(schedule))) == [schedule] and list(modules(Affine(plain))) == []
+    assert from_plain(Schedule, to_plain(plain)) == plain
+    shifted = built(Shifted(plain, 2.0))
+    assert list(modules(shifted)) == [shifted.base] != [built(Shifted(plain, 2.0)).base]
 
 
 def test_impossible_ones_are_refused():

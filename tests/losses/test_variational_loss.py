@@ -10,7 +10,7 @@ from torch import nn
 from undiffuse.core.errors import UserError
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.prediction import V
-from undiffuse.loss.adaptive import Importance
+from undiffuse.loss.adaptive import Importance, LastLosses
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound, ends, step_kl
@@ -75,10 +75,10 @@ def test_the_decoders_entropy_is_what_it_costs_on_average():
     assert (ends(process, x_0, 0.1) - prior).mean() == pytest.approx(-float(decoded.mean()), abs=0.02)
 
 
-@pytest.mark.parametrize("law", [Uniform(steps=20), Importance(bins=20, history=2, discrete=True)], ids=name)
+@pytest.mark.parametrize("law", [Uniform(steps=20), Importance(bins=20, history=2, discrete=True).build()], ids=name)
 def test_a_random_step_is_unbiased(law):
     denoiser, x_0 = exact(Affine(VP()), std=2 * STD), data(1).expand(20_000, 2)
-    if isinstance(law, Importance):
+    if isinstance(law, LastLosses):
         law.losses += torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
         law.seen += 2
     every = VariationalBound(Every(20))(denoiser, x_0, seeded())
@@ -180,7 +180,7 @@ def continuous_bound(high, low):
 @pytest.mark.parametrize("prediction", PREDICTIONS[:5], ids=name)
 def test_the_continuous_bound_meets_the_log_likelihood(prediction):
     assert continuous_bound(30.0, -20.0) == pytest.approx(ENTROPY, abs=1e-6)
-    process, x_0 = Affine(Learned(4.0, -3.0)), data(10_000)
+    process, x_0 = Affine(Learned(4.0, -3.0).build()), data(10_000)
     losses = ContinuousBound()(exact(process, prediction), x_0, seeded()).detach()
     error = float(losses.std() / len(losses) ** 0.5)
     assert losses.mean() == pytest.approx(continuous_bound(4.0, -3.0), abs=4 * error) and error < 0.05
@@ -188,9 +188,9 @@ def test_the_continuous_bound_meets_the_log_likelihood(prediction):
 
 def bent(**ends):
     """A learned schedule whose interior has moved far from a line."""
-    schedule = Learned(**ends)
+    schedule = Learned(**ends).build()
     with torch.no_grad():
-        schedule.log_height += torch.linspace(-3, 3, schedule.units)
+        schedule.log_height += torch.linspace(-3, 3, schedule.design.units)
     return schedule
 
 
@@ -198,7 +198,11 @@ def test_the_continuous_bound_depends_on_the_end_points_only():
     x_0 = data(10_000)
     straight, curved, other = (
         ContinuousBound()(exact(Affine(schedule)), x_0, seeded()).detach()
-        for schedule in (Learned(5.0, -3.0), bent(log_snr_max=5.0, log_snr_min=-3.0), Learned(1.0, -3.0))
+        for schedule in (
+            Learned(5.0, -3.0).build(),
+            bent(log_snr_max=5.0, log_snr_min=-3.0),
+            Learned(1.0, -3.0).build(),
+        )
     )
     error = float(((straight.var() + curved.var()) / len(x_0)) ** 0.5)
     assert curved.mean() == pytest.approx(float(straight.mean()), abs=4 * error)

@@ -23,7 +23,7 @@ from undiffuse.train.loop import train
 
 @pytest.fixture
 def run(tmp_path):
-    recipe = replace(RECIPES["digits"](), net=UNet(width=8, embedding=8), steps=2, batch=8, sampling_steps=2)
+    recipe = RECIPES["digits"]().changed(net=UNet(width=8, embedding=8), steps=2, batch=8, sampling_steps=2)
     return train(recipe, tmp_path / "run", quiet=True)
 
 

@@ -181,7 +181,7 @@ def test_tokens_of_several_attributes_cost_what_is_believed_of_them():
     """A network that has learned nothing, told two labels: log2(4) bits a token of 4 levels."""
     recipe = RECIPES["quantised-digits"]()
     codec, names = Levels(4).build("pictures", (1, 4, 4)), {"form": ("a", "b"), "colour": ("x", "y", "z")}
-    recipe = replace(recipe, net=Embedded(UNet(width=8, multiples=(1,)), width=4))
+    recipe = recipe.changed(net=Embedded(UNet(width=8, multiples=(1,)), width=4))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         run = Run(Path("nowhere"), recipe, recipe.denoiser(codec.latent_shape, classes(names)).eval(), codec, names)
@@ -196,13 +196,13 @@ def test_tokens_of_several_attributes_cost_what_is_believed_of_them():
 
 def test_words_of_a_vocabulary_cost_what_is_believed_of_them():
     """A network that has learned nothing but what a token says itself: log2(8) bits a token of 8, whatever is drawn."""
-    recipe = replace(
-        RECIPES["fashion-mnist-vq"](), net=Embedded(UNet(width=8, multiples=(1,)), width=4), leave_one_out=True
+    recipe = RECIPES["fashion-mnist-vq"]().changed(
+        net=Embedded(UNet(width=8, multiples=(1,)), width=4), leave_one_out=True
     )
     codec = VQVAE(codes=8, latent=4, width=8).build("pictures", (1, 8, 8))
     run = Run(Path("nowhere"), recipe, recipe.denoiser(codec.latent_shape, 0).eval(), codec)
     data = Dataset(torch.randint(0, 256, (150, 1, 8, 8), dtype=torch.uint8), kind="pictures")
-    found = likelihood(replace(run, recipe=replace(recipe, data=Held(data=data))))
+    found = likelihood(replace(run, recipe=recipe.changed(data=Held(data=data))))
     assert abs(found.cost.mean - 3) < 4 * found.cost.error + 0.05 and found.cost.error < 0.1
     assert math.isnan(found.floor) and found.protocol["of"] == "the vocabulary's tokens, not of pixels"
 

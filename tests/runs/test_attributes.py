@@ -17,8 +17,10 @@ from undiffuse.data.source import Files
 from undiffuse.kind import evaluate
 from undiffuse.net import MLP
 from undiffuse.net.embed import LabelEmbedding
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.sampling.sampling import Guidance
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Guidance, Sampling
 from undiffuse.train.loop import train
 from undiffuse.train.objective import hide
 
@@ -160,15 +162,9 @@ def run(tmp_path_factory):
     np.savez(folder / "places.npz", x=x, y=told.astype(str), attributes=["side", "height"])
     recipe = Recipe(
         Files(str(folder / "places.npz")),
-        MLP(width=32, depth=2),
-        steps=500,
-        batch=256,
-        lr=3e-3,
-        warmup=20,
-        report_every=500,
-        attribute_dropout=0.2,
-        sampler="dpm++2m",
-        sampling_steps=10,
+        GaussianDiffusion(MLP(width=32, depth=2)),
+        training=Training(steps=500, batch=256, lr=3e-3, warmup=20, report_every=500, each_dropout=0.2),
+        sampling=Sampling(sampler="dpm++2m", steps=10),
     )
     return train(recipe, folder / "run", quiet=True)
 
@@ -199,7 +195,7 @@ def test_guided_on_one_attribute_the_other_is_kept(run):
     off = run.sample(100, label=label, guidance=Guidance(1.0, negative={"side": "right"}))
     assert torch.equal(off, plain)
     with pytest.raises(UserError, match="--attribute-dropout"):
-        strict = replace(run, recipe=replace(run.recipe, attribute_dropout=0.0))
+        strict = replace(run, recipe=run.recipe.changed(each_dropout=0.0))
         strict.sample(2, label=label, guidance=Guidance(3.0, negative={"side": "none"}))
     with pytest.raises(UserError, match="none for some attributes"):
         strict.sample(2, label={"side": "none"})

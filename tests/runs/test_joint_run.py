@@ -10,6 +10,7 @@ from torch import Tensor
 
 import undiffuse
 from undiffuse.cli import main
+from undiffuse.codec import Standard
 from undiffuse.codec.labelled import Labelled
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
@@ -22,7 +23,6 @@ from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
 from undiffuse.process.mixed import Mixed
-from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.run.run import Run
 from undiffuse.train.loop import train
@@ -52,7 +52,7 @@ def bayes(pictures: Tensor) -> Tensor:
 def small() -> Run:
     """A run of two pixels, trained for seconds; not from disk, as a recipe knows no such data."""
     data, recipe = two_pixels(), RECIPES["digits-joint"]()
-    recipe = replace(recipe, net=TableMLP(width=64, depth=2, waves=8, finest=4.0), precision="fp32")
+    recipe = recipe.changed(net=TableMLP(width=64, depth=2, waves=8, finest=4.0), precision="fp32")
     codec = recipe.codec.measure(data)
     torch.manual_seed(0)
     objective = denoising(recipe, codec, data)
@@ -120,8 +120,8 @@ def test_rows_hold_pictures_and_labels():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
     """Digits, barely trained."""
-    recipe = replace(RECIPES["digits-joint"](), net=TableMLP(width=128, depth=2, waves=0), steps=400, batch=128)
-    recipe = replace(recipe, report_every=400, save_every=400, sampling_steps=10, precision="fp32", lr=2e-3)
+    recipe = RECIPES["digits-joint"]().changed(net=TableMLP(width=128, depth=2, waves=0), steps=400, batch=128)
+    recipe = recipe.changed(report_every=400, save_every=400, sampling_steps=10, precision="fp32", lr=2e-3)
     return train(recipe, tmp_path_factory.mktemp("joint") / "run", quiet=True)
 
 
@@ -165,8 +165,8 @@ def test_what_is_loaded_says_the_same(run):
         ("compare RUN", "nothing to compare"),
         ("train digits-joint --data toy", "pictures with one label each"),
         ("train digits-joint --net mlp", "--net table-mlp"),
-        ("train digits-joint --codec standard", "for tables or tokens alone"),
-        ("train digits --codec labelled", "--loss mixed-loss"),
+        ("train digits-joint --codec standard", "is of rows of numbers and tokens, and what diffuses here is numbers"),
+        ("train digits --codec labelled", "--net table-mlp"),
     ],
 )
 def test_mistakes(run, tmp_path, monkeypatch, capsys, words, message):
@@ -179,7 +179,7 @@ def test_only_pictures_with_labels_are_read(run):
     with pytest.raises(UserError, match=r"\(count, 1, 8, 8\) torch.uint8, not \(3, 64\)"):
         labels_of(run, torch.zeros(3, 64))
     with pytest.raises(UserError, match="digits-joint"):
-        plain = replace(run, codec=Recipe(Digits(), TableMLP()).codec.measure(Digits().open()))
+        plain = replace(run, codec=Standard().measure(Digits().open()))
         labels_of(plain, Digits().open().x[:2])
     for source in (Toy(count=100), Heartbeat(count=100)):
         with pytest.raises(UserError, match="pictures with one label each"):

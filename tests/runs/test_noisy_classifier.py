@@ -1,5 +1,6 @@
 """Classifiers of noisy data: trained, they come to Bayes' rule; opened, they guide a run, and sample nothing."""
 
+import copy
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,21 +21,18 @@ from undiffuse.kind import evaluate
 from undiffuse.loss.cross_entropy import Classifier, CrossEntropy, log_prob, log_probs
 from undiffuse.net import MLP, UNet
 from undiffuse.process import Affine, Cosine, Flow
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.sampling.sampling import Guidance
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Guidance, Sampling
 from undiffuse.train.loop import train
 
 TINY = MLP(width=32, depth=2)
 PLAIN = Recipe(
     Toy("rings", 2000),
-    TINY,
-    steps=400,
-    batch=256,
-    lr=3e-3,
-    warmup=10,
-    report_every=400,
-    sampler="dpm++2m",
-    sampling_steps=10,
+    GaussianDiffusion(TINY),
+    training=Training(steps=400, batch=256, lr=3e-3, warmup=10, report_every=400),
+    sampling=Sampling(sampler="dpm++2m", steps=10),
 )
 
 
@@ -114,7 +112,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifiers")
     return {
         "labelled": train(PLAIN, folder / "labelled", quiet=True),
-        "classifier": train(replace(PLAIN, loss=CrossEntropy(), label_dropout=0.0), folder / "classifier", quiet=True),
+        "classifier": train(
+            PLAIN.changed(loss=CrossEntropy(), condition_dropout=0.0), folder / "classifier", quiet=True
+        ),
     }
 
 
@@ -171,10 +171,16 @@ def test_its_accuracy_by_noise_level(runs):
     assert all(later < earlier + 0.05 for earlier, later in pairwise(values))
 
 
+def on_schedule(run, schedule):
+    denoiser = copy.copy(run.denoiser)
+    denoiser.process = replace(denoiser.process, schedule=schedule)
+    return replace(run, denoiser=denoiser)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda run: replace(run, recipe=replace(run.recipe, schedule=Flow())), "another schedule"),
+        (lambda run: on_schedule(run, Flow()), "another schedule"),
         (lambda run: replace(run, label_names=("a", "b", "c")), "knows other labels"),
         (lambda run: replace(run, recipe=PLAIN), "is no classifier; train one with"),
     ],
@@ -187,4 +193,4 @@ def test_a_classifier_of_something_else(runs, change, said):
 
 def test_a_classifier_needs_labels(tmp_path):
     with pytest.raises(UserError, match="needs data with labels"):
-        train(replace(PLAIN, data=Toy("swiss-roll", 300), loss=CrossEntropy()), tmp_path / "none", quiet=True)
+        train(PLAIN.changed(data=Toy("swiss-roll", 300), loss=CrossEntropy()), tmp_path / "none", quiet=True)

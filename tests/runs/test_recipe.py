@@ -6,17 +6,23 @@ import pytest
 import yaml
 
 from undiffuse.cli.words import recipe_for
-from undiffuse.core.configuration import _hints, classes, from_plain, kebab, leaves, to_plain
+from undiffuse.core.configuration import classes, from_plain, hints, kebab, leaves, to_plain
 from undiffuse.core.errors import UserError
 from undiffuse.data.source import Digits, Files, Toy
 from undiffuse.loss.adaptive import Importance
+from undiffuse.loss.categorical import TokenBound
 from undiffuse.loss.denoising import Denoising
 from undiffuse.net import MLP, UNet
-from undiffuse.process import VP, Cosine, Flow, Given, Linear, Shifted, ZeroTerminal, ZeroTerminalTable
+from undiffuse.net.embedded import Embedded
+from undiffuse.net.table import TableMLP
+from undiffuse.process import VP, Cosine, Fading, Flow, Given, Linear, Shifted, ZeroTerminal, ZeroTerminalTable
+from undiffuse.process.learned import Learned
+from undiffuse.recipe.model import DiscreteDiffusion, GaussianDiffusion, MixedDiffusion, NoisyClassifier
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
 from undiffuse.recipes import RECIPES
 
-BASE = Recipe(Toy(), MLP())
+BASE = Recipe(Toy(), GaussianDiffusion(MLP()))
 NEEDS = {
     "Files": {"path": "x"},
     "Given": {"values": [0.9, 0.1]},
@@ -27,12 +33,16 @@ NEEDS |= {"ZeroTerminalTable": {"base": "linear"}, "Hybrid": {}}
 
 
 def every_part() -> list[tuple[str, str]]:
-    """(field, kind) for everything that may stand in a recipe, at any depth."""
+    """(field, kind) for everything that may stand in a recipe, at any depth; a field of a class once."""
+    seen = set()
 
     def below(owner: type, path: str) -> list[tuple[str, str]]:
         found = []
-        for name, hint in _hints(owner).items():
+        for name, hint in hints(owner).items():
             for kind, cls in classes(hint).items():
+                if (owner, name, kind) in seen:
+                    continue
+                seen.add((owner, name, kind))
                 found.append((f"{path}{name}", kind))
                 if name not in ("base", "of"):
                     found += below(cls, f"{path}{name}={kind}.")
@@ -50,7 +60,7 @@ def test_every_part_is_found():
 @pytest.mark.parametrize(("path", "kind"), sorted(set(every_part())), ids=lambda part: part)
 def test_every_part_comes_back(path, kind):
     """Put it where it may stand, write the recipe down, read it: nothing is lost."""
-    plain = to_plain(BASE)
+    plain = to_plain(BASE, Recipe)
     at = plain
     *owners, last = path.split(".")
     for owner in owners:
@@ -80,20 +90,22 @@ def test_every_recipe_comes_back(name, tmp_path):
 def test_nested_parts_come_back_equal():
     given = Given((0.9, 0.5, 1e-9))
     for schedule in (Shifted(ZeroTerminal(VP(0.2)), 2.0), ZeroTerminalTable(Linear(count=100)), given):
-        recipe = replace(BASE, schedule=schedule, averages=(0.1,), clip=float("inf"))
+        recipe = BASE.changed(schedule=schedule, averages=(0.1,), clip=float("inf"))
         assert Recipe.from_yaml(recipe.to_yaml()) == recipe
 
 
 def test_missing_fields_take_their_defaults():
     assert Recipe.from_yaml("data: {kind: Digits}\nnet: {kind: UNet, width: 16}\nlr: 1e-3") == Recipe(
-        Digits(), UNet(width=16), lr=1e-3
+        Digits(),
+        GaussianDiffusion(UNet(width=16)),
+        training=Training(lr=1e-3),
     )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: {kind: Toy}", "Recipe needs a net"),
+        ("data: {kind: Toy}", "Recipe needs a model"),
         ("data: {kind: Toi}\nnet: {kind: MLP}", r"data: unknown kind 'toi'; did you mean toy\?"),
         ("data: {kind: Toy}\nnet: {kind: MLP, widht: 3}", r"net: unknown field of MLP 'widht'; did you mean width"),
         ("data: {kind: Toy}\nnet: {width: 3}", "net: which kind"),
@@ -143,7 +155,67 @@ def test_overrides(path, text, changed):
         with pytest.raises(UserError, match="needs a base"):
             BASE.override(path, text)
         return
-    assert BASE.override(path, text) == replace(BASE, **changed)
+    assert BASE.override(path, text) == BASE.changed(**changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("net", "model.net"),
+        ("net.width", "model.net.width"),
+        ("model.net.width", "model.net.width"),
+        ("width", "model.net.width"),  # nothing else has one
+        ("time.start", "model.loss.time.start"),
+        ("steps", "training.steps"),  # before those of the sampling, and of times
+        ("seed", "training.seed"),
+        ("lr", "training.lr"),
+        ("save-every", "training.save_every"),
+        ("sampler", "sampling.sampler"),
+        ("sampling-steps", "sampling.steps"),  # the names of before
+        ("guidance", "sampling.guidance.weight"),
+        ("label-dropout", "training.condition_dropout"),
+        ("attribute-dropout", "training.each_dropout"),
+    ],
+)
+def test_short_names(name, path):
+    assert BASE.path_of(name) == path
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "paths"),
+    [
+        ("quantised-digits", "width", "--model.net.inner.width, --model.net.width"),
+        ("fashion-mnist-latent", "width", "--codec.width, --model.net.width"),
+        ("swiss-roll", "count", None),
+    ],
+)
+def test_a_name_of_several_fields_is_answered_with_their_paths(recipe, name, paths):
+    if paths is None:
+        assert RECIPES[recipe]().path_of(name) == "data.count"
+        return
+    with pytest.raises(UserError, match=r"there are several width; which is meant") as caught:
+        RECIPES[recipe]().path_of(name)
+    assert all(path in str(caught.value) for path in paths.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pairs", "model"),
+    [
+        ("digits", [("loss", "cross-entropy")], NoisyClassifier(UNet())),
+        ("digits-classifier", [("loss", "denoising")], GaussianDiffusion(UNet())),
+        ("moons", [("loss", "cross-entropy"), ("schedule", "flow")], NoisyClassifier(MLP(), Flow())),
+        ("moons", [("model", "noisy-classifier"), ("width", "8")], NoisyClassifier(MLP(8))),
+        ("digits", [("loss", "token-bound"), ("net", "embedded")], DiscreteDiffusion(Embedded(), loss=TokenBound())),
+        ("digits", [("net.width", "4"), ("net", "embedded")], DiscreteDiffusion(Embedded(width=4))),
+        ("digits", [("loss", "mixed-loss"), ("width", "8")], MixedDiffusion(TableMLP(8))),
+        ("digits", [("model.loss", "mixed-loss")], MixedDiffusion()),
+        ("heartbeat", [("net", "mlp")], GaussianDiffusion(MLP(), Fading())),
+    ],
+)
+def test_a_network_or_a_loss_of_another_model_makes_it_that_model(recipe, pairs, model):
+    """What both may have stays, and the order of the words does not matter."""
+    before = RECIPES[recipe]()
+    assert before.overrides(pairs) == before.overrides(pairs[::-1]) == replace(before, model=model)
 
 
 def test_overrides_reach_any_depth():
@@ -152,12 +224,12 @@ def test_overrides_reach_any_depth():
         .override("loss.time.mean", "-1")
         .override("loss.time.draws", "stratified")
     )
-    assert recipe.loss.time.mean == -1.0 and type(recipe.loss.time.draws).__name__ == "Stratified"
-    assert type(BASE.override("loss.time", "importance").loss.time) is Importance
+    assert recipe.model.loss.time.mean == -1.0 and type(recipe.model.loss.time.draws).__name__ == "Stratified"
+    assert type(BASE.override("loss.time", "importance").model.loss.time) is Importance
 
 
 def test_a_size_is_one_number_or_two():
-    recipe = replace(BASE, data=Files("x"))
+    recipe = BASE.changed(data=Files("x"))
     assert recipe.override("data.size", "32").data.size == 32
     assert recipe.override("data.size", "32,48").data.size == (32, 48)
     assert recipe.override("data.size", "none").data.size is None
@@ -174,7 +246,16 @@ def test_a_size_is_one_number_or_two():
         ("net.width", "0.5", "net.width: expected a whole number, not 0.5"),
         ("lr", "-1", "lr must be above 0"),
         ("sampler", "dimm", r"unknown sampler 'dimm'; did you mean ddim"),
-        ("label-dropout", "1.5", "label_dropout must be"),
+        ("label-dropout", "1.5", "condition_dropout must be"),
+        ("steps", "0", "steps must be at least 1"),
+        ("kernel", "ordinal", "kernel is of discrete-diffusion, and this recipe is of gaussian-diffusion"),
+        (
+            "loss",
+            "masked-bound",
+            "masked-bound is of discrete-diffusion, which needs another network: --net token-transformer or",
+        ),
+        ("model", "discrete", "unknown kind 'discrete'; did you mean discrete-diffusion"),
+        ("model", "discrete-diffusion", "discrete-diffusion, which needs another network"),
     ],
 )
 def test_overrides_that_are_wrong(path, text, message):
@@ -190,6 +271,43 @@ def test_leaves_can_all_be_overridden_with_what_they_are():
             assert RECIPES["digits"]().override(path, str(value)) == RECIPES["digits"]()
 
 
+FLAT = {
+    "swiss-roll": """
+        {data: {kind: Toy}, net: {kind: MLP}, loss: {kind: Denoising, time: {kind: Uniform, draws: stratified}},
+        z: {kind: GaussianLaw}, kernel: {kind: Replace, mask: 1.0}, leave_one_out: false, steps: 2000, batch: 1024,
+        lr: 0.003, save_every: 1000, report_every: 1000, label_dropout: 0.1, sampler: dpm++2m, sampling_steps: 20}""",
+    "digits-classifier": """
+        {data: digits, net: {kind: UNet}, loss: {kind: CrossEntropy}, prediction: {kind: V}, steps: 1500, batch: 64,
+        lr: 0.001, label_dropout: 0.0, save_every: 500, report_every: 500}""",
+    "heartbeat-masked": """
+        {data: heartbeat, codec: verbatim, schedule: fading, loss: masked-bound, prediction: {kind: V},
+        net: {kind: TokenTransformer, width: 64, depth: 2, heads: 4, positions: learned, time: false}, steps: 2000,
+        lr: 0.002, save_every: 1000, report_every: 1000, sampler: first-hitting, sampling_steps: 20}""",
+    "digits-joint": """
+        {data: digits, codec: labelled, net: {kind: TableMLP, width: 512, depth: 4, waves: 0},
+        loss: {kind: MixedLoss, whole: true}, label_dropout: 0, steps: 6000, batch: 256, precision: bf16,
+        save_every: 1000, report_every: 2000, sampler: ddpm, sampling_steps: 50}""",
+    "digits-latent": """
+        {data: digits, codec: {kind: MLPVAE, latent: 16, hidden: [256, 128], fit: {kind: Fit, steps: 3000,
+        deviation: 0.3, kl: 0.3}}, net: {kind: MLP, width: 256, depth: 4, waves: 0, embedding: 128}, steps: 6000,
+        batch: 256, save_every: 1000, report_every: 2000, sampler: dpm++2m, guidance: 1.5}""",
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_recipes_of_before_they_had_parts_are_read_and_said_to_be(name, capsys):
+    where = f"{name}-of-before.yaml"
+    assert Recipe.from_yaml(FLAT[name], where) == Recipe.from_yaml(FLAT[name], where) == RECIPES[name]()
+    said = capsys.readouterr().err
+    kind = kebab(type(RECIPES[name]().model).__name__)
+    assert said == f"{where}: written before recipes had parts, read as {kind}\n"  # once
+
+
+def test_what_said_nothing_of_such_a_model_before_says_nothing_now():
+    with pytest.raises(UserError, match="kernel says nothing of a gaussian-diffusion"):
+        Recipe.from_yaml(FLAT["swiss-roll"].replace("mask: 1.0", "mask: 0.5"))
+
+
 def test_kebab():
     assert [kebab(n) for n in ("VP", "SubVP", "CosineTable", "UNet", "EDMPrediction")] == [
         *("vp", "sub-vp", "cosine-table", "u-net", "edm-prediction")
@@ -198,11 +316,18 @@ def test_kebab():
 
 def test_a_recipe_is_plain_yaml():
     plain = yaml.safe_load(BASE.to_yaml())
-    assert plain["net"] == {"kind": "MLP"} | vars(MLP())
+    assert plain["model"]["net"] == {"kind": "MLP"} | vars(MLP())
+    assert plain["training"]["steps"] == 10_000 and "kind" not in plain["training"]  # there is no other
+
+
+def test_recipes_are_values():
+    """Equal where they say the same, whatever is in them; and may be kept in a set."""
+    learning = [BASE.changed(loss=Denoising(time=Importance(bins=7)), schedule=Learned(units=3)) for _ in range(2)]
+    assert learning[0] == learning[1] != BASE and len({*learning, BASE}) == 2
 
 
 def test_parts_that_learn_are_told_apart_by_their_fields():
-    recipe = replace(BASE, loss=Denoising(time=Importance(bins=7)))
+    recipe = BASE.changed(loss=Denoising(time=Importance(bins=7)))
     assert "bins: 7" in recipe.to_yaml() and "losses" not in recipe.to_yaml()
 
 

@@ -20,7 +20,10 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.variational import ContinuousBound
 from undiffuse.net import MLP, UNet
 from undiffuse.process.learned import Learned
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.lock import alone
 from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train
@@ -31,28 +34,19 @@ TINY = MLP(width=16, depth=1, waves=8, embedding=8)
 STEPS = 130
 BASE = Recipe(
     Toy("moons", 200),
-    TINY,
-    steps=STEPS,
-    batch=32,
-    warmup=10,
-    save_every=40,
-    report_every=60,
-    sampling_steps=3,
-    averages=(0.1, 0.05),
+    GaussianDiffusion(TINY),
+    training=Training(steps=STEPS, batch=32, warmup=10, save_every=40, report_every=60, averages=(0.1, 0.05)),
+    sampling=Sampling(steps=3),
 )
 RECIPES = {
-    "labels dropped, an importance law": replace(
-        BASE, loss=Denoising(time=Importance(bins=5, history=2)), label_dropout=0.5
+    "labels dropped, an importance law": BASE.changed(
+        loss=Denoising(time=Importance(bins=5, history=2)), condition_dropout=0.5
     ),
-    "a learned schedule": replace(BASE, schedule=Learned(learn_ends=True, units=4), loss=ContinuousBound(), lr=1e-3),
-    "latents of an autoencoder": replace(
-        BASE,
-        data=Digits(),
-        codec=MLPVAE(latent=4, hidden=(16,), fit=Fit(steps=60, batch=16)),
-        report_every=1000,
+    "a learned schedule": BASE.changed(schedule=Learned(learn_ends=True, units=4), loss=ContinuousBound(), lr=1e-3),
+    "latents of an autoencoder": BASE.changed(
+        data=Digits(), codec=MLPVAE(latent=4, hidden=(16,), fit=Fit(steps=60, batch=16)), report_every=1000
     ),
-    "pictures in bf16, an adaptive law": replace(
-        BASE,
+    "pictures in bf16, an adaptive law": BASE.changed(
         data=Digits(),
         net=UNet(width=8, multiples=(1,), attention=0, embedding=8),
         batch=4,
@@ -226,16 +220,16 @@ def test_a_damaged_state_falls_back(through, tmp_path):
 
 
 def test_another_recipe_or_other_data_is_refused(tmp_path):
-    recipe = replace(BASE, steps=5)
+    recipe = BASE.changed(steps=5)
     folder = tmp_path / "run"
     train(recipe, folder, quiet=True)
-    replace(recipe, steps=9, net=replace(TINY, width=24)).save(folder / "recipe.yaml")
+    recipe.changed(steps=9, net=replace(TINY, width=24)).save(folder / "recipe.yaml")
     with pytest.raises(UserError, match="saved state is of another model"):
         resume(folder, quiet=True)
-    replace(recipe, steps=9, data=Toy("moons", 201)).save(folder / "recipe.yaml")
+    recipe.changed(steps=9, data=Toy("moons", 201)).save(folder / "recipe.yaml")
     with pytest.raises(UserError, match=r"data is not what this run was trained on \(rows"):
         resume(folder, quiet=True)
-    replace(recipe, steps=9, data=Toy("moons", 200, seed=1)).save(folder / "recipe.yaml")
+    recipe.changed(steps=9, data=Toy("moons", 200, seed=1)).save(folder / "recipe.yaml")
     with pytest.raises(UserError, match=r"data is not what this run was trained on \(data crc32"):
         resume(folder, quiet=True)
 

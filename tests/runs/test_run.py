@@ -14,13 +14,21 @@ from undiffuse.data.source import Toy
 from undiffuse.kind import evaluate
 from undiffuse.net import MLP
 from undiffuse.process import LogLinear
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
 from undiffuse.sampling.samplers import SAMPLERS
+from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.loop import train
 
 TINY = MLP(width=16, depth=1, waves=8, embedding=8)
-LABELLED = Recipe(Toy("rings", 300), TINY, steps=20, batch=64, warmup=2, report_every=20, sampling_steps=4)
-PLAIN = replace(LABELLED, data=Toy("swiss-roll", 300))
+LABELLED = Recipe(
+    Toy("rings", 300),
+    GaussianDiffusion(TINY),
+    training=Training(steps=20, batch=64, warmup=2, report_every=20),
+    sampling=Sampling(steps=4),
+)
+PLAIN = LABELLED.changed(data=Toy("swiss-roll", 300))
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +37,8 @@ def runs(tmp_path_factory):
     return {
         "labelled": train(LABELLED, folder / "labelled", quiet=True),
         "plain": train(PLAIN, folder / "plain", quiet=True),
-        "no dropout": train(replace(LABELLED, label_dropout=0.0), folder / "no-dropout", quiet=True),
-        "exploding": train(replace(PLAIN, schedule=LogLinear()), folder / "exploding", quiet=True),
+        "no dropout": train(LABELLED.changed(condition_dropout=0.0), folder / "no-dropout", quiet=True),
+        "exploding": train(PLAIN.changed(schedule=LogLinear()), folder / "exploding", quiet=True),
     }
 
 
@@ -167,7 +175,7 @@ def test_a_model_that_is_damaged_or_foreign(labelled, tmp_path, damage):
     elif damage == "missing":
         path.unlink()
     elif damage == "other recipe":
-        replace(LABELLED, net=replace(TINY, width=24)).save(tmp_path / "recipe.yaml")
+        LABELLED.changed(net=replace(TINY, width=24)).save(tmp_path / "recipe.yaml")
     elif damage == "not ours":
         write_tensors(path, tensors, {"format": "pt"})
     else:

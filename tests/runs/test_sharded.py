@@ -19,6 +19,7 @@ from undiffuse.data.source import Toy
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.net import MLP
 from undiffuse.process.learned import Learned
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.train.objective import denoising
 from undiffuse.train.shard import Sharded, asked
@@ -106,10 +107,12 @@ PARTS = """
 from accelerate import Accelerator
 from undiffuse.data.source import Toy
 from undiffuse.net import MLP
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
 from undiffuse.train.trainer import Trainer
 
-recipe = Recipe(Toy("moons", count=64), MLP(), batch=8)
+recipe = Recipe(Toy("moons", count=64), GaussianDiffusion(MLP()), training=Training(batch=8))
 trainer = Trainer(recipe, recipe.data.open(), Accelerator())
 trainer.step()
 held = {name: value for name, value in trainer._held().items() if hasattr(value, "to_local")}
@@ -160,7 +163,7 @@ def test_the_first_version_of_fsdp_is_refused(monkeypatch):
     ("part", "told"), [({"schedule": Learned()}, "learned schedule"), ({"loss": ScoreMatching()}, "two derivatives")]
 )
 def test_what_cannot_be_shared_out_is_refused(part, told):
-    recipe = Recipe(Toy("moons", count=64), MLP(), **part)
+    recipe = Recipe(Toy("moons", count=64), GaussianDiffusion(MLP(), **part))
     data = recipe.data.open()
     with pytest.raises(UserError, match=told):
         Sharded(denoising(recipe, Normalise.measure(data), data), Accelerator(cpu=True))

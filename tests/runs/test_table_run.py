@@ -16,7 +16,9 @@ from undiffuse.data.readers.table import read_table
 from undiffuse.data.source import Table
 from undiffuse.kind import evaluate
 from undiffuse.kind.table import Table as TableKind
+from undiffuse.net import MLP
 from undiffuse.net.table import TableMLP
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipes import RECIPES, own_data
 from undiffuse.run.given import Given
 from undiffuse.run.run import Run
@@ -42,8 +44,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder):
     recipe = own_data(folder / "things.csv").override("data.frequent", "20")
-    recipe = replace(recipe, net=TableMLP(width=64, depth=2), steps=1000, batch=256, warmup=10, precision="fp32")
-    return train(replace(recipe, report_every=1000, save_every=1000, sampling_steps=25), folder / "run", quiet=True)
+    recipe = recipe.changed(net=TableMLP(width=64, depth=2), steps=1000, batch=256, warmup=10, precision="fp32")
+    return train(recipe.changed(report_every=1000, save_every=1000, sampling_steps=25), folder / "run", quiet=True)
 
 
 def test_samples_are_rows_of_the_table(run, folder):
@@ -132,7 +134,7 @@ def test_holes_are_filled_by_what_is_known(run):
         ("evaluate RUN --target hue -n 50", "unknown column 'hue'"),
         ("evaluate RUN --target size -n 50", "size is a number; what is predicted is a category: id, colour"),
         ("train table", "which table? say --data"),
-        ("train swiss-roll --net table-mlp", "for tables or tokens alone"),
+        ("train swiss-roll --net table-mlp", "what diffuses here is numbers"),
         ("train table --data THINGS --net mlp", "--net table-mlp"),
         ("train table --data THINGS --data.types colr=category", "did you mean colour"),
     ],
@@ -153,7 +155,7 @@ def test_a_run_of_anything_else_gives_no_columns(run):
 def test_what_is_a_table(folder, tmp_path):
     (tmp_path / "points.csv").write_text("a,b\n" + "1,2\n3,4\n" * 9)
     (tmp_path / "holes.csv").write_text("a,b\n" + "1,2\n3,4\n,5\n" * 9)
-    assert own_data(tmp_path / "points.csv").net != TableMLP()
+    assert own_data(tmp_path / "points.csv").model == GaussianDiffusion(MLP(width=128))
     assert own_data(tmp_path / "holes.csv").data == Table(str((tmp_path / "holes.csv").resolve()))
     assert RECIPES["table"]().override("data.types", "a=number,b=category").data.types == ("a=number", "b=category")
 
@@ -161,6 +163,6 @@ def test_what_is_a_table(folder, tmp_path):
 @pytest.mark.parametrize("text", ["c,d\n" + "".join(f"{a},{b}\n" for a, b in product("xyz", "uv")) * 4])
 def test_a_table_of_categories_alone(tmp_path, text):
     (tmp_path / "a.csv").write_text(text)
-    recipe = replace(own_data(tmp_path / "a.csv"), steps=3, batch=8, net=TableMLP(width=8, depth=1), sampling_steps=3)
+    recipe = own_data(tmp_path / "a.csv").changed(steps=3, batch=8, net=TableMLP(width=8, depth=1), sampling_steps=3)
     train(recipe, tmp_path / "run", quiet=True)
     assert undiffuse.load(tmp_path / "run").sample(5).shape == (5, 2)

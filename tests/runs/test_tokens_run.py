@@ -1,5 +1,6 @@
 """Tokens trained, sampled, prompted and measured: text and pictures of a few levels, from the command line and back."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from undiffuse.data.readers.digits import digits
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.kind import compare, evaluate
 from undiffuse.kind.text import Text, read
-from undiffuse.loss.categorical import MaskedBound, Unrolled
+from undiffuse.loss.categorical import MaskedBound
 from undiffuse.measure.text import text_report, variation
 from undiffuse.net import DiT, Folded, UNet
 from undiffuse.net.embedded import Embedded
@@ -34,8 +35,8 @@ TINY = {"steps": 4, "batch": 8, "warmup": 1, "report_every": 4, "save_every": 2,
 @pytest.fixture(scope="module")
 def beats(tmp_path_factory):
     """Heartbeats by masks, trained until the phase is understood."""
-    recipe = replace(RECIPES["heartbeat-masked"](), net=replace(RECIPES["heartbeat-masked"]().net, width=32))
-    recipe = replace(recipe, steps=600, batch=128, lr=4e-3, warmup=20, report_every=600, save_every=600)
+    recipe = RECIPES["heartbeat-masked"]().changed(net=replace(RECIPES["heartbeat-masked"]().model.net, width=32))
+    recipe = recipe.changed(steps=600, batch=128, lr=4e-3, warmup=20, report_every=600, save_every=600)
     return train(recipe.override("data.count", "500"), tmp_path_factory.mktemp("beats") / "run", quiet=True)
 
 
@@ -44,7 +45,7 @@ def book(tmp_path_factory):
     """A text of one's own, hardly trained."""
     folder = tmp_path_factory.mktemp("book")
     (folder / "rhyme.txt").write_text("The cat sat on the mat; the dog sat on the cat.\n" * 60, encoding="utf-8")
-    recipe = replace(own_data(folder / "rhyme.txt"), net=TokenTransformer(width=16, depth=1, heads=2), **TINY)
+    recipe = own_data(folder / "rhyme.txt").changed(net=TokenTransformer(width=16, depth=1, heads=2), **TINY)
     train(recipe.override("data.length", "24"), folder / "run", quiet=True)
     return folder
 
@@ -134,17 +135,20 @@ def test_a_text_of_ones_own(book, capsys):
         ("sample RUN --prompt The --seed -1", "seed must be at least 0, not -1"),
         ("sample RUN --label 3", "trained without labels"),
         ("sample RUN --given a=b", "have no columns"),
-        ("train TEXT --loss denoising", "a loss of tokens"),
+        ("train TEXT --loss denoising", "denoising is of gaussian-diffusion, which needs another network"),
         ("train TEXT --net unet", "--net token-transformer"),
         ("train TEXT --sampler ddim", "ddim cannot sample masked tokens"),
         ("train TEXT --loss unrolled --kernel.mask 0", "first-hitting cannot sample tokens that are not masked"),
-        ("train TEXT --prediction eps", "--prediction says nothing of tokens"),
+        ("train TEXT --prediction eps", "leave --prediction out"),
         ("train TEXT --codec levels", "levels are of pictures"),
         ("train TEXT --kernel.mask 0", "masks alone"),
         ("train TEXT --data.tokenizer nowhere", "tokenizer"),
-        ("train swiss-roll --loss masked-bound", "tables or tokens"),
+        ("train swiss-roll --loss masked-bound", "--net token-transformer or embedded"),
         ("train swiss-roll --sampler first-hitting", "first-hitting cannot sample numbers; choose one of ddim"),
-        ("train swiss-roll --kernel.mask 0", "--kernel says nothing of numbers"),
+        (
+            "train swiss-roll --kernel.mask 0",
+            "kernel is of discrete-diffusion, and this recipe is of gaussian-diffusion",
+        ),
         ("train digits --codec verbatim", "no text"),
     ],
 )
@@ -173,7 +177,8 @@ def test_a_worse_run_speaks_the_same_tokens(book, monkeypatch, tmp_path):
     other = replace(again, codec=replace_alphabet(again.codec))
     with pytest.raises(UserError, match="what diffuses is not the same"):
         run.guided_by(worse=other)
-    uniform = replace(again, recipe=replace(again.recipe, kernel=UNIFORM, loss=Unrolled(), sampler="ancestral"))
+    uniform = replace(again, denoiser=copy.copy(again.denoiser))
+    uniform.denoiser.process = replace(again.denoiser.process, kernel=UNIFORM)
     with pytest.raises(UserError, match="loses tokens in another way"):
         run.guided_by(worse=uniform)
 
@@ -190,7 +195,7 @@ def test_what_is_prompted_computes_as_what_is_sampled(book):
     run.denoiser.net.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
     infilled(run, "The", 1)
     run.sample(1)
-    assert run.recipe.precision == "bf16" and all(seen)
+    assert run.recipe.training.precision == "bf16" and all(seen)
 
 
 # --------------------------------------------------------------------------------- pictures made of tokens
@@ -218,7 +223,7 @@ def test_any_network_of_pictures_is_one_of_tokens(shape, inner):
 
 def test_quantised_digits_by_label(tmp_path):
     inner = Folded(UNet(width=8, multiples=(1,), embedding=8))
-    run = train(replace(RECIPES["quantised-digits"](), net=Embedded(inner, 4), **TINY), tmp_path / "run", quiet=True)
+    run = train(RECIPES["quantised-digits"]().changed(net=Embedded(inner, 4), **TINY), tmp_path / "run", quiet=True)
     x = run.sample(6, label="3", guidance=3.0)
     assert x.dtype == torch.uint8 and x.shape == (6, 1, 8, 8)
     assert token_bits(run, run.dataset("test"), draws=1).mean > 0
@@ -251,7 +256,7 @@ def test_a_text_that_was_copied_is_found_out():
 
 def test_the_masked_bound_is_of_masks_alone():
     with pytest.raises(UserError, match="masks alone"):
-        replace(RECIPES["heartbeat"](), loss=MaskedBound(), kernel=UNIFORM).denoiser(TokenShape((4,), 2), 0)
+        RECIPES["heartbeat"]().changed(loss=MaskedBound(), kernel=UNIFORM).denoiser(TokenShape((4,), 2), 0)
 
 
 # ------------------------------------------------------------------------------------- a vocabulary of pictures

@@ -7,14 +7,16 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import is_dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from undiffuse.cli.absent import absent
 from undiffuse.cli.words import (
     at_least_1,
     given,
     guiding,
+    is_data,
     is_quiet,
     name_for,
     out_path,
@@ -37,7 +39,8 @@ FILM = ".gif"
 
 def recipes(options: Namespace) -> None:
     """What can be trained out of the box."""
-    from undiffuse.recipes import RECIPES
+    with absent():
+        from undiffuse.recipes import RECIPES
 
     width = max(map(len, RECIPES))
     for name, make in RECIPES.items():
@@ -66,13 +69,19 @@ def data(options: Namespace) -> None:
         )
 
 
+def completion(options: Namespace) -> None:
+    """What the Tab key offers, for your shell to read: commands, options, recipes and their fields."""
+    from undiffuse.cli.completion import script
+    from undiffuse.cli.program import COMMANDS
+
+    print(script(COMMANDS, options.shell))
+
+
 def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     """Train a recipe, a saved recipe.yaml, or a model of your own data."""
     from undiffuse.train.loop import train
 
-    recipe = recipe_for(options.target, fields)
-    for name, value in fields:
-        recipe = overridden(recipe, name, value)
+    recipe = overridden(recipe_for(options.target, fields), fields)
     run = train(recipe, options.out or Path("runs") / name_for(options.target), quiet=is_quiet(options))
     _say_trained(run)
 
@@ -226,9 +235,11 @@ def write(options: Namespace) -> None:
     print(f"wrote {out}: {letters} letters on {rows}, {plan.describe()}")
 
 
-def fields(target: str | None) -> None:
-    """The fields of a recipe, their values, and what they may be."""
-    from undiffuse.core.configuration import kebab, leaves
+def fields(target: str | None) -> str:
+    """The fields of a recipe, their values, and what they may be: a line each."""
+    from dataclasses import is_dataclass
+
+    from undiffuse.core.configuration import kebab, leaves, spoken
 
     def typed(value: object) -> str:
         if is_dataclass(value):
@@ -238,11 +249,12 @@ def fields(target: str | None) -> None:
         return str(value).lower() if isinstance(value, bool | None) else str(value)
 
     target = target or DEFAULT_RECIPE
-    rows = [(f"--{name.replace('_', '-')}", typed(value), kind) for name, kind, value in leaves(recipe_for(target))]
+    with nullcontext() if is_data(target) else absent():
+        recipe = recipe_for(target)
+    rows = [(recipe.option_of(path), typed(value), spoken(hint)) for path, hint, value in leaves(recipe)]
     width = max(len(name) for name, _, _ in rows)
-    print(f"the fields of {target}:")
-    for name, value, kind in rows:
-        print(f"  {name:{width}}  {value:14}  ({kind})")
+    lines = [f"  {name:{width}}  {value:14}  ({kind})" for name, value, kind in rows]
+    return "\n".join([f"the fields of {target}:", *lines])
 
 
 # ----------------------------------------------------------------------------------------- what they share

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -51,6 +50,8 @@ def _run(words: list[str]) -> None:
         print(_overview())
         return
     if words[0] == "--version":
+        from importlib.metadata import version
+
         print(version("undiffuse"))
         return
     name, *words = words
@@ -295,6 +296,10 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.animate,
         (_RUN, _COUNT, *_SAMPLING, _SEED, _arg("--out", metavar="FILE.gif", help="(undiffuse.gif)"), _FORCE),
     ),
+    "completion": (
+        commands.completion,
+        (_arg("shell", choices=("bash", "zsh", "fish"), help="which shell: undiffuse completion bash"),),
+    ),
 }
 
 
@@ -366,6 +371,5 @@ def _help_train(parser: Parser, options: argparse.Namespace) -> None:
     """The help of ``train``, and the fields of the recipe asked about."""
     if not options.help:
         parser.error("nothing to train: give a RECIPE, a FILE or a FOLDER")
-    parser.print_help()
-    print()
-    commands.fields(options.target)
+    fields = commands.fields(options.target)
+    print(parser.format_help(), fields, sep="\n")

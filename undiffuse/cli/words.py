@@ -3,12 +3,13 @@
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
-from dataclasses import fields as fields_of
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undiffuse.core.errors import UserError, nearest, usage
+
+HUB = "hf:"  # what a data set of the Hugging Face hub is called by: hf:user/name
 
 if TYPE_CHECKING:
     from undiffuse.kind.kind import Kind
@@ -24,7 +25,7 @@ def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
     Data of your own is read as those of the ``fields`` say that are the data's.
     """
     from undiffuse.recipe.recipe import Recipe
-    from undiffuse.recipes import HUB, RECIPES, of_hub, own_data
+    from undiffuse.recipes import RECIPES, of_hub, own_data
     from undiffuse.run.run import RECIPE
 
     path = Path(target).expanduser()
@@ -43,6 +44,13 @@ def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
             meant = f", but there is {beside[0]}" if beside else ""
             raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target}{meant})")
     return own_data(path, told)
+
+
+def is_data(target: str) -> bool:
+    """Whether a recipe for it has to look at data of your own: it is no name, no recipe's file and no run."""
+    path = Path(target).expanduser()
+    recorded = path.suffix.lower() in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
+    return target.startswith(HUB) or (path.exists() and not recorded)
 
 
 def name_for(target: str) -> str:
@@ -106,14 +114,18 @@ def given(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
 
 
 @usage()
-def overridden(recipe: "Recipe", name: str, value: str) -> "Recipe":
-    """A recipe with a field changed; a name that is neither a field nor an option of train has both to be near to."""
-    known = [field.name.replace("_", "-") for field in fields_of(recipe)] + ["out", "quiet", "help"]
-    if name.partition(".")[0].replace("_", "-") not in known:
-        raise UserError(nearest(f"--{name}", [f"--{other}" for other in known], "option or field of the recipe"))
-    if name == "data" and Path(value).expanduser().exists() and hasattr(recipe.data, "path"):
-        return recipe.override("data.path", str(Path(value).expanduser().resolve()))
-    return recipe.override(name, value)
+def overridden(recipe: "Recipe", fields: Sequence[tuple[str, str]]) -> "Recipe":
+    """A recipe with fields changed; a name that is neither a field nor an option of train has both to be near to."""
+    known = [name.replace("_", "-") for name in recipe.names()] + ["out", "quiet", "help"]
+    pairs = []
+    for name, value in fields:
+        if name.partition(".")[0].replace("_", "-") not in known:
+            raise UserError(nearest(f"--{name}", [f"--{other}" for other in known], "option or field of the recipe"))
+        if name == "data" and Path(value).expanduser().exists() and hasattr(recipe.data, "path"):
+            pairs.append(("data.path", str(Path(value).expanduser().resolve())))
+        else:
+            pairs.append((name, value))
+    return recipe.overrides(pairs)
 
 
 def is_quiet(options: Namespace) -> bool:

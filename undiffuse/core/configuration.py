@@ -11,7 +11,7 @@ a `UserError` of one line that says where, and names the nearest.
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -23,10 +23,12 @@ from undiffuse.core.errors import UserError, nearest
 T = TypeVar("T")
 
 
-def to_plain(value: Any) -> Any:
-    """Dicts, lists, numbers, text: a dataclass is its ``kind`` and all its fields."""
+def to_plain(value: Any, hint: Any = None) -> Any:
+    """Dicts, lists, numbers, text: a dataclass is its fields, and its ``kind`` where the ``hint`` leaves a choice."""
     if is_dataclass(value):
-        return {"kind": type(value).__name__} | {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+        kind = {} if len(classes(hint)) == 1 else {"kind": type(value).__name__}
+        hinted = hints(type(value))
+        return kind | {f.name: to_plain(getattr(value, f.name), hinted[f.name]) for f in fields(value)}
     return [to_plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
@@ -47,27 +49,47 @@ def from_plain(hint: Any, value: Any, where: str = "") -> Any:
         known, converted = _simple(option, value, where)
         if known:
             return converted
-    raise UserError(f"{where or 'value'}: expected {_spoken(hint)}, not {value!r}")
+    raise UserError(f"{where or 'value'}: expected {spoken(hint)}, not {value!r}")
 
 
-def override(value: T, path: str, text: str) -> T:
-    """A dataclass with the field at a dotted ``path`` replaced by what ``text`` says.
+def read(hint: Any, text: str, where: str = "") -> Any:
+    """What a word on the command line means where a ``hint`` is expected.
 
     Numbers, ``true``, ``none`` and text as they are written; several values with commas; a class by its name, in any
     case and with hyphens or without (``--schedule zero-terminal``): it takes its defaults, which further overrides may
-    change. One that needs some is written whole, ``{kind: Shifted, base: flow}``. A path may have hyphens too.
+    change. One that needs some is written whole, ``{kind: Shifted, base: flow}``.
+
+    Raises:
+        UserError: An unknown class, or a wrong type; ``where`` is what the message calls it.
+    """
+    return from_plain(hint, _plain(hint, text), where)
+
+
+def override(value: T, path: str, text: str) -> T:
+    """A dataclass with the field at a dotted ``path`` replaced by what ``text`` says, as `read` reads it.
 
     Raises:
         UserError: An unknown field or class, or a wrong type.
     """
-    return _replace(value, path.replace("-", "_").split("."), text, path)
+    return put(value, path, lambda hint: read(hint, text, path))
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Every field that can be overridden: its dotted path, its type in words, and its value now."""
+def put(value: T, path: str, made: Callable[[Any], Any]) -> T:
+    """A dataclass with the field at a dotted ``path`` replaced by what is ``made`` of the field's hint."""
+    return _put(value, path.split("."), made, path)
+
+
+def find(value: Any, name: str) -> list[str]:
+    """The paths at which a dataclass has a field called so: ``find(recipe, "time.start")``, model.loss.time.start."""
+    return [path for path, _, _ in leaves(value) if f".{path}".endswith(f".{name}")]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every field that can be overridden: its dotted path, its type hint, and its value now."""
     for field in fields(value):
-        name, inner = f"{path}{field.name}", getattr(value, field.name)
-        yield name, _spoken(_hints(type(value))[field.name]), inner
+        name, inner, hint = f"{path}{field.name}", getattr(value, field.name), hints(type(value))[field.name]
+        if not (is_dataclass(inner) and len(_options(hint)) == 1):  # else there is nothing to choose but its fields
+            yield name, hint, inner
         if is_dataclass(inner):
             yield from leaves(inner, f"{name}.")
 
@@ -82,45 +104,86 @@ def classes(hint: Any) -> dict[str, type]:
     return {option.__name__: option for option in _options(hint) if isinstance(option, type) and is_dataclass(option)}
 
 
+def class_of(hint: Any, name: object) -> type | None:
+    """The one of `classes` that is called so, in any case and with hyphens or without."""
+    return next((cls for known, cls in classes(hint).items() if _folded(known) == _folded(str(name))), None)
+
+
+def choices(hint: Any) -> list[str]:
+    """The words that may stand where ``hint`` is asked for; none where it is a number or a text."""
+    words: list[str] = []
+    for option in _options(hint):
+        if get_origin(option) is Literal:
+            words += map(str, get_args(option))
+        elif isinstance(option, type) and is_dataclass(option):
+            words.append(kebab(option.__name__))
+        elif option in (bool, NoneType):
+            words += ["true", "false"] if option is bool else ["none"]
+    return words
+
+
+def hints(cls: type) -> dict[str, Any]:
+    """The type hint of every field of a dataclass."""
+    found = get_type_hints(cls)
+    return {field.name: found[field.name] for field in fields(cls)}
+
+
+def spoken(hint: Any) -> str:
+    """A type hint in words."""
+    words = []
+    for option in _options(hint):
+        if get_origin(option) is Literal:
+            words += [str(choice) for choice in get_args(option)]
+        elif get_origin(option) is tuple:
+            words.append(f"values like {spoken(get_args(option)[0])},...")
+        elif option is NoneType:
+            words.append("none")
+        elif isinstance(option, type) and is_dataclass(option):
+            words.append(kebab(option.__name__))
+        else:
+            words.append({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[option])
+    return " or ".join(words) if len(words) < 3 else "one of " + ", ".join(words)
+
+
 def _dataclass(hint: Any, value: dict[str, Any], where: str) -> Any:
     known = classes(hint)
     given = dict(value)
     kind = given.pop("kind", next(iter(known)) if len(known) == 1 else None)
     if kind is None:
         raise UserError(f"{where}: which kind? known: {', '.join(known)}")
-    found = next((cls for name, cls in known.items() if _folded(name) == _folded(str(kind))), None)
+    found = class_of(hint, kind)
     if found is None:
         raise UserError(_at(where, nearest(kebab(str(kind)), map(kebab, known), "kind")))
-    hints = _hints(found)
+    hinted = hints(found)
     for name in given:
-        if name not in hints:
-            raise UserError(_at(where, nearest(name, hints, f"field of {found.__name__}")))
+        if name not in hinted:
+            raise UserError(_at(where, nearest(name, hinted, f"field of {found.__name__}")))
     for field in fields(found):
         if field.name not in given and field.default is MISSING and field.default_factory is MISSING:
             missing = f"{found.__name__} needs a {field.name}: {{kind: {found.__name__}, {field.name}: ...}}"
             raise UserError(_at(where, missing))
-    inner = {name: from_plain(hints[name], entry, f"{where}.{name}".lstrip(".")) for name, entry in given.items()}
+    inner = {name: from_plain(hinted[name], entry, f"{where}.{name}".lstrip(".")) for name, entry in given.items()}
     try:
         return found(**inner)
     except ValueError as error:
         raise UserError(_at(where, str(error))) from None
 
 
-def _replace(value: Any, path: list[str], text: str, whole: str) -> Any:
+def _put(value: Any, path: list[str], made: Callable[[Any], Any], whole: str) -> Any:
     name, *rest = path
-    hints = _hints(type(value))
-    if name not in hints:
-        raise UserError(nearest(name, hints, f"field of {type(value).__name__}"))
+    hinted = hints(type(value))
+    if name not in hinted:
+        raise UserError(nearest(name, hinted, f"field of {type(value).__name__}"))
     now = getattr(value, name)
     if not rest:
-        return replace(value, **{name: from_plain(hints[name], _read(hints[name], text), whole)})
+        return replace(value, **{name: made(hinted[name])})
     if not is_dataclass(now):
-        raise UserError(f"{whole}: {name} is {_spoken(hints[name])}, it has no {'.'.join(rest)}")
-    return replace(value, **{name: _replace(now, rest, text, whole)})
+        raise UserError(f"{whole}: {name} is {spoken(hinted[name])}, it has no {'.'.join(rest)}")
+    return replace(value, **{name: _put(now, rest, made, whole)})
 
 
-def _read(hint: Any, text: str) -> Any:
-    """What a word on the command line means where a ``hint`` is expected."""
+def _plain(hint: Any, text: str) -> Any:
+    """A word on the command line as a plain value."""
     options = _options(hint)
     if text.lower() in ("none", "null") and NoneType in options:
         return None
@@ -172,28 +235,6 @@ def _concrete(cls: Any) -> list[Any]:
     if not inspect.isclass(cls) or not inspect.isabstract(cls):
         return [cls]
     return [found for child in cls.__subclasses__() for found in _concrete(child) if is_dataclass(found)]
-
-
-def _hints(cls: type) -> dict[str, Any]:
-    hints = get_type_hints(cls)
-    return {field.name: hints[field.name] for field in fields(cls)}
-
-
-def _spoken(hint: Any) -> str:
-    """A type hint in words."""
-    words = []
-    for option in _options(hint):
-        if get_origin(option) is Literal:
-            words += [str(choice) for choice in get_args(option)]
-        elif get_origin(option) is tuple:
-            words.append(f"values like {_spoken(get_args(option)[0])},...")
-        elif option is NoneType:
-            words.append("none")
-        elif isinstance(option, type) and is_dataclass(option):
-            words.append(kebab(option.__name__))
-        else:
-            words.append({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[option])
-    return " or ".join(words) if len(words) < 3 else "one of " + ", ".join(words)
 
 
 def _folded(name: str) -> str:

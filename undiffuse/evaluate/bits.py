@@ -47,7 +47,7 @@ def _cost(run: Run, steps: int | None) -> MaskedBound | TokenBound:
     spread = LowDiscrepancy()
     if steps is None and run.denoiser.process.kernel == ABSORBING:
         return MaskedBound(Uniform(draws=spread))
-    trained_on = getattr(run.recipe.loss, "time", Uniform()).steps
+    trained_on = getattr(run.recipe.model.loss, "time", Uniform()).steps
     return TokenBound(Uniform(steps or trained_on or STEPS, draws=spread), auxiliary=0.0)
 
 

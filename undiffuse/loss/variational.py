@@ -26,7 +26,7 @@ from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import LawOfTime, Uniform, fall
 from undiffuse.loss.weight import Simple, error_of_x0
 from undiffuse.process.affine import Affine
-from undiffuse.process.learned import Learned
+from undiffuse.process.learned import LearnedSchedule
 from undiffuse.process.schedule import Schedule
 
 
@@ -121,7 +121,7 @@ class _Known(Schedule):
 
     def __init__(self, base: Schedule, t: Tensor, interior: list[Tensor]) -> None:
         self.base = base
-        if isinstance(base, Learned):
+        if isinstance(base, LearnedSchedule):
             progress, rate = torch.func.jvp(base.progress, (t,), (torch.ones_like(t),))[:2]
             interior += [part for part in (progress, rate) if part.requires_grad]
             span = base.log_span.exp()

@@ -15,16 +15,14 @@ from torch import Tensor, nn
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
-from undiffuse.core.modules import HostModule
+from undiffuse.core.modules import HostModule, Learning
 from undiffuse.process.curves import ramp, unramp
 from undiffuse.process.schedule import Point, VariancePreserving
 
 
-@dataclass(eq=False)
-class Learned(VariancePreserving, HostModule):
-    """A monotone network of ``units`` sigmoids; it starts as a straight line of log-SNR, without any randomness.
-
-    Gradients reach its parameters through tensors of times; numbers are looked up as they are now, and not remembered.
+@dataclass(frozen=True)
+class Learned(VariancePreserving, Learning):
+    """A monotone network of ``units`` sigmoids, described: the straight line that it learns from.
 
     Args:
         log_snr_max: log-SNR at ``start``; VDM's is 13.3.
@@ -41,37 +39,62 @@ class Learned(VariancePreserving, HostModule):
     start: float = 1e-3
 
     def __post_init__(self) -> None:
-        HostModule.__init__(self)
         if not (self.log_snr_min < self.log_snr_max and self.units >= 1 and 0 < self.start < 1):
             raise UserError(f"a learned schedule needs min < max, units >= 1 and start in (0, 1), not {self}")
-        even = (torch.arange(self.units, dtype=torch.float64) + 0.5) / self.units
-        self.high = nn.Parameter(_number(self.log_snr_max), requires_grad=self.learn_ends)
-        self.log_span = nn.Parameter(_number(self.log_snr_max - self.log_snr_min).log(), requires_grad=self.learn_ends)
+
+    def build(self) -> "LearnedSchedule":
+        """The network; it begins within a few hundredths of the line, without any randomness."""
+        return LearnedSchedule(self)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """From max to min."""
+        line = self.log_snr_max + (self.log_snr_min - self.log_snr_max) * (t - self.start) / (1 - self.start)
+        return ramp(t, self.start, line, self.log_snr_max)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The line's inverse."""
+        share = (log_snr - self.log_snr_max) / (self.log_snr_min - self.log_snr_max)
+        time = self.start + (1 - self.start) * share.clamp(0, 1)
+        return unramp(log_snr, self.start, time, self.log_snr_max)
+
+
+class LearnedSchedule(VariancePreserving, HostModule):
+    """The network that `Learned` describes.
+
+    Gradients reach its parameters through tensors of times; numbers are looked up as they are now, and not remembered.
+    """
+
+    def __init__(self, design: Learned) -> None:
+        HostModule.__init__(self)
+        self.design, units, learned = design, design.units, design.learn_ends
+        even = (torch.arange(units, dtype=torch.float64) + 0.5) / units
+        self.high = nn.Parameter(_number(design.log_snr_max), requires_grad=learned)
+        self.log_span = nn.Parameter(_number(design.log_snr_max - design.log_snr_min).log(), requires_grad=learned)
         self.log_slope = nn.Parameter(_number(0.0))
         self.centre = nn.Parameter(even)
-        self.log_sharpness = nn.Parameter(torch.full_like(even, 2.0 * self.units).log())
-        self.log_height = nn.Parameter(torch.full_like(even, 0.1 / self.units).log())
+        self.log_sharpness = nn.Parameter(torch.full_like(even, 2.0 * units).log())
+        self.log_height = nn.Parameter(torch.full_like(even, 0.1 / units).log())
 
     def log_snr(self, t: Tensor) -> Tensor:
         """The network, and its ramp to the data."""
         curve = self.high - self.log_span.exp() * self.progress(t)
-        return ramp(t, self.start, curve, self.high)
+        return ramp(t, self.design.start, curve, self.high)
 
     def progress(self, t: Tensor) -> Tensor:
         """From 0 at ``start`` to 1 at t = 1: the interior, apart from the end points."""
         first, last = self._g(torch.tensor([0.0, 1.0], dtype=torch.float64))
-        u = ((t - self.start) / (1 - self.start)).clamp(min=0)
+        u = ((t - self.design.start) / (1 - self.design.start)).clamp(min=0)
         return (self._g(u) - first) / (last - first)
 
     @torch.no_grad()
     def time(self, log_snr: Tensor) -> Tensor:
         """By bisection, to the last bit; no gradient."""
-        low, high = torch.full_like(log_snr, self.start), torch.ones_like(log_snr)
+        low, high = torch.full_like(log_snr, self.design.start), torch.ones_like(log_snr)
         for _ in range(54):
             middle = 0.5 * (low + high)
             later = self.log_snr(middle) > log_snr
             low, high = torch.where(later, middle, low), torch.where(later, high, middle)
-        return unramp(log_snr, self.start, high, self.high)
+        return unramp(log_snr, self.design.start, high, self.high)
 
     def at(self, t: Number) -> Point:
         """As every schedule's; of a number, without gradient."""

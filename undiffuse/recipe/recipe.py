@@ -1,222 +1,158 @@
 """A recipe: the whole truth of a training, as one frozen value that is written down in ``recipe.yaml``.
 
+    Recipe(Digits(), GaussianDiffusion(UNet(width=64)), training=Training(steps=1_500, batch=64))
+
 What may stand in a field is what its type says; `undiffuse.core.configuration` reads, writes and overrides by those
-types alone.
-Ready ones are in `undiffuse.recipes`.
+types alone. Ready ones are in `undiffuse.recipes`.
+
+A field is called by its path, model.net.width, or by what of the path is enough: width, where nothing else has one. A
+field of the model, the training or the sampling itself goes before those further in: steps is training.steps.
 """
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Self
 
 import yaml
-from torch.nn import Module
 
 from undiffuse.codec import Description, Standard
 from undiffuse.condition.label import Classes
-from undiffuse.core.configuration import from_plain, override, to_plain
+from undiffuse.core.configuration import class_of, find, from_plain, hints, kebab, leaves, put, read, to_plain
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_text
 from undiffuse.data.source import Source
-from undiffuse.denoiser.categorical import TokenDenoiser
-from undiffuse.denoiser.gaussian import Denoiser
-from undiffuse.denoiser.mixed import MixedDenoiser
-from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
-from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # laws of t
-from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
-from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
-from undiffuse.loss.cross_entropy import Classifier, CrossEntropy
-from undiffuse.loss.denoising import Denoising
-from undiffuse.loss.mixed import MixedLoss
-from undiffuse.loss.score_matching import ScoreMatching
-from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
-from undiffuse.net import MLP, DiT, Folded, UNet
-from undiffuse.net.embedded import Embedded
-from undiffuse.net.table import TableMLP
-from undiffuse.net.token_transformer import TokenTransformer
-from undiffuse.process import (
-    ABSORBING,
-    Affine,
-    Categorical,
-    Cosine,
-    Fading,
-    GaussianLaw,
-    Ordinal,
-    PoissonLaw,
-    Replace,
-    Schedule,
-)
-from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
-from undiffuse.process.categorical import TokenShape
-from undiffuse.process.mixed import Mixed, RowShape
+from undiffuse.recipe.flat import FIELDS, PATHS, is_flat, nested
+from undiffuse.recipe.model import MODELS, Model, NoisyClassifier, turned_into, type_with
+from undiffuse.recipe.training import Training
 from undiffuse.sampling.samplers import SAMPLERS, TOKEN_SAMPLERS, sampler_of
-from undiffuse.train.average import power
-from undiffuse.train.rate import Decay
+from undiffuse.sampling.sampling import Sampling
 
-N = TypeVar("N", bound=Module)
-Precision = Literal["fp32", "bf16"]
-Loss = Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching | CrossEntropy | MixedLoss
-TokenLoss = TokenBound | MaskedBound | Unrolled
+TYPED = ("net", "loss", "model")  # what may make a model another type of model
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train, on what, and for how long.
+    """What to train, on what, for how long, and how to sample it.
 
     Attributes:
         data: Where the data comes from.
+        model: The network and all that makes a diffusion of it.
         codec: What diffuses: the data, or what an autoencoder makes of it; see `undiffuse.codec`.
-        net, schedule, z, prediction, learned_variance: The denoiser: see `undiffuse.net`, `.process`, `.predict`.
-        kernel, leave_one_out: Of tokens: how they are lost, and what the network says; see
-            `undiffuse.denoiser.categorical`.
-        loss: What is minimised.
-        flip: Whether pictures are mirrored left to right, every other one, in training; not for letters.
-        label_dropout: The share of labels hidden in training, which guidance needs; no matter without labels.
-        attribute_dropout: Of data with several attributes, the share of each hidden besides, on its own; needed to ask
-            for some attributes and leave others open.
-        steps, batch: How long, and how many samples a step.
-        lr, warmup, decay, beta2, weight_decay, clip: AdamW; ``warmup`` in steps, ``clip`` is of the gradient's norm.
-        averages: Widths of the averages of the weights, as shares of the training; the first is what samples.
-        precision: bf16 computes the network in half precision, in training and in sampling.
-        compile: Whether the network is compiled (`torch.compile`): a minute to begin with, faster steps afterwards.
-        seed: Of everything random in the training.
-        save_every, report_every: In steps.
-        sampler, sampling_steps, guidance: How to sample unless told otherwise; none steps is one a token or number,
-            guidance 1 is none.
+        training: How long, how fast.
+        sampling: How to sample unless told otherwise.
     """
 
     data: Source
-    net: MLP | UNet | Folded | DiT | TableMLP | TokenTransformer | Embedded
+    model: Model
     codec: Description = field(default_factory=Standard)
-    schedule: Schedule = field(default_factory=Cosine)
-    z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
-    prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
-    learned_variance: bool = False
-    kernel: Replace | Ordinal = ABSORBING
-    leave_one_out: bool = False
-    loss: Loss | TokenLoss = field(default_factory=Denoising)
-    flip: bool = False
-    label_dropout: float = 0.1
-    attribute_dropout: float = 0.0
-    steps: int = 10_000
-    batch: int = 128
-    lr: float = 1e-3
-    warmup: int = 100
-    decay: Decay = "cosine"
-    beta2: float = 0.99
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    averages: tuple[float, ...] = (0.05, 0.1)
-    precision: Precision = "fp32"
-    compile: bool = False
-    seed: int = 0
-    save_every: int = 1000
-    report_every: int = 2500
-    sampler: str = "ddim"
-    sampling_steps: int | None = 20
-    guidance: float = 1.0
+    training: Training = field(default_factory=Training)
+    sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "save_every", "report_every"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        if self.sampling_steps is not None:
-            _require(self.sampling_steps >= 1, "sampling_steps", "at least 1", self.sampling_steps)
-        for name in ("lr", "clip"):
-            _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
-        for name in ("warmup", "weight_decay", "seed"):
-            _require(getattr(self, name) >= 0, name, "at least 0", getattr(self, name))
-        for name in ("label_dropout", "attribute_dropout", "beta2"):
-            _require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1", getattr(self, name))
-        _require(len(set(self.averages)) == len(self.averages) > 0, "averages", "one or more widths", self.averages)
-        for width in self.averages:
-            power(width)
-        for name, known in (
-            ("decay", get_args(Decay)),
-            ("precision", get_args(Precision)),
-            ("sampler", SAMPLERS | TOKEN_SAMPLERS),
-        ):
-            if getattr(self, name) not in known:
-                raise UserError(nearest(getattr(self, name), known, name))
+        if self.sampling.sampler not in SAMPLERS | TOKEN_SAMPLERS:
+            raise UserError(nearest(self.sampling.sampler, SAMPLERS | TOKEN_SAMPLERS, "sampler"))
 
     @property
     def is_classifier(self) -> bool:
         """Whether this trains a classifier of noisy data, and not what makes some."""
-        return isinstance(self.loss, CrossEntropy)
+        return isinstance(self.model, NoisyClassifier)
 
     def denoiser(self, shape: tuple[int, ...], classes: Classes) -> Any:
-        """The `Denoiser`, untrained, for data of ``shape`` with ``classes`` labels (0: none); drawn from torch's seed.
+        """The model's denoiser, untrained, for data of a latent ``shape`` with ``classes`` labels (0: none).
 
-        With the loss cross-entropy it is a classifier of noisy data: see `undiffuse.loss.cross_entropy`. For rows of
-        numbers and tokens, whose shape is a `RowShape`, it is a `MixedDenoiser`: of numbers by the schedule, of tokens
-        by masks. For tokens, whose shape is a `TokenShape`, it is a `TokenDenoiser`.
-
-        Raises UserError where the network cannot take such data.
+        Raises UserError where the model takes no such data, or the sampler cannot sample it.
         """
-        if isinstance(shape, RowShape):
-            return self._of_rows(shape)
-        if isinstance(shape, TokenShape):
-            return self._of_tokens(shape, classes)
-        return self._of_numbers(shape, classes)
+        denoiser = self.model.build(shape, classes)
+        sampler_of(denoiser.process, self.sampling.sampler)
+        if self.training.compile:
+            denoiser.net.compile()  # in place: the names of its tensors stay
+        return denoiser
 
-    def _of_rows(self, shape: RowShape) -> MixedDenoiser:
-        if not isinstance(self.net, TableMLP) or not isinstance(self.loss, MixedLoss):
-            raise UserError("a table, or a picture with its label, needs --net table-mlp and --loss mixed-loss")
-        self._refuse("a table", "kernel", "leave_one_out", "z", "learned_variance")
-        tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
-        process = Mixed(shape.numbers, Affine(self.schedule), tokens)
-        sampler_of(process, self.sampler)
-        return MixedDenoiser(self._compiled(self.net.build(shape)), process, self.prediction)
+    def path_of(self, name: str) -> str:
+        """The path of the field that a short name means: ``"net.width"``, model.net.width.
 
-    def _of_tokens(self, shape: TokenShape, classes: Classes) -> TokenDenoiser:
-        if not isinstance(self.net, TokenTransformer | Embedded) or not isinstance(self.loss, TokenLoss):
-            raise UserError("tokens need a network and a loss of tokens: --net token-transformer --loss masked-bound")
-        self._refuse("tokens", "z", "prediction", "learned_variance")
-        if isinstance(self.loss, MaskedBound) and self.kernel != ABSORBING:
-            raise UserError("the masked bound is of masks alone; choose --kernel.mask 1, or --loss token-bound")
-        process = Categorical(self.schedule, self.kernel, shape.classes)
-        sampler_of(process, self.sampler)
-        net = self.net.build(shape, process.states, classes)
-        return TokenDenoiser(self._compiled(net), process, self.leave_one_out)
+        Raises UserError where there is none, naming the nearest, or several, naming all.
+        """
+        name = name.replace("-", "_")
+        first, _, rest = name.partition(".")
+        if first in hints(Recipe):
+            return name
+        if name in PATHS:
+            return PATHS[name]
+        if first in FIELDS:
+            return f"{FIELDS[first]}.{rest}"
+        found = find(self, name)
+        if not found:
+            raise UserError(nearest(name, self.names(), "field of Recipe"))
+        if len(found) > 1:
+            raise UserError(f"there are several {name}; which is meant: {', '.join(f'--{path}' for path in found)}?")
+        return found[0]
 
-    def _of_numbers(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
-        net, process = self.net, Affine(self.schedule, self.z)
-        if isinstance(net, TableMLP | TokenTransformer | Embedded) or isinstance(self.loss, MixedLoss | TokenLoss):
-            raise UserError("this --net or --loss is for tables or tokens alone; choose others")
-        self._refuse("numbers", "kernel", "leave_one_out")
-        sampler_of(process, self.sampler)
-        if self.is_classifier:
-            return Denoiser(Classifier(net.build, shape, classes), process, self.prediction)
-        built = self._compiled(net.build(shape, classes, 2 if self.learned_variance else 1))
-        return Denoiser(built, process, self.prediction, self.learned_variance)
+    def option_of(self, path: str) -> str:
+        """What the command line calls the field at a path: --net.width, of model.net.width."""
+        owner, *parts = path.split(".")
+        short = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+        own = (name for name in short if owner not in ("data", "codec") and self.path_of(name) == path)
+        return f"--{next(own, path).replace('_', '-')}"
 
-    def _refuse(self, what: str, *names: str) -> None:
-        """Raises UserError for a field that says something, and to ``what`` says nothing."""
-        for known in fields(self):
-            usual = known.default_factory() if callable(known.default_factory) else known.default
-            if known.name in names and getattr(self, known.name) != usual:
-                raise UserError(f"--{known.name.replace('_', '-')} says nothing of {what}; leave it out")
+    def names(self) -> list[str]:
+        """The shortest name of every field that has one."""
+        return sorted({*hints(Recipe), *PATHS, *(path.rpartition(".")[2] for path, _, _ in leaves(self))})
 
-    def _compiled(self, net: N) -> N:
-        if self.compile:
-            net.compile()  # in place: the names of its tensors stay
-        return net
-
-    def override(self, path: str, text: str) -> Self:
+    def override(self, name: str, text: str) -> Self:
         """The recipe with one field changed, as the command line says it: ``override("net.width", "256")``.
+
+        A network or a loss that another type of model alone may have makes it that type, with what both may have:
+        ``override("loss", "cross-entropy")`` is a classifier of noisy data.
 
         Raises UserError for an unknown field or class, a wrong type or a value out of range.
         """
-        return override(self, path, text)
+        path = self.path_of(name)
+        if path == "model" and (cls := class_of(Model, text)):
+            return replace(self, model=turned_into(cls, self.model))
+        kind = text if not text.startswith("{") else (yaml.safe_load(text) or {}).get("kind", "")
+        return self._put(path, kind, lambda hint: read(hint, text, path))
+
+    def overrides(self, pairs: Iterable[tuple[str, str]]) -> Self:
+        """Several of them, in any order: a part before its parts, and first what the type of the model hangs on."""
+        recipe = self
+        for name, text in sorted(pairs, key=lambda pair: (pair[0].count("."), _rank(pair[0]))):
+            recipe = recipe.override(name, text)
+        return recipe
+
+    def changed(self, **values: Any) -> Self:
+        """The recipe with fields changed, by their short names: ``changed(steps=500, net=MLP(width=16))``.
+
+        Raises UserError as `override` does.
+        """
+        recipe = self
+        for name, value in sorted(values.items(), key=lambda pair: _rank(pair[0])):
+            recipe = recipe._put(recipe.path_of(name), type(value).__name__, _just(value))
+        return recipe
+
+    def _put(self, path: str, kind: str, made: Callable[[Any], Any]) -> Self:
+        owner, *names = path.split(".")
+        if owner != "model" or not names:
+            return put(self, path, made)
+        own, owners = type(self.model), [cls for cls in MODELS if names[0] in hints(cls)]
+        if owners and own not in owners:
+            other, this = kebab(owners[0].__name__), kebab(own.__name__)
+            raise UserError(f"{names[0]} is of {other}, and this recipe is of {this}; leave --{names[0]} out")
+        cls = type_with(self.model, names[0], kind) if names in (["net"], ["loss"]) else own
+        if cls is own:
+            return put(self, path, made)
+        return replace(self, model=turned_into(cls, self.model, **{names[0]: made(hints(cls)[names[0]])}))
 
     def to_yaml(self) -> str:
         """All fields, readable."""
-        plain = to_plain(self)
-        del plain["kind"]
-        return yaml.safe_dump(plain, sort_keys=False, width=120)
+        return yaml.safe_dump(to_plain(self, Recipe), sort_keys=False, width=120)
 
     @classmethod
     def from_yaml(cls, text: str, where: str = "") -> Self:
         """The recipe that ``to_yaml`` wrote; fields that are not there take their defaults.
+
+        One that was written before recipes had parts is read as one that has, which is said on stderr.
 
         Raises UserError, beginning with ``where``, for text that is no recipe, naming the nearest field or class.
         """
@@ -225,9 +161,9 @@ class Recipe:
         except yaml.YAMLError as error:
             raise UserError(f"{where or 'recipe'}: not YAML ({' '.join(str(error).split())})") from None
         if not isinstance(plain, dict):
-            raise UserError(f"{where or 'recipe'}: holds no fields; a recipe has data: and net: at least")
+            raise UserError(f"{where or 'recipe'}: holds no fields; a recipe has data: and model: at least")
         try:
-            return from_plain(cls, plain | {"kind": cls.__name__})
+            return from_plain(cls, nested(plain, where) if is_flat(plain) else plain)
         except UserError as error:
             raise UserError(f"{where or 'recipe'}: {error}") from None
 
@@ -246,6 +182,9 @@ class Recipe:
         write_text(path, self.to_yaml())
 
 
-def _require(met: bool, name: str, wanted: str, given: object) -> None:
-    if not met:
-        raise UserError(f"{name} must be {wanted}, not {given}")
+def _just(value: Any) -> Callable[[Any], Any]:
+    return lambda hint: value
+
+
+def _rank(name: str) -> int:
+    return TYPED.index(name) if name in TYPED else len(TYPED)

@@ -40,7 +40,4 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "fashion-mnist-vq": fashion_mnist_vq,
 }
 
-
-HUB = "hf:"  # what a data set of the Hugging Face hub is called by: hf:user/name
-
-__all__ = ["HUB", "RECIPES", "of_hub", "own_data"]
+__all__ = ["RECIPES", "of_hub", "own_data"]

@@ -1,26 +1,22 @@
 """Handwritten digits on a laptop: the smallest pictures that a person can read."""
 
-from dataclasses import replace
-
 from undiffuse.data.source import Digits
 from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.net import UNet
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
 
 
 def digits() -> Recipe:
     """handwritten digits of 8 x 8 pixels, each made when asked for, in two minutes"""
     return Recipe(
         data=Digits(),
-        net=UNet(),
-        steps=1_500,
-        batch=64,
-        lr=2e-3,
-        save_every=500,
-        report_every=500,
+        model=GaussianDiffusion(UNet()),
+        training=Training(steps=1_500, batch=64, lr=2e-3, save_every=500, report_every=500),
     )
 
 
 def digits_classifier() -> Recipe:
     """tells noisy digits apart, to guide a run of digits: undiffuse sample RUN --classifier THIS"""
-    return replace(digits(), loss=CrossEntropy(), label_dropout=0.0, lr=1e-3)
+    return digits().changed(loss=CrossEntropy(), condition_dropout=0.0, lr=1e-3)

@@ -1,7 +1,5 @@
 """The data sets that everybody compares on, as far as a laptop gets with them."""
 
-from dataclasses import replace
-
 from undiffuse.codec import ConvVAE
 from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Known
@@ -10,7 +8,10 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.net import Folded, UNet
 from undiffuse.process import Linear
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Guidance, Sampling
 
 
 def mnist() -> Recipe:
@@ -25,7 +26,7 @@ def fashion_mnist() -> Recipe:
 
 def cifar10() -> Recipe:
     """small photographs of ten things; work for a GPU, and not trained to the end here"""
-    return replace(_pictures("cifar10", steps=100_000, width=128), flip=True)
+    return _pictures("cifar10", steps=100_000, width=128).changed(flip=True)
 
 
 def fashion_mnist_latent() -> Recipe:
@@ -33,15 +34,9 @@ def fashion_mnist_latent() -> Recipe:
     return Recipe(
         data=Known("fashion-mnist"),
         codec=ConvVAE(latent=4, width=32, halvings=2, fit=Fit(steps=3_000, batch=64, deviation=0.2, kl=0.3)),
-        net=UNet(width=128, multiples=(1, 2), embedding=256),
-        steps=6_000,
-        batch=128,
-        lr=2e-3,
-        precision="bf16",
-        save_every=500,
-        report_every=1_500,
-        sampler="dpm++2m",
-        guidance=1.5,
+        model=GaussianDiffusion(UNet(width=128, multiples=(1, 2), embedding=256)),
+        training=Training(steps=6_000, batch=128, lr=2e-3, precision="bf16", save_every=500, report_every=1_500),
+        sampling=Sampling(sampler="dpm++2m", guidance=Guidance(1.5)),
     )
 
 
@@ -49,18 +44,14 @@ def fashion_mnist_ddpm() -> Recipe:
     """the same shirts and shoes by the DDPM of 2020: every pixel, eps, 1000 steps of beta; to compare with"""
     return Recipe(
         data=Known("fashion-mnist"),
-        net=UNet(width=64, multiples=(1, 2, 2), blocks=2, dense=True, attention=(1,), embedding=256),
-        schedule=Linear(),
-        prediction=Eps(),
-        loss=Denoising(time=Uniform(steps=1000)),
-        steps=1_000,
-        batch=64,
-        lr=2e-4,
-        decay="constant",
-        save_every=500,
-        report_every=500,
-        sampler="ddpm",
-        sampling_steps=250,
+        model=GaussianDiffusion(
+            UNet(width=64, multiples=(1, 2, 2), blocks=2, dense=True, attention=(1,), embedding=256),
+            schedule=Linear(),
+            prediction=Eps(),
+            loss=Denoising(time=Uniform(steps=1000)),
+        ),
+        training=Training(steps=1_000, batch=64, lr=2e-4, decay="constant", save_every=500, report_every=500),
+        sampling=Sampling(sampler="ddpm", steps=250),
     )
 
 
@@ -68,13 +59,7 @@ def _pictures(name: str, steps: int, width: int = 96) -> Recipe:
     """Patches of 2 x 2 pixels folded into channels: four times the pictures in the same time."""
     return Recipe(
         data=Known(name),
-        net=Folded(UNet(width=width, multiples=(1, 2), embedding=256), patch=(2, 2)),
-        steps=steps,
-        batch=64,
-        lr=2e-3,
-        precision="bf16",
-        save_every=500,
-        report_every=1_500,
-        sampler="dpm++2m",
-        guidance=2.0,
+        model=GaussianDiffusion(Folded(UNet(width=width, multiples=(1, 2), embedding=256), patch=(2, 2))),
+        training=Training(steps=steps, batch=64, lr=2e-3, precision="bf16", save_every=500, report_every=1_500),
+        sampling=Sampling(sampler="dpm++2m", guidance=Guidance(2.0)),
     )

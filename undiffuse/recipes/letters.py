@@ -8,7 +8,10 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.net import MLP
 from undiffuse.process import Linear
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Guidance, Sampling
 
 DEVIATION = 2.5  # 1/2 SSE of pixels in [0, 1], in standard deviations of the letters' pixels
 
@@ -22,14 +25,9 @@ def letters() -> Recipe:
     return Recipe(
         data=Letters(),
         codec=MLPVAE(latent=32, hidden=(512, 256), fit=Fit(steps=4_000, lr=1e-3, deviation=0.4, kl=0.5)),
-        net=MLP(width=512, depth=5, waves=0, embedding=256),
-        steps=8_000,
-        batch=256,
-        lr=1e-3,
-        save_every=1_000,
-        report_every=2_000,
-        sampler="dpm++2m",
-        guidance=1.5,
+        model=GaussianDiffusion(MLP(width=512, depth=5, waves=0, embedding=256)),
+        training=Training(steps=8_000, batch=256, lr=1e-3, save_every=1_000, report_every=2_000),
+        sampling=Sampling(sampler="dpm++2m", guidance=Guidance(1.5)),
     )
 
 
@@ -44,14 +42,12 @@ def letters_post() -> Recipe:
     return Recipe(
         data=Letters(),
         codec=MLPVAE(latent=16, hidden=(256, 128), fit=Fit(steps=4_000, batch=256, lr=1e-3, deviation=DEVIATION)),
-        net=MLP(width=500, depth=3, waves=0, embedding=128),
-        schedule=Linear(first + (last - first) / T, last, T),
-        prediction=Eps(),
-        loss=Denoising(time=Uniform(steps=T)),
-        steps=8_000,
-        batch=256,
-        save_every=2_000,
-        report_every=4_000,
-        sampler="ddpm",
-        sampling_steps=T,
+        model=GaussianDiffusion(
+            MLP(width=500, depth=3, waves=0, embedding=128),
+            schedule=Linear(first + (last - first) / T, last, T),
+            prediction=Eps(),
+            loss=Denoising(time=Uniform(steps=T)),
+        ),
+        training=Training(steps=8_000, batch=256, save_every=2_000, report_every=4_000),
+        sampling=Sampling(sampler="ddpm", steps=T),
     )

@@ -12,9 +12,12 @@ from undiffuse.data.readers.open import existing
 from undiffuse.data.readers.text import ENDINGS
 from undiffuse.data.source import Files, Hub, Table, Text
 from undiffuse.net import MLP, Folded, UNet
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import text
+from undiffuse.sampling.sampling import Guidance, Sampling
 
 BYTES = 256
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -40,7 +43,7 @@ def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
     except UserError:
         if not source.path.lower().endswith(TABLES):
             raise
-        return replace(table(), data=Table(source.path))
+        return table().changed(data=Table(source.path))
     return pictures(source, data.shape[1:]) if data.kind == "pictures" else points(source)
 
 
@@ -65,7 +68,9 @@ def _as_told(source: S, told: Mapping[str, str]) -> S:
 def points(source: Files) -> Recipe:
     """Points of any number of columns, from a .npy, .npz, .csv or .tsv file."""
     return Recipe(
-        data=source, net=MLP(width=128), steps=10_000, batch=1024, lr=2e-3, save_every=1_000, report_every=2_000
+        data=source,
+        model=GaussianDiffusion(MLP(width=128)),
+        training=Training(steps=10_000, batch=1024, lr=2e-3, save_every=1_000, report_every=2_000),
     )
 
 
@@ -92,12 +97,7 @@ def pictures(source: Files | Hub, size: tuple[int, ...]) -> Recipe:
     folded = Folded(UNet(width=96, multiples=multiples, embedding=256), patch=(patch, patch))
     return Recipe(
         data=source,
-        net=folded if patch > 1 else UNet(multiples=multiples),
-        steps=20_000,
-        batch=64,
-        precision="bf16",
-        save_every=500,
-        report_every=2_000,
-        sampler="dpm++2m",
-        guidance=1.5,
+        model=GaussianDiffusion(folded if patch > 1 else UNet(multiples=multiples)),
+        training=Training(steps=20_000, batch=64, precision="bf16", save_every=500, report_every=2_000),
+        sampling=Sampling(sampler="dpm++2m", guidance=Guidance(1.5)),
     )

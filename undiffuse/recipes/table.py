@@ -4,7 +4,10 @@ from undiffuse.codec.table import Tabular
 from undiffuse.data.source import Table
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
+from undiffuse.recipe.model import MixedDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Sampling
 
 
 def table() -> Recipe:
@@ -12,15 +15,15 @@ def table() -> Recipe:
     return Recipe(
         data=Table(),
         codec=Tabular(),
-        net=TableMLP(),
-        loss=MixedLoss(),
-        label_dropout=0.0,
-        steps=4_000,
-        batch=1024,
-        lr=2e-3,
-        precision="bf16",
-        save_every=1_000,
-        report_every=2_000,
-        sampler="ddpm",
-        sampling_steps=50,
+        model=MixedDiffusion(TableMLP(), loss=MixedLoss()),
+        training=Training(
+            condition_dropout=0.0,
+            steps=4_000,
+            batch=1024,
+            lr=2e-3,
+            precision="bf16",
+            save_every=1_000,
+            report_every=2_000,
+        ),
+        sampling=Sampling(sampler="ddpm", steps=50),
     )

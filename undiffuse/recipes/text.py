@@ -7,7 +7,10 @@ from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import UNIFORM, Fading
+from undiffuse.recipe.model import DiscreteDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Sampling
 
 
 def heartbeat() -> Recipe:
@@ -15,18 +18,15 @@ def heartbeat() -> Recipe:
     return Recipe(
         data=Heartbeat(),
         codec=Verbatim(),
-        net=TokenTransformer(width=64, depth=2, heads=4, positions="learned"),
-        schedule=Fading(),
-        kernel=UNIFORM,
-        leave_one_out=True,
-        loss=TokenBound(Uniform(steps=2_000, draws=LowDiscrepancy()), auxiliary=0.0),
-        steps=6_000,
-        batch=128,
-        lr=2e-3,
-        save_every=1_000,
-        report_every=1_000,
-        sampler="ancestral",
-        sampling_steps=2_000,
+        model=DiscreteDiffusion(
+            TokenTransformer(width=64, depth=2, heads=4, positions="learned"),
+            schedule=Fading(),
+            kernel=UNIFORM,
+            leave_one_out=True,
+            loss=TokenBound(Uniform(steps=2_000, draws=LowDiscrepancy()), auxiliary=0.0),
+        ),
+        training=Training(steps=6_000, batch=128, lr=2e-3, save_every=1_000, report_every=1_000),
+        sampling=Sampling(sampler="ancestral", steps=2_000),
     )
 
 
@@ -35,16 +35,13 @@ def heartbeat_masked() -> Recipe:
     return Recipe(
         data=Heartbeat(),
         codec=Verbatim(),
-        net=TokenTransformer(width=64, depth=2, heads=4, positions="learned", time=False),
-        schedule=Fading(),
-        loss=MaskedBound(),
-        steps=2_000,
-        batch=128,
-        lr=2e-3,
-        save_every=1_000,
-        report_every=1_000,
-        sampler="first-hitting",
-        sampling_steps=20,
+        model=DiscreteDiffusion(
+            TokenTransformer(width=64, depth=2, heads=4, positions="learned", time=False),
+            schedule=Fading(),
+            loss=MaskedBound(),
+        ),
+        training=Training(steps=2_000, batch=128, lr=2e-3, save_every=1_000, report_every=1_000),
+        sampling=Sampling(sampler="first-hitting", steps=20),
     )
 
 
@@ -58,16 +55,11 @@ def text(source: Text | Shakespeare) -> Recipe:
     return Recipe(
         data=source,
         codec=Verbatim(),
-        net=TokenTransformer(width=192, depth=4, heads=6, time=False),
-        schedule=Fading(),
-        loss=MaskedBound(),
-        steps=3_000,
-        batch=32,
-        lr=2e-3,
-        weight_decay=0.01,
-        precision="bf16",
-        save_every=500,
-        report_every=1_000,
-        sampler="first-hitting",
-        sampling_steps=None,
+        model=DiscreteDiffusion(
+            TokenTransformer(width=192, depth=4, heads=6, time=False), schedule=Fading(), loss=MaskedBound()
+        ),
+        training=Training(
+            steps=3_000, batch=32, lr=2e-3, weight_decay=0.01, precision="bf16", save_every=500, report_every=1_000
+        ),
+        sampling=Sampling(sampler="first-hitting", steps=None),
     )

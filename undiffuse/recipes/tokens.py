@@ -1,7 +1,5 @@
 """Pictures as tokens: every value one of a few levels of brightness, lost and named again."""
 
-from dataclasses import replace
-
 from undiffuse.codec import VQVAE, Levels
 from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Digits, Known
@@ -12,7 +10,10 @@ from undiffuse.net import Folded, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import Fading, Ordinal, Replace
+from undiffuse.recipe.model import DiscreteDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Guidance, Sampling
 
 
 def quantised_digits() -> Recipe:
@@ -20,25 +21,17 @@ def quantised_digits() -> Recipe:
     return Recipe(
         data=Digits(),
         codec=Levels(17),
-        net=Embedded(UNet(width=64, multiples=(1, 2), embedding=128), width=8),
-        schedule=Fading(),
-        loss=MaskedBound(),
-        steps=1_500,
-        batch=64,
-        lr=2e-3,
-        precision="bf16",
-        save_every=500,
-        report_every=500,
-        sampler="first-hitting",
-        sampling_steps=64,
-        guidance=1.5,
+        model=DiscreteDiffusion(
+            Embedded(UNet(width=64, multiples=(1, 2), embedding=128), width=8), schedule=Fading(), loss=MaskedBound()
+        ),
+        training=Training(steps=1_500, batch=64, lr=2e-3, precision="bf16", save_every=500, report_every=500),
+        sampling=Sampling(sampler="first-hitting", steps=64, guidance=Guidance(1.5)),
     )
 
 
 def fashion_mnist_discrete() -> Recipe:
     """shirts and shoes as tokens of 16 levels, which drift to their neighbours (D3PM's Gaussian), in half an hour"""
-    return replace(
-        quantised_digits(),
+    return quantised_digits().changed(
         data=Known("fashion-mnist"),
         codec=Levels(16),
         net=Embedded(Folded(UNet(width=96, multiples=(1, 2), embedding=256), patch=(2, 2)), width=4),
@@ -59,19 +52,14 @@ def fashion_mnist_vq() -> Recipe:
     return Recipe(
         data=Known("fashion-mnist"),
         codec=VQVAE(codes=256, latent=8, width=32, halvings=2, fit=Fit(steps=1_500, batch=64, deviation=0.2, kl=0.25)),
-        net=TokenTransformer(width=192, depth=4, heads=6),
-        schedule=Fading(),
-        kernel=Replace(mask=0.9),
-        leave_one_out=True,
-        # the bound alone, all but: VQ-Diffusion's 5e-4, beside one of its 100 steps, would be .05 here
-        loss=TokenBound(Uniform(steps=100, draws=LowDiscrepancy()), auxiliary=5e-4),
-        steps=2_500,
-        batch=64,
-        lr=1e-3,
-        precision="bf16",
-        save_every=500,
-        report_every=1_250,
-        sampler="ancestral",
-        sampling_steps=50,
-        guidance=2.0,
+        model=DiscreteDiffusion(
+            TokenTransformer(width=192, depth=4, heads=6),
+            schedule=Fading(),
+            kernel=Replace(mask=0.9),
+            leave_one_out=True,
+            # the bound alone, all but: VQ-Diffusion's 5e-4, beside one of its 100 steps, would be .05 here
+            loss=TokenBound(Uniform(steps=100, draws=LowDiscrepancy()), auxiliary=5e-4),
+        ),
+        training=Training(steps=2_500, batch=64, lr=1e-3, precision="bf16", save_every=500, report_every=1_250),
+        sampling=Sampling(sampler="ancestral", steps=50, guidance=Guidance(2.0)),
     )

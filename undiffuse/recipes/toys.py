@@ -7,7 +7,10 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified
 from undiffuse.loss.time import Uniform
 from undiffuse.net import MLP
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Sampling
 
 SUMMARIES = {
     "two-bumps": "two Gaussians on the line",
@@ -30,14 +33,9 @@ def toy(name: str) -> Recipe:
     """Points of the toy of this name."""
     return Recipe(
         data=Toy(name),
-        net=MLP(),
-        loss=Denoising(Uniform(draws=Stratified())),
-        steps=2_000,
-        batch=1024,
-        lr=3e-3,
-        save_every=1_000,
-        report_every=1_000,
-        sampler="dpm++2m",
+        model=GaussianDiffusion(MLP(), loss=Denoising(Uniform(draws=Stratified()))),
+        training=Training(steps=2_000, batch=1024, lr=3e-3, save_every=1_000, report_every=1_000),
+        sampling=Sampling(sampler="dpm++2m"),
     )
 
 

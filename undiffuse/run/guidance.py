@@ -88,9 +88,9 @@ def _negative(run: "Run", guidance: Guidance) -> Negative:
     if not run.label_names:
         raise UserError("guidance needs labels, and this model was trained without; leave --guidance out")
     negative = negative_of(run.label_names, None if guidance.negative is None else words(guidance.negative))
-    if negative == -1 and run.recipe.label_dropout == 0:
+    if negative == -1 and run.recipe.training.condition_dropout == 0:
         raise UserError("guidance needs a model trained with --label-dropout above 0; leave --guidance out")
-    if not isinstance(negative, int) and -1 in negative and run.recipe.attribute_dropout == 0:
+    if not isinstance(negative, int) and -1 in negative and run.recipe.training.each_dropout == 0:
         raise UserError("a negative attribute of none needs a model trained with --attribute-dropout above 0")
     return negative
 
@@ -146,12 +146,12 @@ def _check_classifier(classifier: "Run", run: "Run") -> None:
 
 def _check_alike(other: "Run", run: "Run", what: str) -> None:
     """The same process, the same codec, and labels of the same names if both have some."""
-    theirs, ours = other.recipe, run.recipe
+    theirs, ours = other.denoiser.process, run.denoiser.process
     if other.shape != run.shape or other.kind != run.kind:
         raise UserError(
             f"{what} is of {other.kind} of shape {other.shape}, this run of {run.kind} of shape {run.shape}"
         )
-    if (theirs.schedule, theirs.z) != (ours.schedule, ours.z):
+    if (theirs.schedule, getattr(theirs, "z", None)) != (ours.schedule, getattr(ours, "z", None)):
         raise UserError(
             f"{what} was trained on another schedule ({theirs.schedule}, not {ours.schedule}); train one on it"
         )

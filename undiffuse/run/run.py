@@ -134,9 +134,8 @@ class Run:
         """How it is sampled, unless told otherwise."""
         if self.default is not None:
             return self.default
-        guides = self.label_names and self.recipe.label_dropout > 0
-        weight = self.recipe.guidance if guides else 1.0
-        return Sampling(self.recipe.sampler, self.recipe.sampling_steps, guidance=Guidance(weight))
+        how, guides = self.recipe.sampling, self.label_names and self.recipe.training.condition_dropout > 0
+        return how if guides else replace(how, guidance=replace(how.guidance, weight=1.0))
 
     @property
     def steps(self) -> int:
@@ -262,9 +261,9 @@ class Run:
     def _check_hidden(self, wanted: Tensor) -> None:
         """Whether the model was trained without the labels that are none."""
         none = (wanted < 0).reshape(len(wanted), -1)
-        if none.all(1).any() and self.recipe.label_dropout == 0:
+        if none.all(1).any() and self.recipe.training.condition_dropout == 0:
             raise UserError("no label needs a model trained with --label-dropout above 0; give labels")
-        if (none.any(1) & ~none.all(1)).any() and self.recipe.attribute_dropout == 0:
+        if (none.any(1) & ~none.all(1)).any() and self.recipe.training.each_dropout == 0:
             raise UserError("none for some attributes needs a model trained with --attribute-dropout above 0; give all")
 
     @usage()
@@ -276,7 +275,7 @@ class Run:
             )
         how, process = sampling or self.sampling, self.denoiser.process
         chosen = sampler_of(process, how.sampler)
-        if chosen.learned_variance and not self.recipe.learned_variance:
+        if chosen.learned_variance and not self.denoiser.learned_variance:
             raise UserError(
                 f"{how.sampler} needs a model that learned its variance; train with --learned-variance true"
             )
@@ -303,7 +302,7 @@ class Run:
 
     def in_half(self, denoise: F) -> F:
         """A denoiser that computes in half precision, if that is the recipe's."""
-        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.training.precision == "bf16")
         return cast(F, half(denoise))
 
     def _states(

@@ -17,8 +17,8 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.linear import combine
 
 # Gauss-Legendre on [0, 1]: exact to degree 23, and to rounding for e^u over the widest step anyone takes.
-_ROOTS, _MASSES = np.polynomial.legendre.leggauss(12)
-POINTS, MASSES = (0.5 * (_ROOTS + 1)).tolist(), (0.5 * _MASSES).tolist()
+_RULE = np.polynomial.legendre.leggauss(12)
+POINTS, MASSES = (0.5 * (_RULE[0] + 1)).tolist(), (0.5 * _RULE[1]).tolist()
 
 
 class Said(NamedTuple):

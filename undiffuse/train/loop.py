@@ -10,7 +10,6 @@ import copy
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -87,7 +86,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
         _threads_for(data),
         ExitStack() as held,
     ):
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(recipe.training.seed)
         codec = _measured(recipe, data, folder, device)
         objective = denoising(recipe, codec, data)  # before anything is written: what cannot be, is said now
         if main:
@@ -130,8 +129,8 @@ def _fitted(
     """The codec, trained in a folder within the run's, with its latents measured; or as it was left there."""
     folder = run / CODEC
     if not (folder / MODEL).is_file():
-        recipe = replace(recipe, steps=fit.steps, batch=fit.batch, lr=fit.lr)
-        objective = Autoencoding(copy.deepcopy(codec), fit, recipe.precision == "bf16")
+        recipe = recipe.changed(steps=fit.steps, batch=fit.batch, lr=fit.lr)
+        objective = Autoencoding(copy.deepcopy(codec), fit, recipe.training.precision == "bf16")
         trainer = Trainer(recipe, data, accelerator, objective)
         if accelerator.is_main_process:
             folder.mkdir(exist_ok=True)
@@ -155,7 +154,7 @@ def _train(
     trainer: Trainer, folder: Path, run: Path, product: Callable[[], Product], facts: dict[str, Any], quiet: bool
 ) -> None:
     """All the steps that are left, in ``folder``; ``run`` is what a person resumes."""
-    accelerator, steps = trainer.accelerator, trainer.recipe.steps
+    accelerator, steps = trainer.accelerator, trainer.recipe.training.steps
     accelerator.wait_for_everyone()
     seconds = _restore(trainer, folder, facts)
     main = accelerator.is_main_process
@@ -167,7 +166,7 @@ def _train(
         while trainer.done < steps:
             trainer.step()
             stopping = _agreed(accelerator, stop.asked)
-            due = Due.after(trainer.done, trainer.recipe, stopping)
+            due = Due.after(trainer.done, trainer.recipe.training, stopping)
             tensors = trainer.tensors() if due.report or due.save else {}
             if scribe:
                 scribe.after_step(due, tensors)

@@ -5,7 +5,6 @@ codec and whatever the loss learns (a schedule, a law of t); or, before there is
 ``model`` is what weights are averaged of.
 """
 
-import copy
 from typing import Any
 
 import torch
@@ -15,10 +14,10 @@ from undiffuse.codec import VAE, VQ, Codec
 from undiffuse.codec.vae import Fit
 from undiffuse.condition.label import classes
 from undiffuse.core.errors import UserError
-from undiffuse.core.modules import modules
+from undiffuse.core.modules import built, modules
 from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.dataset import Dataset
-from undiffuse.recipe.recipe import Loss, Recipe, TokenLoss
+from undiffuse.recipe.recipe import Recipe
 
 
 class Objective(nn.Module):
@@ -39,7 +38,7 @@ class Objective(nn.Module):
     def __init__(
         self,
         denoiser: Any,
-        loss: Loss | TokenLoss,
+        loss: Any,
         codec: Codec,
         label_dropout: float = 0.0,
         bf16: bool = False,
@@ -72,12 +71,12 @@ class Objective(nn.Module):
 
 def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
     """What a recipe minimises on data that a codec encodes; the network is drawn from torch's seed."""
-    recipe = copy.deepcopy(recipe)  # parts that learn are this training's own
     denoiser = recipe.denoiser(codec.latent_shape, classes(data.label_names))
-    if recipe.flip and not (codec.in_place and len(codec.shape) == 3):
+    training = recipe.training
+    if training.flip and not (codec.in_place and len(codec.shape) == 3):
         raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
-    bf16 = recipe.precision == "bf16"
-    return Objective(denoiser, recipe.loss, codec, recipe.label_dropout, bf16, recipe.attribute_dropout, recipe.flip)
+    bf16, dropout, each = training.precision == "bf16", training.condition_dropout, training.each_dropout
+    return Objective(denoiser, built(recipe.model.loss), codec, dropout, bf16, each, training.flip)
 
 
 class Autoencoding(nn.Module):

@@ -35,7 +35,7 @@ class Model:
 
     def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path, data: Dataset) -> None:
         self.trainer, self.recipe, self.folder, self.data = trainer, recipe, folder, data
-        self._report = reporter_of(recipe.data.open("test"), recipe.seed, recipe.is_classifier)
+        self._report = reporter_of(recipe.data.open("test"), recipe.training.seed, recipe.is_classifier)
 
     def report(self, tensors: dict[str, Tensor], log: Log, seconds: float) -> str:
         """Samples beside held-out data."""
@@ -65,7 +65,7 @@ class Coded:
     def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path) -> None:
         self.trainer, self.folder = trainer, folder
         held_out = recipe.data.open("test").x
-        order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(recipe.seed))
+        order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(recipe.training.seed))
         self.held_out = held_out[order[:512]]
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
-from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
 from undiffuse.run.run import STATE
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
@@ -25,13 +25,13 @@ class Due(NamedTuple):
     save: bool
 
     @classmethod
-    def after(cls, step: int, recipe: Recipe, stopping: bool) -> Self:
-        """As the recipe says, at the last step, and before stopping."""
-        last = step == recipe.steps
+    def after(cls, step: int, training: Training, stopping: bool) -> Self:
+        """As the training says, at the last step, and before stopping."""
+        last = step == training.steps
         return cls(
             log=step % WINDOW == 0 or last,
-            report=step % recipe.report_every == 0 or last,
-            save=step % recipe.save_every == 0 or last or stopping,
+            report=step % training.report_every == 0 or last,
+            save=step % training.save_every == 0 or last or stopping,
         )
 
 
@@ -50,17 +50,11 @@ class Scribe:
     def __init__(
         self, trainer: Trainer, folder: Path, product: Product, facts: dict[str, Any], seconds: float, quiet: bool
     ) -> None:
-        self.trainer, self.recipe, self.folder, self.product, self.facts = (
-            trainer,
-            trainer.recipe,
-            folder,
-            product,
-            facts,
-        )
+        self.trainer, self.folder, self.product, self.facts = trainer, folder, product, facts
         self._began = time.monotonic() - seconds
         self._saved = trainer.done
         self._log = Log(folder, trainer.done)
-        self._watch = Watch(self.recipe.steps, trainer.done, quiet)
+        self._watch = Watch(trainer.recipe.training.steps, trainer.done, quiet)
 
     def __enter__(self) -> Self:
         self._watch.__enter__()

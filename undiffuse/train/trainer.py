@@ -49,11 +49,12 @@ class Trainer:
     ) -> None:
         process, processes = accelerator.process_index, accelerator.num_processes
         self.recipe, self.accelerator, self.device, self.done = recipe, accelerator, accelerator.device, 0
-        self._seed(recipe.seed)
+        training = recipe.training
+        self._seed(training.seed)
         self.objective: Any = (objective or denoising(recipe, recipe.codec.measure(data), data)).to(self.device)
-        if recipe.batch % processes:
+        if training.batch % processes:
             raise UserError(
-                f"a batch of {recipe.batch} does not split evenly over {processes} processes; change --batch"
+                f"a batch of {training.batch} does not split evenly over {processes} processes; change --batch"
             )
         self.objective.noise = Stream(None, process, processes)
         self.sharded = processes > 1 and asked()
@@ -66,23 +67,23 @@ class Trainer:
             self._shared = accelerator.prepare_model(self.objective)
         self.learned = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.learned, lr=recipe.lr, betas=(0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True
+            self.learned, lr=training.lr, betas=(0.9, training.beta2), weight_decay=training.weight_decay, fused=True
         )
         self.weights = list(self.objective.model.parameters())
-        self.averages = [Average(width, self.weights) for width in recipe.averages]
-        self.batches = Batches(data, recipe.batch, recipe.seed, self.device, process, processes)
+        self.averages = [Average(width, self.weights) for width in training.averages]
+        self.batches = Batches(data, training.batch, training.seed, self.device, process, processes)
         self.window = torch.zeros(2, WINDOW, device=self.device)
 
     def step(self) -> None:
         """Take one step."""
-        recipe = self.recipe
-        self._seed(key(recipe.seed, self.done))
+        training = self.recipe.training
+        self._seed(key(training.seed, self.done))
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(self.done)
         loss = self._shared(*self.batches(self.done))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.learned, recipe.clip, foreach=True)
+        norm = torch.nn.utils.clip_grad_norm_(self.learned, training.clip, foreach=True)
         self.optimizer.step()
         self.window[0, self.done % WINDOW], self.window[1, self.done % WINDOW] = loss.detach(), whole(norm)
         self.done += 1
@@ -91,8 +92,8 @@ class Trainer:
 
     def lr(self, step: int) -> float:
         """The learning rate of step 0, 1, ..."""
-        recipe = self.recipe
-        return recipe.lr * rate(step, recipe.steps, recipe.warmup, recipe.decay)
+        training = self.recipe.training
+        return training.lr * rate(step, training.steps, training.warmup, training.decay)
 
     def read(self) -> tuple[list[float], list[float]]:
         """Losses and gradient norms since the window began, oldest first; waits for the device.

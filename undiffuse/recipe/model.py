@@ -1,0 +1,196 @@
+"""What is trained: one type for each way to diffuse. The fields of a type are those that combine; others it has not.
+
+    GaussianDiffusion     numbers that turn into noise
+    NoisyClassifier       names the label of such numbers, to guide a diffusion
+    DiscreteDiffusion     tokens that are lost
+    MixedDiffusion        rows of numbers beside tokens
+
+``model.build(shape, classes)`` is its untrained denoiser for data of a latent shape, drawn from torch's seed.
+"""
+
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any
+
+from undiffuse.condition.label import Classes
+from undiffuse.core.configuration import class_of, classes, hints, kebab, spoken
+from undiffuse.core.errors import UserError
+from undiffuse.core.modules import built
+from undiffuse.denoiser.categorical import TokenDenoiser
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.mixed import MixedDenoiser
+from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
+from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # distributions of t
+from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
+from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
+from undiffuse.loss.cross_entropy import Classifier, CrossEntropy
+from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.mixed import MixedLoss
+from undiffuse.loss.score_matching import ScoreMatching
+from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
+from undiffuse.net import MLP, DiT, Folded, UNet
+from undiffuse.net.embedded import Embedded
+from undiffuse.net.table import TableMLP
+from undiffuse.net.token_transformer import TokenTransformer
+from undiffuse.process import (
+    ABSORBING,
+    Affine,
+    Categorical,
+    Cosine,
+    Fading,
+    GaussianLaw,
+    Mixed,
+    Ordinal,
+    PoissonLaw,
+    Replace,
+    Schedule,
+)
+from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
+from undiffuse.process.categorical import TokenShape
+from undiffuse.process.mixed import RowShape
+
+Net = MLP | UNet | Folded | DiT  # of numbers
+
+
+@dataclass(frozen=True)
+class GaussianDiffusion:
+    """Numbers that turn into noise: x_t = alpha x_0 + sigma z.
+
+    Attributes:
+        net: See `undiffuse.net`.
+        schedule, z: How fast the data is lost, and the distribution of the noise; see `undiffuse.process`.
+        prediction: What the network is asked for; see `undiffuse.denoiser.prediction`.
+        learned_variance: Whether it learns the variance of a step too; only the loss ``Hybrid`` or the bound does.
+        loss: What is minimised.
+    """
+
+    net: Net
+    schedule: Schedule = field(default_factory=Cosine)
+    z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
+    prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
+    learned_variance: bool = False
+    loss: Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching = field(default_factory=Denoising)
+
+    def build(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
+        """The denoiser of data of ``shape`` with ``classes`` labels. Raises UserError where it takes no such data."""
+        _require(self, shape)
+        net = self.net.build(shape, classes, 2 if self.learned_variance else 1)
+        return Denoiser(net, Affine(built(self.schedule), self.z), self.prediction, self.learned_variance)
+
+
+@dataclass(frozen=True)
+class NoisyClassifier:
+    """Names the label of noisy data; it samples nothing, and guides a diffusion of the same schedule and noise.
+
+    Attributes:
+        net, schedule, z: As of `GaussianDiffusion`.
+        loss: What is minimised; see `undiffuse.loss.cross_entropy`.
+    """
+
+    net: Net
+    schedule: Schedule = field(default_factory=Cosine)
+    z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
+    loss: CrossEntropy = field(default_factory=CrossEntropy)
+
+    def build(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
+        """The classifier, held as a denoiser is. Raises UserError for data without labels."""
+        _require(self, shape)
+        return Denoiser(Classifier(self.net.build, shape, classes), Affine(built(self.schedule), self.z), V())
+
+
+@dataclass(frozen=True)
+class DiscreteDiffusion:
+    """Tokens that are lost, and named again.
+
+    Attributes:
+        net: Of tokens; or any network of pictures on embeddings of theirs.
+        kernel: What becomes of a token that is lost; see `undiffuse.process.kernel`.
+        schedule: How fast tokens are lost.
+        loss: What is minimised.
+        leave_one_out: What the network says of a token; see `undiffuse.denoiser.categorical`.
+    """
+
+    net: TokenTransformer | Embedded
+    kernel: Replace | Ordinal = ABSORBING
+    schedule: Schedule = field(default_factory=Cosine)
+    loss: TokenBound | MaskedBound | Unrolled = field(default_factory=MaskedBound)
+    leave_one_out: bool = False
+
+    def build(self, shape: tuple[int, ...], classes: Classes) -> TokenDenoiser:
+        """The denoiser of tokens of ``shape``. Raises UserError for data that is not tokens."""
+        _require(self, shape)
+        assert isinstance(shape, TokenShape)
+        if isinstance(self.loss, MaskedBound) and self.kernel != ABSORBING:
+            raise UserError("the masked bound is of masks alone; choose --kernel.mask 1, or --loss token-bound")
+        process = Categorical(built(self.schedule), self.kernel, shape.classes)
+        return TokenDenoiser(self.net.build(shape, process.states, classes), process, self.leave_one_out)
+
+
+@dataclass(frozen=True)
+class MixedDiffusion:
+    """Rows of numbers, which turn into noise, and of tokens, which are masked.
+
+    Attributes:
+        net: Of rows.
+        schedule: How fast the numbers are lost.
+        prediction: What the network is asked for of the numbers.
+        loss: What is minimised.
+    """
+
+    net: TableMLP = field(default_factory=TableMLP)
+    schedule: Schedule = field(default_factory=Cosine)
+    prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
+    loss: MixedLoss = field(default_factory=MixedLoss)
+
+    def build(self, shape: tuple[int, ...], classes: Classes) -> MixedDenoiser:
+        """The denoiser of rows of ``shape``. Raises UserError for data that is no rows of numbers and tokens."""
+        _require(self, shape)
+        assert isinstance(shape, RowShape)
+        tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
+        process = Mixed(shape.numbers, Affine(built(self.schedule)), tokens)
+        return MixedDenoiser(self.net.build(shape), process, self.prediction)
+
+
+Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion
+MODELS = (GaussianDiffusion, NoisyClassifier, DiscreteDiffusion, MixedDiffusion)
+
+
+def type_with(model: Model, name: str, kind: str) -> type:
+    """The type of the model; or where another alone may have such a part (``"loss"``, ``"token-bound"``), that one."""
+    own = type(model)
+    return next((cls for cls in (own, *MODELS) if class_of(hints(cls).get(name), kind)), own)
+
+
+def turned_into(cls: type, model: Model, **given: Any) -> Any:
+    """A model of another type: what is ``given``, and what both types may have.
+
+    Raises UserError where the other type needs a network that this model has not.
+    """
+    shared = {}
+    for name, hint in hints(cls).items():
+        value = getattr(model, name, None)
+        fits = type(value) in classes(hint).values() or (name != "net" and not is_dataclass(value))
+        if name not in given and hasattr(model, name) and fits:
+            shared[name] = value
+    if "net" not in shared | given and cls is not MixedDiffusion:
+        part = "".join(f"{kebab(type(value).__name__)} is of " for value in given.values())
+        raise UserError(f"{part}{kebab(cls.__name__)}, which needs another network: --net {spoken(hints(cls)['net'])}")
+    return cls(**shared | given)
+
+
+def _require(model: Model, shape: tuple[int, ...]) -> None:
+    """Raises UserError where data of a latent shape needs a model of another type."""
+    needed = next((cls for kind, cls in OF_SHAPE.items() if isinstance(shape, kind)), GaussianDiffusion)
+    if OF[type(model)] != OF[needed]:
+        raise UserError(
+            f"{kebab(type(model).__name__)} is of {OF[type(model)]}, and what diffuses here is {OF[needed]}: "
+            f"choose another codec, or a network of these, --net {spoken(hints(needed)['net'])}"
+        )
+
+
+OF_SHAPE: dict[type, type] = {TokenShape: DiscreteDiffusion, RowShape: MixedDiffusion}
+OF = {
+    GaussianDiffusion: "numbers",
+    NoisyClassifier: "numbers",
+    DiscreteDiffusion: "tokens",
+    MixedDiffusion: "rows of numbers and tokens",
+}

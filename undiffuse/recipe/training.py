@@ -1,0 +1,67 @@
+"""How long and how fast a model is trained, and what is kept of it on the way."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from undiffuse.core.errors import UserError
+from undiffuse.train.average import power
+from undiffuse.train.rate import Decay
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of any model.
+
+    Attributes:
+        steps, batch: How long, and how many samples a step.
+        lr, warmup, decay, beta2, weight_decay, clip: AdamW; ``warmup`` in steps, ``clip`` is of the gradient's norm.
+        averages: Widths of the averages of the weights, as shares of the training; the first is what samples.
+        condition_dropout: The share of rows without any condition in training, which guidance needs.
+        each_dropout: Of data with several conditions, the share of each that is dropped besides, on its own; needed to
+            ask for some conditions and leave others open.
+        flip: Whether pictures are mirrored left to right, every other one; not for letters.
+        precision: bf16 computes the network in half precision, in training and in sampling.
+        compile: Whether the network is compiled (`torch.compile`): a minute to begin with, faster steps afterwards.
+        seed: Of everything random in the training.
+        save_every, report_every: In steps.
+
+    Raises:
+        UserError: A value out of range.
+    """
+
+    steps: int = 10_000
+    batch: int = 128
+    lr: float = 1e-3
+    warmup: int = 100
+    decay: Decay = "cosine"
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    averages: tuple[float, ...] = (0.05, 0.1)
+    condition_dropout: float = 0.1
+    each_dropout: float = 0.0
+    flip: bool = False
+    precision: Precision = "fp32"
+    compile: bool = False
+    seed: int = 0
+    save_every: int = 1000
+    report_every: int = 2500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "save_every", "report_every"):
+            self._require(name, "at least 1", getattr(self, name) >= 1)
+        for name in ("lr", "clip"):
+            self._require(name, "above 0", getattr(self, name) > 0)
+        for name in ("warmup", "weight_decay", "seed"):
+            self._require(name, "at least 0", getattr(self, name) >= 0)
+        for name in ("condition_dropout", "each_dropout", "beta2"):
+            self._require(name, "at least 0 and below 1", 0 <= getattr(self, name) < 1)
+        self._require("averages", "one or more widths", len(set(self.averages)) == len(self.averages) > 0)
+        for width in self.averages:
+            power(width)
+
+    def _require(self, name: str, wanted: str, met: bool) -> None:
+        if not met:
+            raise UserError(f"{name} must be {wanted}, not {getattr(self, name)}")
