@@ -214,12 +214,10 @@ def test_pictures_keep_their_shape_and_type(name, dtype):
         sampler.make(VP_PROCESS),
         believed(name, knowing),
         torch.empty(2, 3, 5, 4, dtype=dtype),
-        sampler.grid(VP(), 8),
+        sampler.grid(VP(), 12),
     )
     assert x.dtype == dtype
     assert x.shape == (2, 3, 5, 4)
-    if name == "deis-corrected" and dtype == torch.bfloat16:
-        return  # says of itself that the state must be float32
     assert (x - picture).abs().max() < {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float64: 1e-9}[dtype]
 
 

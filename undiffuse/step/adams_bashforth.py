@@ -10,7 +10,6 @@ in rho this is the textbook's method; in t it is DEIS (see `deis`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from undiffuse.denoiser.prediction import to_eps
 from undiffuse.process.affine import Affine
 from undiffuse.process.schedule import Schedule
 from undiffuse.step.ddim import toward
-from undiffuse.step.interpolate import MASSES, POINTS, Past, blend, remember, require_order, weights
+from undiffuse.step.interpolate import MASSES, POINTS, Origin, Recent, begin, blend, remember, require_order, weights
 
 Variable = Callable[[Schedule, Tensor], Tensor]  # as a function of log-SNR, monotone
 
@@ -42,53 +41,35 @@ def in_time(schedule: Schedule, log_snr: Tensor) -> Tensor:
     return schedule.time(log_snr)
 
 
-class Memory(NamedTuple):
-    """What was seen, the newest first, and the state that the last step left from."""
-
-    past: Past
-    x: Tensor
-    t: float
-
-
 @dataclass(frozen=True)
 class AdamsBashforth:
     """Order ``order``, one evaluation a step. From alpha = 0, where rho is infinite, DDIM's step.
 
-    With ``corrected`` it is Adams-Bashforth-Moulton: the z that is seen at the end of a step also says how the step
-    should have gone, through one node more, and the next step leaves from there. It costs no evaluation, and gains an
-    order (the idea of UniPC's corrector, Zhao et al. 2023, for z instead of x_0). Keep the state in float32: what half
-    precision rounds off x_t is in z too, and cancels there, but no longer once x_t is corrected.
+    Begun with no memory orders 1 to 3 are kept, and order 4 shows 3 (`interpolate`). Keep the state in float32: what
+    half precision rounds off x_t is in z too, and cancels there, but not in the first steps, which leave from before.
     """
 
     process: Affine
     order: int = 2
     variable: Variable = in_rho
-    corrected: bool = False
 
     def __post_init__(self) -> None:
         require_order(self.order, 4)
 
     def __call__(
-        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Memory | None, noise: Noise
-    ) -> tuple[Tensor, Memory | None]:
-        """Ask at t, correct the step that led there, and go on to s."""
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Recent | None, noise: Noise
+    ) -> tuple[Tensor, Recent | None]:
+        """x_s = alpha_s/alpha_t x_t + alpha_s sum w_i z_i, w_i the i-th Lagrange polynomial integrated over rho."""
         schedule = self.process.schedule
         x_0 = denoise(x_t, t)
         if schedule.at(t).alpha == 0:
             return toward(schedule, x_t, x_0, t, s, 0.0, noise), None
         at = self.variable(schedule, torch.tensor(schedule.at(t).log_snr, dtype=torch.float64)).item()
-        before = memory.past if memory else ()
-        past = remember(before, at, to_eps(schedule, x_t, x_0, t), self.order + self.corrected)
-        if self.corrected and memory:
-            x_t = self._follow(memory.x, memory.t, t, past)
-        return self._follow(x_t, t, s, past[: self.order]), Memory(past, x_t, t)
-
-    def _follow(self, x_t: Tensor, t: float, s: float, past: Past) -> Tensor:
-        """x_s = alpha_s/alpha_t x_t + alpha_s sum w_i z_i, w_i the i-th Lagrange polynomial integrated over rho."""
-        schedule = self.process.schedule
-        now, then = schedule.at(t), schedule.at(s)
+        past = remember(memory.past if memory else (), at, to_eps(schedule, x_t, x_0, t), self.order)
+        origin, recent = begin(memory, past, self.order, Origin(x_t, t))
+        now, then = schedule.at(origin.t), schedule.at(s)
         rho, rho_s = now.sigma / now.alpha, then.sigma / then.alpha
         rhos = torch.tensor([rho + (rho_s - rho) * u for u in POINTS], dtype=torch.float64)
         points = self.variable(schedule, -2 * rhos.log()).tolist()
         factors = weights([said.at for said in past], points, [then.alpha * (rho_s - rho) * m for m in MASSES])
-        return combine(then.alpha / now.alpha, x_t, 1.0, blend(factors, past))
+        return combine(then.alpha / now.alpha, origin.x, 1.0, blend(factors, past)), recent

@@ -5,7 +5,8 @@ the step (`interpolate.mean_of_x0`; Lu et al. 2022, DPM-Solver++, eq. 9). Single
 multistep (2M, 3M) remembers where it has been.
 
 A constant x_0 is DDIM. 2M is algorithm 2, and with eta = 1 SDE-DPM-Solver++(2M). 3M integrates the parabola through
-the last three exactly; the published code drops a factor of two from its second derivative, and has order 2.
+the last three exactly; the published code drops a factor of two from its second derivative, and has order 2. Its first
+two steps both leave from the first point, which keeps order 3 from the start (`interpolate`).
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.affine import Affine
 from undiffuse.step.ddim import require_eta, toward
-from undiffuse.step.interpolate import Past, mean_of_x0, remember, require_order
+from undiffuse.step.interpolate import Origin, Recent, begin, mean_of_x0, remember, require_order
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class DPMSolverMultistep:
         require_eta(self.eta)
 
     def __call__(
-        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Past | None, noise: Noise
-    ) -> tuple[Tensor, Past]:
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Recent | None, noise: Noise
+    ) -> tuple[Tensor, Recent]:
         """x_s on the line toward the mean of x_0. Memory is what the denoiser said, at which lambda."""
         schedule = self.process.schedule
-        start, stop = 0.5 * schedule.at(t).log_snr, 0.5 * schedule.at(s).log_snr
         x_0 = denoise(x_t, t)
-        past = remember(memory or (), start, x_0, self.order)
+        past = remember(memory.past if memory else (), 0.5 * schedule.at(t).log_snr, x_0, self.order)
+        # Fresh noise is not made again.
+        origin, recent = begin(memory, past, self.order if self.eta == 0 else 1, Origin(x_t, t))
+        start, stop = 0.5 * schedule.at(origin.t).log_snr, 0.5 * schedule.at(s).log_snr
         x_0 = mean_of_x0(past, start, stop, rate=1 + self.eta**2) if past else x_0
-        return toward(schedule, x_t, x_0, t, s, self.eta, noise), past
+        return toward(schedule, origin.x, x_0, origin.t, s, self.eta, noise), recent

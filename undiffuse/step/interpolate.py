@@ -4,6 +4,11 @@ A solver needs the mean of f (x_0 or the noise, as the denoiser sees them) over 
 through f at the last few nodes has a mean that is linear in what was said, sum w_i f_i, and the weights are known
 from the nodes alone: w_i = integral of the i-th Lagrange polynomial. They are integrated by Gauss's rule, which
 allows uneven steps, any variable and any density, and loses nothing to cancellation when steps are small.
+
+A run begins with one node, and so with a step of order 1, whose landing point errs by its length squared: steps that
+went on from there would keep that error, and show order 2 whatever theirs is. So until all nodes are there, a step
+leaves from where the first one did (`Recent.origin`): it makes the path so far again, through all that is known by
+now. That keeps order 3 at no evaluation; order 4 begins with order 3.
 """
 
 import math
@@ -29,6 +34,28 @@ class Said(NamedTuple):
 
 
 Past = tuple[Said, ...]  # the newest first
+
+
+class Origin(NamedTuple):
+    """Where a step leaves from."""
+
+    x: Tensor  # (batch, *shape)
+    t: float
+
+
+class Recent(NamedTuple):
+    """What a multistep method wants to see again."""
+
+    past: Past
+    origin: Origin | None  # of the first step, while fewer nodes are known than the order asks for
+
+
+def begin(recent: Recent | None, past: Past, order: int, here: Origin) -> tuple[Origin, Recent]:
+    """Where the next step leaves from, with ``past`` known by now; and what to remember."""
+    if not 0 < len(past) < order:
+        return here, Recent(past, None)
+    origin = (recent and recent.origin) or here
+    return origin, Recent(past, origin)
 
 
 def remember(past: Past, at: float, value: Tensor, order: int) -> Past:

@@ -31,7 +31,10 @@ class Before(NamedTuple):
 
 @dataclass(frozen=True)
 class UniPC:
-    """Predictor of order ``order``, corrected to one more; one evaluation a step. ``b`` is the paper's B: 1 or 2."""
+    """Predictor of order ``order``, corrected to one more; one evaluation a step. ``b`` is the paper's B: 1 or 2.
+
+    Begun with no memory, the first step is corrected to order 2, and so order 4 shows order 3 at first.
+    """
 
     process: Affine
     order: int = 3
