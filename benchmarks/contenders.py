@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
+from undiffuse.condition.label import conditions_of, labelled
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.prediction import Eps
 from undiffuse.net import DiT, UNet
@@ -97,23 +98,23 @@ class Ours:
             ),
         )
         names = tuple(map(str, range(classes)))
-        data = Dataset(pictures, labels, names, "pictures")
+        data = Dataset(pictures, *labelled(labels, names), "pictures")
         self.trainer = Trainer(recipe, data, Accelerator(cpu=setting.device == "cpu"))
-        self.net = self.trainer.objective.denoiser.net
-        self.condition = {"label": setting.labels(classes)} if classes else {}
+        self.net, self.encoder = self.trainer.objective.denoiser.net, self.trainer.objective.denoiser.encoder
+        self.conditions = conditions_of(setting.labels(classes), names) if classes else None
 
     def train(self) -> None:
         self.trainer.step()
 
     def sample(self) -> Tensor:
-        denoiser = Denoiser(self.net, self.process, Eps())
+        denoiser = Denoiser(self.net, self.process, Eps(), encoder=self.encoder)
         times = self.sampler.grid(self.process.schedule, self.setting.steps)
         like = torch.empty(self.setting.shape, device=self.setting.device)
         with self.setting.autocast():
             return sample(
                 self.process,
                 self.sampler.make(self.process),
-                lambda x_t, t: denoiser(x_t, t, **self.condition),
+                lambda x_t, t: denoiser(x_t, t, self.conditions),
                 like,
                 times,
             )

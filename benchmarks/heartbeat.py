@@ -40,7 +40,7 @@ class Exact(nn.Module):
         super().__init__()
         self.process, self.data = process, data.unique(dim=0).long()
 
-    def forward(self, x_t: Tensor, t: Tensor | float, label: Tensor | None = None) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor | float, conditions: None = None) -> Tensor:
         """Logits (batch, length, 2)."""
         count = len(t) if isinstance(t, Tensor) else 1
         law = self.process.marginal(self.data[None].expand(count, -1, -1), t).log_probs

@@ -51,8 +51,8 @@ def paces(recipe: Recipe) -> tuple[float, float]:
     fit = recipe.codec.fit
     first = recipe.changed(steps=fit.steps, batch=fit.batch, lr=fit.lr)
     trained = pace(Trainer(first, data, accelerator, Autoencoding(codec, fit, recipe.training.precision == "bf16")))
-    labels = None if data.labels is None else data.labels[:ENCODED]
-    some = Dataset(precomputed(codec, data.x[:ENCODED]), labels, data.label_names, kind="latents")
+    conditions = None if data.conditions is None else data.conditions[:ENCODED]
+    some = Dataset(precomputed(codec, data.x[:ENCODED]), conditions, data.specifications, kind="latents")
     return trained, pace(Trainer(recipe, some, accelerator, denoising(recipe, codec, data)))
 
 

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from benchmarks.pace import pace
+from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset
 from undiffuse.evaluate.bits import summary, token_bits
@@ -38,10 +39,10 @@ class NextToken(nn.Module):
 
     def __init__(self, design: TokenTransformer, shape: TokenShape, bf16: bool) -> None:
         super().__init__()
-        self.model, self.bf16 = design.build(shape, shape.classes + 1), bf16
+        self.model, self.bf16 = design.build(shape, shape.classes + 1, Widths()), bf16
         self.noise = Stream()
 
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, conditions: None = None) -> Tensor:
         """The mean over x (batch, length)."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             return self.nats(x).mean()
@@ -49,7 +50,7 @@ class NextToken(nn.Module):
     def nats(self, x: Tensor) -> Tensor:
         """(batch, length)."""
         before = F.pad(x.long()[:, :-1], (1, 0), value=self.model.classes)
-        logits = self.model(before, torch.zeros((), device=x.device))
+        logits = self.model(before, Routes())
         return F.cross_entropy(logits.float().mT, x.long(), reduction="none")
 
 

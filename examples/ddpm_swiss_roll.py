@@ -22,6 +22,7 @@ from gallery import GALLERY, keep
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from undiffuse.condition.encoder import Encoder
 from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.data.synthetic.toys import swiss_roll
 from undiffuse.denoiser.gaussian import Denoiser
@@ -85,7 +86,9 @@ def points(count: int, seed: int) -> Tensor:
 
 def train(data: Tensor, process: Affine, epochs: int) -> Denoiser:
     torch.manual_seed(0)
-    denoiser = Denoiser(MLP(width=128, depth=2, embedding=128).build((2,)), process, Eps())
+    design = MLP(width=128, depth=2, embedding=128)
+    encoder = Encoder({}, design.vector)
+    denoiser = Denoiser(design.build((2,), encoder.widths), process, Eps(), encoder=encoder)
     optimizer = torch.optim.Adam(denoiser.parameters(), 1e-3)
     loss, noise = Denoising(Uniform(process.schedule.steps)), Stream()
     for _ in range(epochs):

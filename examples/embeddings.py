@@ -17,8 +17,8 @@ import torch
 from gallery import GALLERY, keep
 from torch.nn.functional import normalize
 
+from undiffuse.condition.waves import GaussianFourier, Sinusoidal, sinusoidal_table
 from undiffuse.draw.style import panels, styled
-from undiffuse.net import GaussianFourier, Sinusoidal, sinusoidal_table
 
 REACH = 20.0  # log-SNR lives in about [-20, 20]
 STEPS = 1000

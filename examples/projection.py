@@ -20,6 +20,7 @@ import torch
 from gallery import GALLERY, fit, keep, time_of
 from torch import Tensor
 
+from undiffuse.condition.encoder import Encoder
 from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.data.readers.digits import digits
 from undiffuse.data.synthetic.toys import spiral
@@ -77,7 +78,9 @@ def main(out: Path = GALLERY, count: int = 200, steps: int = 1000, levels: int =
 
 def train(data: Tensor, steps: int) -> Denoiser:
     torch.manual_seed(0)
-    denoiser = Denoiser(MLP(width=128).build(data.shape[1:]), PROCESS, EDMPrediction())
+    design = MLP(width=128)
+    encoder = Encoder({}, design.vector)
+    denoiser = Denoiser(design.build(data.shape[1:], encoder.widths), PROCESS, EDMPrediction(), encoder=encoder)
     loss, noise = Denoising(LogNormal(), EDMWeight()), Stream()
     fit(denoiser, lambda x: loss(denoiser, x, noise), data, steps)
     return denoiser

@@ -18,6 +18,7 @@ from gallery import GALLERY, fit, keep
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
+from undiffuse.condition.encoder import Encoder
 from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.draw.field import draw_field, plane
 from undiffuse.draw.style import COLOURS, DATA, MADE, panels, styled
@@ -75,17 +76,19 @@ def train_naive(data: Tensor, steps: int) -> Score:
 
 def train_annealed(data: Tensor, steps: int) -> Callable[[Tensor, float], Tensor]:
     """The denoiser of a score network, by Tweedie: E[x_0 | x_t] = x_t + sigma^2 s(x_t, sigma)."""
-    net, spread, noise = MLP().build((2,)), data.std(), Stream()
+    design, spread, noise = MLP(), data.std(), Stream()
+    encoder = Encoder({}, design.vector)
+    net = design.build((2,), encoder.widths)
     sigmas = torch.logspace(math.log10(LOW), math.log10(HIGH), 40)
 
     def score(x: Tensor, sigma: Tensor) -> Tensor:
-        return net(x / (sigma**2 + spread**2).sqrt()[:, None], -2 * sigma.log()) / sigma[:, None]
+        return net(x / (sigma**2 + spread**2).sqrt()[:, None], encoder(-2 * sigma.log())) / sigma[:, None]
 
     def denoise(x_t: Tensor, t: float) -> Tensor:
         sigma = PROCESS.schedule.at(t).sigma
         return x_t + sigma**2 * score(x_t, torch.full((len(x_t),), sigma))
 
-    fit(net, lambda x: annealed(score, x, sigmas, noise), data, steps, batch=512)
+    fit(nn.ModuleList([encoder, net]), lambda x: annealed(score, x, sigmas, noise), data, steps, batch=512)
     return denoise
 
 

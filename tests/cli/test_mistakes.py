@@ -53,7 +53,7 @@ NONSENSE = [  # words that only a recipe or a run can tell to be wrong
     ("compare RUN --samplers annealed-langevin --steps 2", "needs at least 21 evaluations"),
     ("train moons --ouy runs/x", "did you mean --out"),
     ("train moons --stpes 5", "did you mean --steps"),
-    ("sample DIGITS --label digit=3", "name it alone"),
+    ("sample DIGITS --label digit=3", "unknown condition 'digit'"),
     ("sample DIGITS --label 3,x=4,5", "of which attribute is"),
     ("sample DIGITS --negative sevn", "unknown label 'sevn'"),
     ("sample DIGITS --negative 1,2 --guidance 2", "one negative label, not 2"),

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from undiffuse.condition.label import labelled, specifications_of
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
 from undiffuse.kind import describe
@@ -17,6 +18,10 @@ def broken(value: float) -> torch.Tensor:
     x = points.clone()
     x[3, 1] = x[4, 0] = value
     return x
+
+
+def conditions(labels):
+    return dict(zip(("conditions", "specifications"), labelled(labels), strict=True))
 
 
 BAD = {
@@ -32,11 +37,26 @@ BAD = {
     "bytes as points": (dict(x=pictures), "float32"),
     "unknown kind": (dict(x=points, kind="picture"), "did you mean pictures"),
     "column names": (dict(x=points, columns=("a",)), "1 column names for 2 columns"),
-    "too few labels": (dict(x=points, labels=torch.zeros(5, dtype=torch.int64)), "one a row"),
-    "float labels": (dict(x=points, labels=torch.zeros(6)), "int64"),
-    "label below": (dict(x=points, labels=torch.arange(6) - 2), "labels run from -2 to 3"),
-    "label above": (dict(x=points, labels=torch.arange(6), label_names=("a", "b")), "2 names allow 0 to 1"),
+    "too few labels": (dict(x=points, **conditions(torch.zeros(5, dtype=torch.int64))), "one a row; 5 for 6 rows"),
+    "conditions alone": (dict(x=points, conditions=labelled(torch.arange(6))[0]), "come together"),
+    "label above": (
+        dict(x=points, conditions=labelled(torch.arange(6))[0], specifications=specifications_of(("a", "b"))),
+        "'label' runs from 0 to 5; 2 names allow 0 to 1",
+    ),
 }
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "said"),
+    [
+        (torch.zeros(6), (), "int64"),
+        (torch.arange(6) - 2, (), "labels run from -2 to 3"),
+        (torch.arange(6), ("a", "b"), "2 names allow 0 to 1"),
+    ],
+)
+def test_labels_that_are_none_are_refused(labels, names, said):
+    with pytest.raises(UserError, match=said):
+        labelled(labels, names)
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -55,7 +75,7 @@ def test_a_constant_column_among_others_is_fine():
 
 
 def test_labels_without_names_are_numbered():
-    assert Dataset(points, torch.tensor([0, 1, 2, 0, 1, 2])).label_names == ("0", "1", "2")
+    assert Dataset(points, *labelled(torch.tensor([0, 1, 2, 0, 1, 2]))).label_names == ("0", "1", "2")
 
 
 @given(
@@ -68,7 +88,7 @@ def test_split_is_a_partition_that_is_even_over_labels(labels, count, fraction, 
     held = max(2, round(fraction * count))
     y = None if labels is None else torch.randint(labels, (count,), generator=torch.Generator().manual_seed(seed))
     names = () if labels is None else tuple("abcdefg"[:labels])
-    data = Dataset(torch.arange(count, dtype=torch.float32)[:, None], y, names)
+    data = Dataset(torch.arange(count, dtype=torch.float32)[:, None], *labelled(y, names))
     if count - held < 2:
         with pytest.raises(UserError, match="both parts need at least 2"):
             data.split(fraction, seed)
@@ -93,8 +113,10 @@ def test_parts():
 
 
 def test_describe_says_what_there_is():
-    labelled = Dataset(points, torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog"), columns=("age", "size"), name="pets")
-    text = describe(labelled)
+    pets = Dataset(
+        points, *labelled(torch.tensor([0, 0, 0, 1, 1, 1]), ("cat", "dog")), columns=("age", "size"), name="pets"
+    )
+    text = describe(pets)
     assert text.splitlines() == [
         "pets: 6 points of 2 numbers",
         "  age: 0 to 10, mean 5, deviation 3.742",
@@ -113,5 +135,5 @@ def test_describe_says_what_there_is():
 
 @pytest.mark.parametrize("shape", [(4,), (4, 2)])
 def test_labels_of_which_none_is_known_are_no_labels(shape):
-    data = Dataset(torch.rand(4, 2), torch.full(shape, -1))
+    data = Dataset(torch.rand(4, 2), *labelled(torch.full(shape, -1)))
     assert data.labels is None and data.label_names == ()

@@ -30,4 +30,4 @@ def test_the_share_of_valid_keyboards_is_reported_beside_real_data_s(run, monkey
 
 def test_a_key_is_asked_for_by_name(run):
     assert run.sample(2, label="F").shape == (2, 3, 24, 64)
-    assert run.labels(2, "F").tolist() == [3, 3]
+    assert run.labels(2, label="F").tolist() == [3, 3]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conditioned import labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import Rule, categoricals, every_sequence, floats, inner_times, product_of, schedules, transition
@@ -89,11 +90,11 @@ def test_a_time_a_sample_and_any_shape():
             torch.testing.assert_close(together[i : i + 1], ask(x[i : i + 1], t))
 
 
-def test_a_label_is_a_component():
+def test_a_condition_is_a_component():
     mixture = random_mixture(FLOW)
-    x, labels = torch.randn(4, 2, dtype=torch.float64), torch.tensor([2, -1, 0, 1])
-    found, score = mixture(x, 0.4, label=labels), mixture.score(x, 0.4, label=labels)
-    for i, k in enumerate(labels.tolist()):
+    x, component = torch.randn(4, 2, dtype=torch.float64), torch.tensor([2, -1, 0, 1])
+    found, score = (ask(x, 0.4, labels(component)) for ask in (mixture, mixture.score))
+    for i, k in enumerate(component.tolist()):
         alone = mixture if k < 0 else Gaussian(FLOW, mixture.means[k], mixture.covariances[k])
         torch.testing.assert_close(found[i : i + 1], alone(x[i : i + 1], 0.4))
         torch.testing.assert_close(score[i : i + 1], alone.score(x[i : i + 1], 0.4))

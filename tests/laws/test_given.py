@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conditioned import mixed
 from scipy.stats import kstest
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.denoiser.known import Known
-from undiffuse.denoiser.mixed import MixedDenoiser
 from undiffuse.denoiser.prediction import V
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.time import Uniform
@@ -29,7 +29,7 @@ MEANS, STD = torch.tensor([[-1.0, 0.0], [0.5, 1.5]]).double(), 0.4
 COUNT = 4000
 
 
-def exact(x_t: Tensor, t: float, given: Tensor) -> MixedBelief:
+def exact(x_t: Tensor, t: float, conditions: None, given: Tensor) -> MixedBelief:
     """E[number | x_t], and each token's law, by the four cases; a given number is without noise."""
     y, tokens = PROCESS.parts(x_t)
     alpha, sigma, _ = PROCESS.schedule.at(t)
@@ -94,7 +94,7 @@ def test_the_network_learns_rows_of_any_parts_and_is_told_what_is_given(shape):
     torch.manual_seed(0)
     categorical = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
     process = Mixed(shape.numbers, Affine(Cosine()), categorical)
-    denoiser = MixedDenoiser(TableMLP(width=16, depth=1).build(shape), process, V())
+    denoiser = mixed(TableMLP(width=16, depth=1), shape, process)
     tokens = torch.stack([torch.arange(8) % k for k in shape.classes], 1) if shape.classes else torch.zeros(8, 0)
     x_0 = torch.cat([torch.randn(8, shape.numbers), tokens], 1)
     loss = MixedLoss()(denoiser, x_0, Stream())
@@ -104,7 +104,7 @@ def test_the_network_learns_rows_of_any_parts_and_is_told_what_is_given(shape):
     for k, classes in enumerate(shape.classes):
         assert (denoiser(x_0, 0.5).logits[:, k, classes:] == -math.inf).all()
     given = torch.ones(8, shape.numbers, dtype=torch.bool)
-    assert torch.equal(denoiser(x_0, 0.5, given).mean, x_0[:, : shape.numbers])
+    assert torch.equal(denoiser(x_0, 0.5, given=given).mean, x_0[:, : shape.numbers])
 
 
 class Sees:
@@ -115,7 +115,13 @@ class Sees:
     def __init__(self, numbers: int) -> None:
         self.process = Mixed(numbers, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2))
 
-    def output(self, x_t: Tensor, t: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+    def joined(self, x_0: Tensor, conditions: None) -> Tensor:
+        return x_0
+
+    def asked(self, conditions: None) -> None:
+        return None
+
+    def output(self, x_t: Tensor, t: Tensor, conditions: None, given: Tensor) -> tuple[Tensor, Tensor]:
         numbers, tokens = self.process.parts(x_t)
         self.given = torch.cat([given, tokens < 2], 1)
         return torch.zeros_like(numbers), torch.zeros(*tokens.shape, 2)
@@ -170,7 +176,7 @@ def test_what_is_given_is_not_asked_for():
     """With everything given the loss is 0; with nothing, the untrained network's is the entropy of even guesses."""
     shape = RowShape(0, (2,))
     process = Mixed(0, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2))
-    denoiser = MixedDenoiser(TableMLP(width=8, depth=1).build(shape), process, V())
+    denoiser = mixed(TableMLP(width=8, depth=1), shape, process)
     x_0 = torch.randint(2, (4096, 1), generator=torch.Generator().manual_seed(0)).float()
     nothing = MixedLoss(share=0.0)(denoiser, x_0, SeededNoise(0))
     assert abs(nothing.mean().item() - math.log(2)) < 0.1
@@ -180,8 +186,8 @@ def test_what_is_given_is_not_asked_for():
 class Off(Sees):
     """A denoiser whose numbers are off by 0.1, 0.2, ... and whose tokens are guessed evenly; x_0 is all ones."""
 
-    def output(self, x_t: Tensor, t: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        super().output(x_t, t, given)
+    def output(self, x_t: Tensor, t: Tensor, conditions: None, given: Tensor) -> tuple[Tensor, Tensor]:
+        super().output(x_t, t, conditions, given)
         self.t = t
         alpha, sigma, _ = (part[:, None] for part in self.process.schedule.at(t))
         numbers, _ = self.process.parts(x_t)

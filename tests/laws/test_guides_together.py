@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+from conditioned import labels
 from hypothesis import given
 from strategies import floats, inner_times, schedules
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.denoiser.guidance import (
     AutoGuidance,
     Classifier,
@@ -15,7 +17,6 @@ from undiffuse.denoiser.guidance import (
     DynamicThreshold,
     Interval,
     StaticThreshold,
-    opposite,
 )
 from undiffuse.exact import GaussianMixture
 from undiffuse.process import Affine, Belief, Cosine
@@ -23,6 +24,7 @@ from undiffuse.process import Affine, Belief, Cosine
 MEANS = torch.tensor([[-1.2, 0.3], [1.2, -0.3], [0.0, 2.0]], dtype=torch.float64)
 STD = 0.5
 LABEL = torch.tensor([1, 0, 2, 1])
+ASKED, NEGATIVE = labels(LABEL), labels(torch.tensor([2]))
 
 
 def mixture(process: Affine, std: float = STD) -> GaussianMixture:
@@ -41,11 +43,11 @@ def gaussian(process: Affine, t: float, x_t: Tensor, mean: Tensor, std: float) -
 
 
 @given(schedules, inner_times, floats(-2, 6))
-def test_a_negative_label_is_a_mean_moved_along_the_line_between_both(schedule, t, weight):
-    """Of Gaussians of one width, w guides to the one whose mean is negative + w (label - negative), at every t."""
+def test_a_negative_is_a_mean_moved_along_the_line_between_both(schedule, t, weight):
+    """Of Gaussians of one width, w guides to the one whose mean is negative + w (asked for - negative), at every t."""
     process = Affine(schedule)
     x_t = states()
-    guided = ClassifierFree(mixture(process), weight, negative=2)(x_t, t, label=LABEL)
+    guided = ClassifierFree(mixture(process), weight, negative=NEGATIVE)(x_t, t, ASKED)
     moved = MEANS[2] + weight * (MEANS[LABEL] - MEANS[2])
     torch.testing.assert_close(guided, gaussian(process, t, x_t, moved, STD), rtol=1e-7, atol=1e-7)
 
@@ -56,7 +58,7 @@ def test_autoguidance_of_two_gaussians(schedule, t, weight, wide):
     process = Affine(schedule)
     alpha, sigma, _ = schedule.at(t)
     x_t, label = states(), LABEL
-    guided = AutoGuidance(mixture(process), mixture(process, wide), weight)(x_t, t, label=label)
+    guided = AutoGuidance(mixture(process), mixture(process, wide), weight)(x_t, t, ASKED)
     score = sum(
         share * (alpha * MEANS[label] - x_t) / (alpha**2 * std**2 + sigma**2)
         for share, std in ((weight, STD), (1 - weight, wide))
@@ -70,21 +72,21 @@ def test_rescale_of_two_gaussians(schedule, t, weight, rescale):
     x_t = states()
     strong = gaussian(process, t, x_t, MEANS[LABEL], STD)
     plain = gaussian(process, t, x_t, MEANS[2] + weight * (MEANS[LABEL] - MEANS[2]), STD)
-    guided = ClassifierFree(mixture(process), weight, negative=2, rescale=rescale)(x_t, t, label=LABEL)
+    guided = ClassifierFree(mixture(process), weight, negative=NEGATIVE, rescale=rescale)(x_t, t, ASKED)
     ratio = strong.std(1, keepdim=True) / plain.std(1, keepdim=True) if weight != 1 else torch.ones(4, 1)
     torch.testing.assert_close(guided, plain * (1 - rescale + rescale * ratio), rtol=1e-6, atol=1e-6)
 
 
-def test_the_exact_classifier_takes_the_label_with_the_state():
-    """Told per sample, as a run tells it: with weight 2 Bayes' rule, whatever the labels."""
+def test_the_exact_classifier_takes_conditions_with_the_state():
+    """Given row by row, as a run gives them: with weight 2 Bayes' rule, whatever is asked for."""
     process = Affine(Cosine())
     exact, x_t = mixture(process), states()
 
-    def log_prob(x_t: Tensor, t: float, label: Tensor) -> Tensor:
-        return exact.log_share(x_t, t).gather(1, label[:, None])[:, 0]
+    def log_prob(x_t: Tensor, t: float, asked: Conditions) -> Tensor:
+        return exact.log_share(x_t, t).gather(1, asked.entries["label"].values[:, None])[:, 0]
 
-    guided = Classifier(lambda x_t, t, label: exact(x_t, t), log_prob, process.schedule, 2.0)
-    torch.testing.assert_close(guided(x_t, 0.4, label=LABEL), exact(x_t, 0.4, label=LABEL), rtol=1e-7, atol=1e-7)
+    guided = Classifier(lambda x_t, t, c: exact(x_t, t), log_prob, process.schedule, 2.0)
+    torch.testing.assert_close(guided(x_t, 0.4, ASKED), exact(x_t, 0.4, ASKED), rtol=1e-7, atol=1e-7)
 
 
 # ------------------------------------------------------------------------------------------------ attributes
@@ -93,11 +95,13 @@ def test_the_exact_classifier_takes_the_label_with_the_state():
 def test_of_several_attributes_one_is_guided_and_another_kept():
     """Attributes that add: guided on the first alone, the second's share of the mean is what was asked for."""
     first, second = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [10.0], [20.0]])
-    denoise = lambda x_t, t, label: first[label[:, 0] + 1] + second[label[:, 1] + 1]  # noqa: E731
-    label = torch.tensor([[0, 1], [1, 0]])
-    assert opposite(label, (-1, None)).tolist() == [[-1, 1], [-1, 0]]
-    assert opposite(label, -1).tolist() == [[-1, -1], [-1, -1]]
-    guided = ClassifierFree(denoise, 3.0, (-1, None))(torch.zeros(2, 1), 0.5, label=label)
+
+    def denoise(x_t: Tensor, t: float, asked: Conditions) -> Tensor:
+        one, other = ((values + 1) * present for values, present in asked.entries.values())
+        return first[one] + second[other]
+
+    asked = labels(one=torch.tensor([0, 1]), other=torch.tensor([1, 0]))
+    guided = ClassifierFree(denoise, 3.0, labels(one=torch.tensor([-1])))(torch.zeros(2, 1), 0.5, asked)
     assert guided.tolist() == [[3 * 1.0 + 20], [3 * 3.0 + 10]]
 
 
@@ -110,9 +114,9 @@ class Counted:
     def __init__(self, process: Affine) -> None:
         self.exact, self.sizes = mixture(process), []
 
-    def __call__(self, x_t: Tensor, t: float, label: Tensor | None = None) -> Belief:
+    def __call__(self, x_t: Tensor, t: float, conditions: Conditions | None = None) -> Belief:
         self.sizes.append(len(x_t))
-        mean = self.exact(x_t, t, label=label)
+        mean = self.exact(x_t, t, conditions)
         return Belief(mean, torch.sigmoid(mean))
 
 
@@ -128,25 +132,25 @@ STACKS = {
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("log_snr", [-3.0, 0.5, 3.0])
 def test_guides_stack_around_a_belief(stack, log_snr):
-    """The mean is as the parts say in turn, the variance the label's own; one evaluation, of twice the batch."""
+    """The mean is as the parts say in turn, the variance the condition's own; one evaluation, of twice the batch."""
     process = Affine(Cosine())
     schedule = process.schedule
     t = float(schedule.time(torch.tensor(log_snr, dtype=torch.float64)))
     inside = abs(log_snr) <= 2 or "interval" not in stack
     x_t, counted = states(), Counted(process)
-    found = STACKS[stack](ClassifierFree(counted, 2.5, negative=2), schedule)(x_t, t, label=LABEL)
+    found = STACKS[stack](ClassifierFree(counted, 2.5, negative=NEGATIVE), schedule)(x_t, t, ASKED)
     assert counted.sizes == ([8] if inside else [4])
 
     exact = mixture(process)
-    mean = exact(x_t, t, label=LABEL)
+    mean = exact(x_t, t, ASKED)
     v = torch.sigmoid(mean)
     if inside:
-        weak = exact(x_t, t, label=torch.full_like(LABEL, 2))
+        weak = exact(x_t, t, labels(torch.full((4,), 2)))
         mean = weak + 2.5 * (mean - weak)
     if "static" in stack:
         mean = mean.clamp(-0.7, 0.7)
     if stack == "dynamic":
-        mean = DynamicThreshold(lambda x_t, t: mean, 0.5, -0.7, 0.7)(x_t, t)
+        mean = DynamicThreshold(lambda x_t, t, c: mean, 0.5, -0.7, 0.7)(x_t, t)
     torch.testing.assert_close(found.mean, mean)
     torch.testing.assert_close(found.v, v)
 
@@ -154,9 +158,9 @@ def test_guides_stack_around_a_belief(stack, log_snr):
 def test_weight_1_of_every_stack_is_the_denoiser_bit_for_bit():
     process = Affine(Cosine())
     x_t, counted = states(), Counted(process)
-    plain = counted(x_t, 0.5, label=LABEL)
-    off = Interval(ClassifierFree(counted, 1.0, negative=2, rescale=1.0), process.schedule)
-    found = StaticThreshold(off, -math.inf, math.inf)(x_t, 0.5, label=LABEL)
+    plain = counted(x_t, 0.5, ASKED)
+    off = Interval(ClassifierFree(counted, 1.0, negative=NEGATIVE, rescale=1.0), process.schedule)
+    found = StaticThreshold(off, -math.inf, math.inf)(x_t, 0.5, ASKED)
     assert torch.equal(found.mean, plain.mean) and torch.equal(found.v, plain.v) and counted.sizes == [4, 4]
 
 
@@ -169,7 +173,7 @@ def test_thresholds_keep_to_limits_of_each_channel():
     u = 1.5 * torch.randn(5, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x_0 = (low + high) / 2 + u * (high - low) / 2
     for threshold in (StaticThreshold, DynamicThreshold):
-        found = threshold(lambda x_t, t: x_0, low=low, high=high)(x_0, 0.5)
-        usual = threshold(lambda x_t, t: u)(u, 0.5)
+        found = threshold(lambda x_t, t, c: x_0, low=low, high=high)(x_0, 0.5)
+        usual = threshold(lambda x_t, t, c: u)(u, 0.5)
         torch.testing.assert_close(found, (low + high) / 2 + usual * (high - low) / 2)
         assert (found >= low - 1e-12).all() and (found <= high + 1e-12).all()

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from conditioned import labels
 from torch import Tensor, nn
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.denoiser.categorical import TokenDenoiser
@@ -31,7 +33,7 @@ class Knows(nn.Module):
         super().__init__()
         self.chain, self.process = chain, chain.process
 
-    def forward(self, x_t: Tensor, t: float, label: Tensor | None = None) -> Tensor:
+    def forward(self, x_t: Tensor, t: float, conditions: None = None) -> Tensor:
         return self.chain(x_t, t)
 
 
@@ -98,7 +100,7 @@ class Says(nn.Module):
         super().__init__()
         self.process, self.logits = process, logits
 
-    def forward(self, x_t: Tensor, t: float, label: Tensor | None = None) -> Tensor:
+    def forward(self, x_t: Tensor, t: float, conditions: None = None) -> Tensor:
         return self.logits.expand(len(x_t), -1, -1)
 
 
@@ -260,13 +262,13 @@ def test_unmasking_needs_a_mask():
 
 
 def test_guided_logits_are_the_tilted_law():
-    """softmax(weak + w (strong - weak)) = p(x_0)^(1-w) p(x_0 | label)^w / normaliser."""
+    """softmax(weak + w (strong - weak)) = p(x_0)^(1-w) p(x_0 | y)^w / normaliser."""
     strong, weak = torch.randn(2, 4, 5).log_softmax(-1).unbind(0)
 
-    def denoise(x_t: Tensor, t: float, label: Tensor | None = None) -> Tensor:
-        return torch.stack([strong if k >= 0 else weak for k in (label if label is not None else [-1] * len(x_t))])
+    def denoise(x_t: Tensor, t: float, asked: Conditions) -> Tensor:
+        return torch.stack([strong if there else weak for there in asked.entries["label"].present])
 
-    guided = ClassifierFree(denoise, 2.5)(torch.zeros(1, 4, dtype=torch.long), 0.5, label=torch.tensor([1]))
+    guided = ClassifierFree(denoise, 2.5)(torch.zeros(1, 4, dtype=torch.long), 0.5, labels(torch.tensor([1])))
     truth = strong.exp() ** 2.5 * weak.exp() ** -1.5
     torch.testing.assert_close(guided[0].softmax(-1), truth / truth.sum(-1, keepdim=True))
 
@@ -274,7 +276,7 @@ def test_guided_logits_are_the_tilted_law():
 def test_a_head_that_leaves_one_out_reads_as_a_posterior():
     chain = chain_of(UNIFORM, length=1)
     prior = (chain.table / chain.table.sum()).log()
-    denoiser = TokenDenoiser(lambda x, log_snr, label=None: prior.expand(*x.shape, -1), chain.process, True)
+    denoiser = TokenDenoiser(lambda x, routes: prior.expand(*x.shape, -1), chain.process, True)
     x_t = torch.arange(3)[:, None]
     for t in (0.4, torch.tensor([0.1, 0.5, 0.9]).double()):
         torch.testing.assert_close(denoiser(x_t, t).log_softmax(-1), chain(x_t, t).log_softmax(-1))

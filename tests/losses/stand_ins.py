@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from undiffuse.condition.encoder import Routes
 from undiffuse.core.linear import combine, expand
 from undiffuse.core.noise import Stream
 from undiffuse.denoiser import prediction as predict
@@ -59,7 +60,8 @@ class Says(nn.Module):
         super().__init__()
         self.belief, self.process, self.prediction = belief, process, prediction
 
-    def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+        log_snr = routes.vector
         t = self.process.schedule.time(log_snr)
         x_t = x / expand(self.process.input_scale(t), x)
         alpha, sigma, _ = self.process.schedule.at(t)
@@ -75,7 +77,8 @@ class Smooth(nn.Module):
         super().__init__()
         self.std = std
 
-    def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+        log_snr = routes.vector
         alpha, sigma = (expand(level.sigmoid().sqrt(), x) for level in (log_snr, -log_snr))
         x_0 = posterior_mean(self.std)(x, alpha, sigma)
         return alpha * (x - alpha * x_0) / sigma - sigma * x_0

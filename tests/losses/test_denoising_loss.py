@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from conditioned import built, labels
 from stand_ins import PREDICTIONS, SCHEDULES, ZERO_TERMINAL, At, Says, name, numbers, posterior_mean, seeded, wrong
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from undiffuse.condition.encoder import Routes
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
 from undiffuse.denoiser.gaussian import Denoiser
@@ -87,7 +89,7 @@ def test_gradients_are_finite_at_every_time(schedule, prediction, distance):
             super().__init__()
             self.y = nn.Parameter(torch.zeros(4, 3, dtype=torch.float64))
 
-        def forward(self, x, log_snr, label=None):
+        def forward(self, x, routes):
             return self.y
 
     blind = name(prediction) in ("Eps", "Score") and schedule in ZERO_TERMINAL
@@ -129,22 +131,22 @@ def test_poisson_flow_trains_with_the_same_loss(D):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_losses_are_one_a_sample_in_the_datas_type(shape, dtype):
     class Zero(nn.Module):
-        def forward(self, x, log_snr, label=None):
-            assert log_snr.dtype == dtype and log_snr.shape == (6,)
+        def forward(self, x, routes):
+            assert routes.vector.dtype == dtype and routes.vector.shape == (6,)
             return torch.zeros_like(x)
 
     losses = Denoising()(Denoiser(Zero(), Affine(Cosine()), V()), torch.randn(6, *shape, dtype=dtype), Stream())
     assert losses.shape == (6,) and losses.dtype == dtype and losses.isfinite().all()
 
 
-def test_labels_reach_the_network():
-    class Labelled(nn.Module):
-        def forward(self, x, log_snr, label=None):
-            return x * label[:, None]
+def test_conditions_reach_the_network():
+    class Scaled(nn.Module):
+        def forward(self, x, routes):
+            return x * routes.vector[:, None]
 
-    denoiser = Denoiser(Labelled(), Affine(Cosine()), V())
-    x_0, label = data(4), torch.tensor([0, 1, 2, -1])
-    one, other = (Denoising()(denoiser, x_0, seeded(), label=y) for y in (label, label.flip(0)))
+    denoiser = Denoiser(Scaled(), Affine(Cosine()), V(), encoder=lambda level, asked: Routes(asked.entries["k"].values))
+    x_0, k = data(4), torch.tensor([0, 1, 2, 3])
+    one, other = (Denoising()(denoiser, x_0, seeded(), labels(k=y)) for y in (k, k.flip(0)))
     assert not one.equal(other)
 
 
@@ -179,8 +181,8 @@ class Sent(TorchDispatchMode):
 def test_nothing_in_a_loss_waits_for_the_device(weight, waves):
     """Times are of the CPU; a device that computes nothing stands for any other."""
     process = Affine(Cosine())
-    net = Folded(UNet(width=8, embedding=8), waves=waves).build((1, 8, 8)).to("meta")
+    net = built(Folded(UNet(width=8, embedding=8), waves=waves), (1, 8, 8)).to("meta")
     x_0 = torch.empty(4, 1, 8, 8, device="meta")
     with Sent() as sent:
-        losses = Denoising(weight=weight)(Denoiser(net, process, V()), x_0, Stream())
+        losses = Denoising(weight=weight)(Denoiser(net.net, process, V(), encoder=net.encoder), x_0, Stream())
     assert losses.device.type == "meta" and sent.count and not sent.waited_for

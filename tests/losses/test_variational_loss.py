@@ -33,8 +33,8 @@ class Every(At):
 
 
 class WithVariance(Says):
-    def forward(self, x, log_snr, label=None):
-        y = super().forward(x, log_snr, label)
+    def forward(self, x, routes):
+        y = super().forward(x, routes)
         return torch.cat([y, (3 * x).sin()], dim=1)
 
 
@@ -94,10 +94,10 @@ class BestVariance(Says):
         super().__init__(posterior_mean(STD), process, V())
         self.steps = steps
 
-    def forward(self, x, log_snr, label=None):
-        t = self.process.schedule.time(log_snr)
+    def forward(self, x, routes):
+        t = self.process.schedule.time(routes.vector)
         v = best_v(self.process.schedule, t, (t - 1 / self.steps).clamp(min=1e-9))
-        return torch.cat([super().forward(x, log_snr), (2 * v - 1)[:, None].expand_as(x)], dim=1)
+        return torch.cat([super().forward(x, routes), (2 * v - 1)[:, None].expand_as(x)], dim=1)
 
 
 def best_v(schedule, t, s):
@@ -143,7 +143,7 @@ class Heads(nn.Module):
         self.y = nn.Parameter(torch.full((4, 2), 0.1, dtype=torch.float64))
         self.v = nn.Parameter(torch.full((4, 2), 0.2, dtype=torch.float64))
 
-    def forward(self, x, log_snr, label=None):
+    def forward(self, x, routes):
         return torch.cat([self.y, self.v], dim=1)
 
 

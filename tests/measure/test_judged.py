@@ -42,7 +42,11 @@ def test_a_run_s_judge_is_trained_once_and_again_for_other_data(run, monkeypatch
     assert torch.equal(again.features(test_part.x.float()), first.features(test_part.x.float()))
     judge_of(run, train_part.take(torch.arange(100)), test_part)
     assert trained == [len(train_part), 100]
-    judge_of(run, train_part.take(torch.arange(100)), replace(test_part, labels=test_part.labels.flip(0)))
+    judge_of(
+        run,
+        train_part.take(torch.arange(100)),
+        replace(test_part, conditions=test_part.conditions[torch.arange(len(test_part)).flip(0)]),
+    )
     assert len(trained) == 3
     (run.folder / FILE).write_bytes(b"damaged")
     judge_of(run, train_part, test_part)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.codec import MLPVAE, VQVAE, Levels, Normalise
-from undiffuse.condition.label import classes
+from undiffuse.condition.conditions import Conditions
+from undiffuse.condition.label import labelled, specifications_of
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
@@ -36,12 +37,12 @@ class Exact(nn.Module):
         self.exact, self.process = exact, exact.process
         self.somewhere = nn.Parameter(torch.zeros(()))
 
-    def forward(self, x_t: Tensor, t, label: Tensor | None = None) -> Tensor:
-        return self.exact(x_t, t) if label is None else self.exact(x_t, t, label)
+    def forward(self, x_t: Tensor, t, conditions: Conditions | None = None) -> Tensor:
+        return self.exact(x_t, t, conditions)
 
 
 def run_of(exact, codec, label_names=(), recipe="swiss-roll") -> Run:
-    return Run(Path("nowhere"), RECIPES[recipe](), Exact(exact), codec, label_names)
+    return Run(Path("nowhere"), RECIPES[recipe](), Exact(exact), codec, specifications_of(label_names))
 
 
 def codec_of(kind, shape, mean, std) -> Normalise:
@@ -96,7 +97,7 @@ def test_a_row_costs_the_same_in_any_batch(plane, monkeypatch):
     assert not torch.equal(bound_nats(run, some, 10.0, seed=2), whole)
 
 
-def test_labels_are_told_where_the_run_has_them():
+def test_conditions_are_given_where_the_run_has_them():
     """-log p(x | label) with labels, and -log p(x) without: log 2 apart for two peaks far from each other."""
     process = Affine(Cosine())
     peaks = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
@@ -104,7 +105,7 @@ def test_labels_are_told_where_the_run_has_them():
     codec = codec_of("points", (1,), 0.0, 1.0)
     labels = torch.arange(4000) % 2
     x = peaks[labels] + 0.1 * SeededNoise(1).normal(torch.empty(4000, 1).double())
-    data = Dataset(x.float(), labels)
+    data = Dataset(x.float(), *labelled(labels))
     told, alone = (run_of(exact, codec, names) for names in (("left", "right"), ()))
     bounds = [bound_nats(run, data, 12.0, draws=64) for run in (told, alone)]
     for cost, truth in zip(bounds, (-exact.log_density(x) - math.log(2), -exact.log_density(x)), strict=True):
@@ -181,15 +182,16 @@ def test_tokens_of_several_attributes_cost_what_is_believed_of_them():
     """A network that has learned nothing, told two labels: log2(4) bits a token of 4 levels."""
     recipe = RECIPES["quantised-digits"]()
     codec, names = Levels(4).build("pictures", (1, 4, 4)), {"form": ("a", "b"), "colour": ("x", "y", "z")}
+    specified = specifications_of(names)
     recipe = recipe.changed(net=Embedded(UNet(width=8, multiples=(1,)), width=4))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        run = Run(Path("nowhere"), recipe, recipe.denoiser(codec.latent_shape, classes(names)).eval(), codec, names)
+        run = Run(Path("nowhere"), recipe, recipe.denoiser(codec.latent_shape, specified).eval(), codec, specified)
         pictures, labels = (
             torch.randint(0, 256, (150, 1, 4, 4)),
             torch.stack([torch.arange(150) % k for k in (2, 3)], 1),
         )
-    data = Dataset(pictures.to(torch.uint8), labels, names, kind="pictures")
+    data = Dataset(pictures.to(torch.uint8), *labelled(labels, names), kind="pictures")
     bits = token_bits(run, data, draws=4)
     assert bits.error < 0.1 and abs(bits.mean - 2) < 4 * bits.error + 0.05
 
@@ -200,7 +202,7 @@ def test_words_of_a_vocabulary_cost_what_is_believed_of_them():
         net=Embedded(UNet(width=8, multiples=(1,)), width=4), leave_one_out=True
     )
     codec = VQVAE(codes=8, latent=4, width=8).build("pictures", (1, 8, 8))
-    run = Run(Path("nowhere"), recipe, recipe.denoiser(codec.latent_shape, 0).eval(), codec)
+    run = Run(Path("nowhere"), recipe, recipe.denoiser(codec.latent_shape, {}).eval(), codec)
     data = Dataset(torch.randint(0, 256, (150, 1, 8, 8), dtype=torch.uint8), kind="pictures")
     found = likelihood(replace(run, recipe=recipe.changed(data=Held(data=data))))
     assert abs(found.cost.mean - 3) < 4 * found.cost.error + 0.05 and found.cost.error < 0.1

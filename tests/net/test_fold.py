@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conditioned import built
 
 from undiffuse.core.errors import UserError
 from undiffuse.net import Folded, UNet
@@ -26,7 +27,7 @@ def test_a_place_holds_its_patch():
 @pytest.mark.parametrize("out_multiple", [1, 2])
 def test_a_folded_network_is_a_network(out_multiple, waves):
     design = Folded(UNet(width=8), patch=(8, 1), waves=waves)
-    net = design.build((3, 24, 10), classes=4, out_multiple=out_multiple)
+    net = built(design, (3, 24, 10), classes=4, out_multiple=out_multiple)
     x, label = torch.randn(2, 3, 24, 10), torch.tensor([3, -1])
     y = net(x, torch.tensor(0.5), label)
     assert y.shape == (2, 3 * out_multiple, 24, 10)
@@ -45,13 +46,13 @@ def test_no_two_places_are_told_the_same_and_near_ones_nearly():
 
 def test_what_is_said_of_the_mean_and_of_the_variance_stay_apart():
     """Channels of the waves are left out of each part, not of their sum."""
-    net = Folded(UNet(width=8), patch=(2, 1), waves=2).build((1, 4, 4), out_multiple=2)
+    net = built(Folded(UNet(width=8), patch=(2, 1), waves=2), (1, 4, 4), out_multiple=2)
 
     class Count(torch.nn.Module):  # says of each channel its number
-        def forward(self, x, log_snr, label):
+        def forward(self, x, routes):
             return torch.arange(2.0 * x.shape[1])[None, :, None, None].expand(len(x), -1, *x.shape[2:])
 
-    net.inner = Count()
+    net.net.inner = Count()
     y = net(torch.zeros(1, 1, 4, 4), torch.tensor(0.0))
     assert y[0, :, :2, 0].tolist() == [[0, 1], [10, 11]]
 
@@ -59,7 +60,7 @@ def test_what_is_said_of_the_mean_and_of_the_variance_stay_apart():
 def test_what_does_not_fold_is_told():
     for shape in ((3, 20, 10), (7,)):
         with pytest.raises(UserError, match="fold by 8 x 1"):
-            Folded(patch=(8, 1)).build(shape)
+            built(Folded(patch=(8, 1)), shape)
     with pytest.raises(UserError, match="at least 1 x 1"):
         Folded(patch=(0, 1))
     with pytest.raises(UserError, match="waves"):
@@ -67,6 +68,6 @@ def test_what_does_not_fold_is_told():
 
 
 def test_what_places_are_told_goes_with_the_network_but_is_not_saved():
-    net = Folded(UNet(width=8), patch=(2, 2), waves=2).build((1, 8, 12))
-    assert torch.equal(net.where, places(4, 6, 2)) and not any("where" in name for name in net.state_dict())
+    net = built(Folded(UNet(width=8), patch=(2, 2), waves=2), (1, 8, 12))
+    assert torch.equal(net.net.where, places(4, 6, 2)) and not any("where" in name for name in net.state_dict())
     assert net(torch.randn(2, 1, 4, 6), torch.tensor(0.0)).shape == (2, 1, 4, 6)  # and other sizes are told theirs

@@ -2,12 +2,23 @@
 
 import pytest
 import torch
+from conditioned import built
 from torch.nn import functional as F
 
+from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net import DiT
 from undiffuse.net.token_transformer import TokenTransformer
-from undiffuse.net.transformer import Attention, Block, Reading, angles_along, angles_over, attend, rotary, turned
+from undiffuse.net.transformer import (
+    Attention,
+    Block,
+    CrossAttention,
+    angles_along,
+    angles_over,
+    attend,
+    rotary,
+    turned,
+)
 from undiffuse.process.categorical import TokenShape
 
 SMALL = DiT(width=16, depth=2, heads=2)
@@ -15,14 +26,15 @@ SMALL = DiT(width=16, depth=2, heads=2)
 
 def test_a_block_starts_as_the_identity_exactly():
     torch.manual_seed(0)
-    block, h, condition = Block(16, 2, condition=8, tokens=5), torch.randn(3, 6, 16), torch.randn(3, 8)
-    assert torch.equal(block(h, condition, rotary(angles_along(6, 4)), torch.randn(3, 7, 5)), h)
+    block, h = Block(16, 2, Widths(vector=8, tokens=5)), torch.randn(3, 6, 16)
+    routes = Routes(torch.randn(3, 8), torch.randn(3, 7, 5), torch.ones(3, 7, dtype=torch.bool))
+    assert torch.equal(block(h, routes, rotary(angles_along(6, 4))), h)
 
 
 @pytest.mark.parametrize("positions", ["rotary", "learned"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2, 5, 7), (3, 1, 1), (5, 4, 9)])
 def test_the_output_starts_at_zero_for_any_picture(shape, positions):
-    net = DiT(width=16, depth=1, heads=2, positions=positions).build(shape, classes=3, out_multiple=2)
+    net = built(DiT(width=16, depth=1, heads=2, positions=positions), shape, classes=3, out_multiple=2)
     for batch, level in ((1, torch.zeros(())), (3, torch.randn(3))):
         y = net(torch.randn(batch, *shape), level, torch.randint(-1, 3, (batch,)))
         assert y.shape == (batch, 2 * shape[0], *shape[1:]) and (y == 0).all()
@@ -31,7 +43,7 @@ def test_the_output_starts_at_zero_for_any_picture(shape, positions):
 def test_every_weight_learns_within_three_steps():
     """Gates and heads start at zero, so the gradient reaches what lies behind them one step later."""
     torch.manual_seed(0)
-    net = SMALL.build((1, 4, 4), classes=2)
+    net = built(SMALL, (1, 4, 4), classes=2)
     before = [weight.clone() for weight in net.parameters()]
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(3):
@@ -45,7 +57,7 @@ def test_every_weight_learns_within_three_steps():
 
 def test_a_block_is_its_formula():
     torch.manual_seed(0)
-    block = Block(8, 2, condition=4, qk_norm=False).double()
+    block = Block(8, 2, Widths(vector=4), qk_norm=False).double()
     for weight in block.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     h, condition = torch.randn(2, 5, 8).double(), torch.randn(2, 4).double()
@@ -65,7 +77,7 @@ def test_a_block_is_its_formula():
     read = torch.cat(heads, -1) @ block.attention.out.weight.T + block.attention.out.bias
     middle = h + gate_1 * read
     dense = block.dense[2](F.gelu(block.dense[0](norm(middle) * (1 + scale_2) + shift_2), approximate="tanh"))
-    torch.testing.assert_close(block(h, condition), middle + gate_2 * dense)
+    torch.testing.assert_close(block(h, Routes(condition)), middle + gate_2 * dense)
 
 
 def test_turned_products_depend_on_the_distance_alone():
@@ -80,17 +92,17 @@ def test_turned_products_depend_on_the_distance_alone():
 
 def test_rotary_positions_take_sizes_that_were_not_trained_and_learned_ones_say_so():
     x = torch.randn(2, 1, 6, 10)
-    assert SMALL.build((1, 4, 4))(x, torch.zeros(())).shape == x.shape
+    assert built(SMALL, (1, 4, 4))(x, torch.zeros(())).shape == x.shape
     with pytest.raises(UserError, match="learned positions are of 2 x 2 patches, not 3 x 5"):
-        DiT(width=16, depth=1, heads=2, positions="learned").build((1, 4, 4))(x, torch.zeros(()))
+        built(DiT(width=16, depth=1, heads=2, positions="learned"), (1, 4, 4))(x, torch.zeros(()))
 
 
 def test_transformers_that_cannot_be():
     for make, says in (
-        (lambda: DiT(width=30, heads=4).build((1, 4, 4)), "split into heads"),
+        (lambda: built(DiT(width=30, heads=4), (1, 4, 4)), "split into heads"),
         (lambda: DiT(depth=0), "from 1"),
-        (lambda: SMALL.build((4,)), "takes pictures"),
-        (lambda: SMALL.build((2, 4, 4))(torch.zeros(1, 1, 4, 4), torch.zeros(())), "takes pictures"),
+        (lambda: built(SMALL, (4,)), "takes pictures"),
+        (lambda: built(SMALL, (2, 4, 4))(torch.zeros(1, 1, 4, 4), torch.zeros(())), "takes pictures"),
     ):
         with pytest.raises(UserError, match=says):
             make()
@@ -98,7 +110,7 @@ def test_transformers_that_cannot_be():
 
 def test_it_compiles_whole_and_in_half_precision():
     torch.manual_seed(0)
-    net = SMALL.build((1, 6, 6), classes=2)
+    net = built(SMALL, (1, 6, 6), classes=2)
     for weight in net.parameters():
         torch.nn.init.normal_(weight, std=0.1)
     x, level, label = torch.randn(3, 1, 6, 6), torch.randn(3), torch.tensor([0, 1, -1])
@@ -109,14 +121,15 @@ def test_it_compiles_whole_and_in_half_precision():
         torch.testing.assert_close(net(x, level, label), y, rtol=0.1, atol=0.05)
 
 
-def test_words_are_read_where_the_mask_lets():
+def test_tokens_are_read_where_they_are_present():
     torch.manual_seed(0)
-    reading, h, words = Reading(8, 2, 5), torch.randn(2, 3, 8), torch.randn(2, 4, 5)
-    torch.nn.init.normal_(reading.out.weight)
-    seen = torch.tensor([[True, True, False, False]] * 2)
-    others = torch.where(seen[..., None], words, torch.randn(2, 4, 5))
-    torch.testing.assert_close(reading(h, words, seen), reading(h, others, seen))
-    assert not torch.allclose(reading(h, words), reading(h, others)) and torch.equal(reading(h, None), h)
+    across, h, words = CrossAttention(8, 2, 5), torch.randn(2, 3, 8), torch.randn(2, 4, 5)
+    assert torch.equal(across(h, Routes(None, words, torch.ones(2, 4, dtype=torch.bool))), h)
+    torch.nn.init.normal_(across.out.weight)
+    some, every = torch.tensor([[True, True, False, False]] * 2), torch.ones(2, 4, dtype=torch.bool)
+    others = torch.where(some[..., None], words, torch.randn(2, 4, 5))
+    torch.testing.assert_close(across(h, Routes(None, words, some)), across(h, Routes(None, others, some)))
+    assert not torch.allclose(across(h, Routes(None, words, every)), across(h, Routes(None, others, every)))
 
 
 @pytest.mark.parametrize("time", [True, False])
@@ -124,7 +137,7 @@ def test_words_are_read_where_the_mask_lets():
 @pytest.mark.parametrize("shape", [(7,), (2, 3)])
 def test_tokens_start_equally_likely(shape, positions, time):
     design = TokenTransformer(width=16, depth=2, heads=2, positions=positions, time=time)
-    net = design.build(TokenShape(shape, 5), states=6, labels=2)
+    net = built(design, TokenShape(shape, 5), 2, level=time, states=6)
     logits = net(torch.randint(0, 6, (3, *shape)), torch.zeros(()), torch.tensor([0, 1, -1]))
     assert logits.shape == (3, *shape, 5) and (logits == 0).all()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conditioned import built
 from test_networks import awake, inputs
 
 from undiffuse.core.errors import UserError
@@ -21,7 +22,7 @@ DESIGNS = [pytest.param(DENSE, id="dense"), pytest.param(EFFICIENT, id="efficien
 @pytest.mark.parametrize("batch", [1, 2])
 def test_any_picture_goes_through_and_back(design, shape, batch):
     x, log_snr, label = inputs(shape, batch, torch.float32)
-    net = awake(design.build(shape, 3), torch.float32)
+    net = awake(built(design, shape, 3), torch.float32)
     y = net(x, log_snr, label)
     assert y.shape == x.shape
     y.square().mean().backward()
@@ -31,7 +32,7 @@ def test_any_picture_goes_through_and_back(design, shape, batch):
 @pytest.mark.parametrize("design", DESIGNS)
 def test_the_layout_in_memory_is_no_matter(design):
     x, log_snr, label = inputs((3, 6, 5))
-    net = awake(design.build(x.shape[1:], 3))
+    net = awake(built(design, x.shape[1:], 3))
     last = x.contiguous(memory_format=torch.channels_last)
     assert torch.equal(net(x, log_snr, label), net(last, log_snr, label))
     assert torch.allclose(net.to(memory_format=torch.channels_last)(x, log_snr, label), net(x, log_snr, label))
@@ -40,13 +41,13 @@ def test_the_layout_in_memory_is_no_matter(design):
 @pytest.mark.parametrize("design", [*DESIGNS, pytest.param(Folded(PLAIN), id="folded"), pytest.param(DiT(), id="DiT")])
 def test_a_prediction_is_contiguous_so_that_steps_take_one_pass(design):
     x, log_snr, label = inputs((3, 6, 4))
-    assert awake(design.build(x.shape[1:], 3))(x, log_snr, label).is_contiguous()
+    assert awake(built(design, x.shape[1:], 3))(x, log_snr, label).is_contiguous()
 
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_compiled_in_place_it_is_the_same_function_of_the_same_names(design):
     x, log_snr, label = inputs((2, 5, 4), dtype=torch.float32)
-    net = awake(design.build(x.shape[1:], 3), torch.float32)
+    net = awake(built(design, x.shape[1:], 3), torch.float32)
     names, expected = list(net.state_dict()), net(x, log_snr, label)
     net.compile(backend="aot_eager", fullgraph=True)  # no graph breaks
     with warnings.catch_warnings():
@@ -57,7 +58,7 @@ def test_compiled_in_place_it_is_the_same_function_of_the_same_names(design):
 
 def test_dropout_hides_in_training_alone():
     x, log_snr, _ = inputs((1, 4, 4))
-    net = awake(UNet(8, (1, 2), embedding=8, dropout=0.5).build(x.shape[1:]))
+    net = awake(built(UNet(8, (1, 2), embedding=8, dropout=0.5), x.shape[1:]))
     assert not torch.equal(net(x, log_snr), net(x, log_snr))
     net.eval()
     assert torch.equal(net(x, log_snr), net(x, log_snr))
@@ -66,7 +67,7 @@ def test_dropout_hides_in_training_alone():
 @pytest.mark.parametrize("design", [UNet(8, (1, 2), embedding=8), DENSE])
 def test_skips_are_scaled(design):
     x, log_snr, _ = inputs((1, 4, 4))
-    one, half = (awake(replace(design, skip_scale=scale).build(x.shape[1:]))(x, log_snr) for scale in (1.0, 0.5))
+    one, half = (awake(built(replace(design, skip_scale=scale), x.shape[1:]))(x, log_snr) for scale in (1.0, 0.5))
     assert not torch.allclose(one, half)
 
 
@@ -74,8 +75,8 @@ def test_one_number_is_the_same_for_each_level():
     """A count of the coarsest levels, or one number for all, is the tuple that says the same."""
     count = UNet(8, (1, 2, 2), attention=2, blocks=2, embedding=8)
     told = UNet(8, (1, 2, 2), attention=(1, 2), blocks=(2, 2, 2), embedding=8)
-    assert [n for n, _ in count.build((1, 8, 8)).named_parameters()] == [
-        n for n, _ in told.build((1, 8, 8)).named_parameters()
+    assert [n for n, _ in built(count, (1, 8, 8)).named_parameters()] == [
+        n for n, _ in built(told, (1, 8, 8)).named_parameters()
     ]
 
 
@@ -101,7 +102,7 @@ def test_an_impossible_design_is_refused_in_one_line(wrong):
 
 def test_a_picture_without_pixels_is_refused_when_built():
     with pytest.raises(UserError, match="of any size"):
-        UNet().build((1, 0, 4))
+        built(UNet(), (1, 0, 4))
 
 
 def test_dense_is_the_unet_of_diffusers():
@@ -119,7 +120,7 @@ def test_dense_is_the_unet_of_diffusers():
         norm_num_groups=8,
         resnet_time_scale_shift="scale_shift",
     )
-    ours = UNet(32, (1, 2, 2), blocks=2, embedding=128, heads=2, dense=True).build((3, 8, 8))
+    ours = built(UNet(32, (1, 2, 2), blocks=2, embedding=128, heads=2, dense=True), (3, 8, 8))
     convolutions = [
         sorted(
             tuple(m.weight.shape) for m in net.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)

@@ -8,56 +8,21 @@ import torch
 
 import undiffuse
 from undiffuse.cli.program import _label
-from undiffuse.condition.label import classes, combined, negative_of, read_labels
+from undiffuse.condition.encoder import Encoder
+from undiffuse.condition.label import combined, conditions_of, labelled, labels_of, names_of, specifications_of
 from undiffuse.core.errors import UserError
-from undiffuse.core.noise import Stream
-from undiffuse.data.dataset import Dataset, random_labels
+from undiffuse.data.dataset import random_conditions
 from undiffuse.data.readers.open import open_data
 from undiffuse.data.source import Files
 from undiffuse.kind import evaluate
 from undiffuse.net import MLP
-from undiffuse.net.embed import LabelEmbedding
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
 from undiffuse.sampling.sampling import Guidance, Sampling
 from undiffuse.train.loop import train
-from undiffuse.train.objective import hide
 
 NAMES = {"side": ("left", "right"), "height": ("low", "middle", "high")}
-
-
-@pytest.mark.parametrize(
-    ("asked", "rows"),
-    [
-        ({"side": "left", "height": "high"}, [[0, 2]]),
-        ({"side": 1, "height": ["low", 2]}, [[1, 0], [1, 2]]),
-        ({"side": "right"}, [[1, 0], [1, 1], [1, 2]]),
-        (None, [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]),
-        ([{"side": 0, "height": 0}, {"side": 1, "height": -1}], [[0, 0], [1, -1]]),
-        ("none", [[-1, -1]]),
-        (torch.tensor([[1, 2], [0, -1]]), [[1, 2], [0, -1]]),
-        (torch.tensor([1, 2]), [[1, 2]]),
-    ],
-)
-def test_asked_for(asked, rows):
-    assert read_labels(NAMES, asked).tolist() == rows
-
-
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        ({"sied": 0}, "unknown attribute 'sied'; did you mean side?"),
-        ({"side": "lfet"}, "unknown side 'lfet'; did you mean left?"),
-        ({"side": 2}, "a number from 0 to 1"),
-        ("left", "a label here is of side and height: side=left,height=low"),
-        ({"side": []}, "an empty list of labels"),
-        (torch.zeros(4, 3, dtype=torch.int64), r"labels of side, height are \(count, 2\)"),
-    ],
-)
-def test_mistakes(asked, said):
-    with pytest.raises(UserError, match=said):
-        read_labels(NAMES, asked)
 
 
 @pytest.mark.parametrize(
@@ -73,15 +38,6 @@ def test_the_words_of_the_command_line(words, meant):
     assert _label(words) == meant
 
 
-def test_negatives():
-    assert negative_of(NAMES, None) == negative_of(NAMES, "none") == -1
-    assert negative_of(NAMES, {"height": "none"}) == (None, -1)
-    assert negative_of(NAMES, {"height": ["low"], "side": 1}) == (1, 0)
-    assert negative_of(("cat", "dog"), ["dog"]) == 1
-    with pytest.raises(UserError, match="one negative label"):
-        negative_of(("cat", "dog"), ["dog", "cat"])
-
-
 def test_combinations():
     labels = torch.tensor([[0, 0], [0, 2], [1, 0], [1, -1]])
     one, names = combined(labels, NAMES)
@@ -89,33 +45,16 @@ def test_combinations():
     assert [names[k] for k in one[:3]] == ["left low", "left high", "right low"]
 
 
-def test_the_network_adds_attributes():
-    """The vector of several labels is the sum of those of each, for "none" too."""
+def test_the_encoder_adds_attributes():
+    """The vector of several labels, before its last step, is the sum of those of each, for "none" too."""
     torch.manual_seed(0)
-    both = LabelEmbedding((2, 3), 8)
-    with torch.no_grad():
-        at = lambda *label: both(torch.tensor([label]))  # noqa: E731
-        torch.testing.assert_close(at(1, 2) - at(0, 2), at(1, -1) - at(0, -1))
-        assert torch.equal(at(-1, -1), both(None))
-        every = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 3))
-        assert len(both(every).unique(dim=0)) == 12
-    with pytest.raises(UserError, match="label 3 is not known; labels go from 0 to 2"):
-        at(0, 3)
-
-
-def test_hiding():
-    """Whole rows with one probability, single attributes besides; what is shown is what was there."""
-    label = torch.randint(0, 3, (40_000, 2), generator=torch.Generator().manual_seed(0))
-    torch.manual_seed(0)
-    hidden = hide(label, Stream(), 0.2, 0.3) < 0
-    expected = {(True, True): 0.2 + 0.8 * 0.09, (True, False): 0.8 * 0.21, (False, False): 0.8 * 0.49}
-    for (one, other), share in expected.items():
-        found = float(((hidden[:, 0] == one) & (hidden[:, 1] == other)).double().mean())
-        assert abs(found - share) < 5 * (share * (1 - share) / len(label)) ** 0.5
-    assert torch.equal(hide(label, Stream(), 0.0), label)
-    rows = hide(label, Stream(), 0.5)
-    assert torch.equal((rows < 0).all(1), (rows < 0).any(1))
-    assert torch.equal(rows[rows >= 0], label[rows >= 0])
+    specifications = specifications_of({"one": ("a", "b"), "other": ("c", "d", "e")})
+    tables = Encoder(specifications, 8).entries
+    columns = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 3)).unbind(1)
+    every = conditions_of(torch.stack(columns, 1), names_of(specifications)).entries.values()
+    vectors = torch.stack([table(entry) for table, entry in zip(tables, every, strict=True)]).sum(0)
+    assert len(vectors.unique(dim=0)) == 12
+    torch.testing.assert_close(vectors[0], sum(table(None) for table in tables)[0])
 
 
 # ------------------------------------------------------------------------------------------------------ data
@@ -140,16 +79,16 @@ def test_npz_and_csv_with_attributes(tmp_path):
     assert npz.label_names == csv.label_names == {"side": ("left", "right"), "height": ("high", "low")}
     assert csv.columns == ("x", "y") and npz.labels[0, 0] == -1
     assert torch.equal(npz.labels[1:], csv.labels[1:])
-    assert (random_labels(npz, 200) >= 0).all()
+    assert (labels_of(random_conditions(npz, 200), npz.specifications) >= 0).all()
     train_part, test_part = npz.split(0.2)
     assert len(train_part) + len(test_part) == 40
 
 
 def test_labels_out_of_range_are_told_by_attribute():
     with pytest.raises(UserError, match="labels run from 0 to 2; 2 names allow 0 to 1"):
-        Dataset(torch.randn(3, 2), torch.tensor([[0, 0], [1, 2], [0, 1]]), {"a": ("x", "y"), "b": ("x", "y")})
-    with pytest.raises(UserError, match=r"labels are \(3, 2\) int64, one for each attribute of a row"):
-        Dataset(torch.randn(3, 2), torch.tensor([0, 1, 1]), {"a": ("x", "y"), "b": ("x", "y")})
+        labelled(torch.tensor([[0, 0], [1, 2], [0, 1]]), {"a": ("x", "y"), "b": ("x", "y")})
+    with pytest.raises(UserError, match=r"labels are \(count, 2\) int64, one for each attribute of a row"):
+        labelled(torch.tensor([0, 1, 1]), {"a": ("x", "y"), "b": ("x", "y")})
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +112,6 @@ def test_trained_and_asked_by_name(run):
     """Each attribute moves its own column, alone or with the other, after loading too."""
     run = undiffuse.load(run.folder)
     assert run.label_names == {"side": ("left", "right"), "height": ("high", "low")}
-    assert classes(run.label_names) == (2, 2)
     for label, signs in (
         ({"side": "left", "height": "high"}, (-1, 1)),
         ({"side": "right", "height": "low"}, (1, -1)),
@@ -182,7 +120,7 @@ def test_trained_and_asked_by_name(run):
         assert ((x.sign() == torch.tensor(signs)).all(1)).double().mean() > 0.9
     alone = run.sample(200, label={"side": "left", "height": "none"})
     assert (alone[:, 0] < 0).double().mean() > 0.9 and 0.2 < (alone[:, 1] < 0).double().mean() < 0.8
-    assert run.labels(5, {"side": "left"}).tolist() == [[0, 0], [0, 1], [0, 0], [0, 1], [0, 0]]
+    assert run.labels(5, label={"side": "left"}).tolist() == [[0, 0], [0, 1], [0, 0], [0, 1], [0, 0]]
 
 
 def test_guided_on_one_attribute_the_other_is_kept(run):
@@ -197,7 +135,7 @@ def test_guided_on_one_attribute_the_other_is_kept(run):
     with pytest.raises(UserError, match="--attribute-dropout"):
         strict = replace(run, recipe=run.recipe.changed(each_dropout=0.0))
         strict.sample(2, label=label, guidance=Guidance(3.0, negative={"side": "none"}))
-    with pytest.raises(UserError, match="none for some attributes"):
+    with pytest.raises(UserError, match="none for some conditions"):
         strict.sample(2, label={"side": "none"})
 
 

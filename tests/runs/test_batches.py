@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from undiffuse.condition.label import labelled
 from undiffuse.data.dataset import Dataset
 from undiffuse.train.batches import Batches, key
 
@@ -12,7 +13,7 @@ COUNTS, SIZES = st.integers(2, 40), st.integers(1, 60)
 
 
 def data(count: int) -> Dataset:
-    return Dataset(torch.arange(float(count))[:, None], torch.arange(count) % 2)
+    return Dataset(torch.arange(float(count))[:, None], *labelled(torch.arange(count) % 2))
 
 
 @given(COUNTS, SIZES, st.integers(0, 2**32))
@@ -29,8 +30,9 @@ def test_a_step_does_not_depend_on_those_before(count, size, step):
     through, alone = Batches(data(count), size, 3, CPU), Batches(data(count), size, 3, CPU)
     for before in range(step):
         through(before)
-    for one, other in zip(through(step), alone(step), strict=True):
-        assert torch.equal(one, other)
+    (x, conditions), (same_x, same) = through(step), alone(step)
+    assert torch.equal(x, same_x)
+    assert torch.equal(conditions.entries["label"].values, same.entries["label"].values)
 
 
 @given(COUNTS, SIZES, st.integers(1, 4))
@@ -40,9 +42,9 @@ def test_processes_share_a_batch(count, size, processes):
     assert torch.cat(parts).long().sort().values.equal(whole.sort().values)
 
 
-def test_labels_stay_with_their_rows():
-    x, labels = Batches(data(10), 25, 0, CPU)(4)
-    assert torch.equal(x[:, 0].long() % 2, labels)
+def test_conditions_stay_with_their_rows():
+    x, conditions = Batches(data(10), 25, 0, CPU)(4)
+    assert torch.equal(x[:, 0].long() % 2, conditions.entries["label"].values)
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=3, unique=True))

@@ -6,19 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conditioned import mixed
 from torch import Tensor
 
 import undiffuse
 from undiffuse.cli import main
 from undiffuse.codec import Standard
 from undiffuse.codec.labelled import Labelled
+from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Digits, Heartbeat, Toy
-from undiffuse.denoiser.mixed import MixedDenoiser, with_label
-from undiffuse.denoiser.prediction import V
-from undiffuse.evaluate.joint import labels_of
+from undiffuse.evaluate.joint import label_probabilities
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
@@ -38,7 +38,7 @@ def two_pixels(count: int = 4000) -> Dataset:
     labels = (torch.rand(count, generator=generator) < CHANCES[1]).long()
     pixels = MEANS[labels] + STD * torch.randn(count, 2, generator=generator)
     return Dataset(
-        pixels.round().clamp(0, 255).to(torch.uint8).view(-1, 1, 1, 2), labels, ("dark", "light"), "pictures"
+        pixels.round().clamp(0, 255).to(torch.uint8).view(-1, 1, 1, 2), *labelled(labels, ("dark", "light")), "pictures"
     )
 
 
@@ -61,22 +61,23 @@ def small() -> Run:
     for _ in range(steps):
         rows = torch.randint(len(data), (256,))
         optimizer.zero_grad()
-        objective(data.x[rows], data.labels[rows]).backward()
+        objective(data.x[rows], data.conditions[rows]).backward()
         optimizer.step()
         rate.step()
-    return Run("two pixels", recipe, objective.denoiser.eval(), codec, data.label_names)
+    return Run("two pixels", recipe, objective.denoiser.eval(), codec, data.specifications)
 
 
 def test_the_label_given_the_picture_is_bayes(small):
     pictures = two_pixels().x[:1000]
-    read = labels_of(small, pictures)
+    read = label_probabilities(small, pictures)
     assert read.shape == (1000, 2) and torch.allclose(read.sum(1), torch.ones(1000))
     assert (read - bayes(pictures)).abs().mean() < 0.03
 
 
 def test_the_picture_given_the_label_is_normal(small):
     for k, name in enumerate(("dark", "light")):
-        pictures, labels = small.draw(2000, name)
+        pictures, conditions = small.draw(2000, {"label": name})
+        labels = conditions.entries["label"].values
         assert (labels == k).all()
         pixels = pictures.double().flatten(1)
         assert (pixels.mean(0) - MEANS[k]).abs().max() < 2.5
@@ -85,7 +86,8 @@ def test_the_picture_given_the_label_is_normal(small):
 
 def test_both_are_the_joint_law(small):
     """Labels as often as they are, and given each drawn picture as Bayes has it: p(y) and p(y | x) and so p(x, y)."""
-    pictures, labels = small.draw(4000, sampling=small.sampling.override(seed=1))
+    pictures, conditions = small.draw(4000, sampling=small.sampling.override(seed=1))
+    labels = conditions.entries["label"].values
     assert abs((labels == 1).double().mean() - CHANCES[1]) < 0.03
     likely = bayes(pictures)[:, 1]
     for low, high in ((0.0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.0)):
@@ -95,15 +97,19 @@ def test_both_are_the_joint_law(small):
     assert torch.equal(small.sample(50, seed=1), pictures[:50])
 
 
+def joint_denoiser(codec, data):
+    process = Mixed(2, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2))
+    return mixed(TableMLP(width=8, depth=1), codec.latent_shape, process, data.specifications)
+
+
 def test_labels_that_are_not_known_are_no_answer():
     """Nor an error: of such rows the picture is learned alone."""
     data = two_pixels(64)
     codec = Labelled().measure(data)
-    process = Mixed(2, Affine(Cosine()), Categorical(Fading(), ABSORBING, 2))
-    denoiser = MixedDenoiser(TableMLP(width=8, depth=1).build(codec.latent_shape), process, V())
+    denoiser = joint_denoiser(codec, data)
     x_0, loss = codec.encode(data.x), MixedLoss(whole=True)
-    unknown = loss(denoiser, x_0, SeededNoise(0), torch.full((64,), -1))
-    known = loss(denoiser, x_0, SeededNoise(0), data.labels)
+    unknown = loss(denoiser, x_0, SeededNoise(0), data.conditions.without())
+    known = loss(denoiser, x_0, SeededNoise(0), data.conditions)
     assert unknown.isfinite().all() and (unknown <= known + 1e-6).all() and (unknown < known).any()
     assert torch.equal(unknown, loss(denoiser, x_0, SeededNoise(0)))
 
@@ -113,7 +119,7 @@ def test_rows_hold_pictures_and_labels():
     codec = Labelled().measure(data)
     rows = codec.encode(data.x)
     assert torch.equal(codec.decode(rows), data.x) and (codec.label(rows) == -1).all()
-    told = with_label(rows, data.labels, codec.classes)
+    told = joint_denoiser(codec, data).joined(rows, data.conditions)
     assert torch.equal(codec.label(told), data.labels) and torch.equal(codec.decode(told), data.x)
 
 
@@ -143,14 +149,14 @@ def test_from_the_command_line(run, tmp_path, capsys, monkeypatch):
     rows = {row["name"]: row["value"] for row in report["measures"]}
     assert rows["label given the picture"] > 0.8
     assert 0 <= rows["label accuracy"] <= 1 and 0 <= rows["picture given the label"] <= 1
-    assert report["protocol"]["labels"] == "drawn with the pictures"
+    assert report["protocol"]["conditions"] == "drawn with the pictures"
 
 
 def test_what_is_loaded_says_the_same(run):
     again, x = undiffuse.load(run.folder), run.dataset("test").x[:5]
-    assert torch.equal(labels_of(again, x), labels_of(run, x))
-    one, other = (r.draw(4, ["3", "none"], r.sampling.override(seed=2)) for r in (again, run))
-    assert torch.equal(one.x, other.x) and one.labels[::2].tolist() == [3, 3]
+    assert torch.equal(label_probabilities(again, x), label_probabilities(run, x))
+    one, other = (r.draw(4, {"label": ["3", "none"]}, r.sampling.override(seed=2)) for r in (again, run))
+    assert torch.equal(one.x, other.x) and one.conditions.entries["label"].values[::2].tolist() == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -177,12 +183,12 @@ def test_mistakes(run, tmp_path, monkeypatch, capsys, words, message):
 
 def test_only_pictures_with_labels_are_read(run):
     with pytest.raises(UserError, match=r"\(count, 1, 8, 8\) torch.uint8, not \(3, 64\)"):
-        labels_of(run, torch.zeros(3, 64))
+        label_probabilities(run, torch.zeros(3, 64))
     with pytest.raises(UserError, match="digits-joint"):
         plain = replace(run, codec=Standard().measure(Digits().open()))
-        labels_of(plain, Digits().open().x[:2])
+        label_probabilities(plain, Digits().open().x[:2])
     for source in (Toy(count=100), Heartbeat(count=100)):
         with pytest.raises(UserError, match="pictures with one label each"):
             Labelled().measure(source.open())
     with pytest.raises(UserError, match="and it has none"):
-        Labelled().measure(replace(Digits().open(), labels=None, label_names=()))
+        Labelled().measure(replace(Digits().open(), conditions=None, specifications={}))

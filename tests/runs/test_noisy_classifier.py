@@ -6,19 +6,20 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
+from conditioned import labels
 
 import undiffuse
 from undiffuse.cli import main
+from undiffuse.condition.encoder import Encoder
+from undiffuse.condition.label import specifications_of
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
 from undiffuse.data.source import Toy
-from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.classifier import ConditionClassifier, multiple
 from undiffuse.denoiser.guidance import Classifier as ByClassifier
-from undiffuse.denoiser.prediction import V
 from undiffuse.exact import GaussianMixture
 from undiffuse.kind import evaluate
-from undiffuse.loss.cross_entropy import Classifier, CrossEntropy, log_prob, log_probs
+from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.net import MLP, UNet
 from undiffuse.process import Affine, Cosine, Flow
 from undiffuse.recipe.model import GaussianDiffusion
@@ -36,6 +37,12 @@ PLAIN = Recipe(
 )
 
 
+def classifying(design, shape, process, **classes):
+    """A classifier as a recipe builds it."""
+    encoder, times = Encoder({}, design.vector), multiple(shape[0])
+    return ConditionClassifier(design.build(shape, encoder.widths, times), times * shape[0], classes, process, encoder)
+
+
 def two_gaussians(process: Affine) -> GaussianMixture:
     """Of unit variance along the axis between them."""
     return GaussianMixture.isotropic(process, torch.tensor([[-0.8, 0.0], [0.8, 0.0]]), 0.6)
@@ -46,26 +53,23 @@ def test_trained_briefly_it_tilts_the_mean_as_the_closed_form_says():
     process = Affine(Cosine())
     exact = two_gaussians(process)
     torch.manual_seed(0)
-    classifier = Denoiser(Classifier(MLP(waves=0).build, (2,), 2), process, V())
+    classifier = classifying(MLP(waves=0), (2,), process, label=2)
     optimizer, loss = torch.optim.AdamW(classifier.parameters()), CrossEntropy()
     for k in range(500):
         optimizer.param_groups[0]["lr"] = 5e-3 * (1 - k / 500)
         label = torch.randint(0, 2, (512,))
         x_0 = exact.means[label] + 0.6 * torch.randn(512, 2)
         optimizer.zero_grad()
-        loss(classifier, x_0, Stream(), label).mean().backward()
+        loss(classifier, x_0, Stream(), labels(label)).mean().backward()
         optimizer.step()
 
-    def towards(x_t: Tensor, t: float, label: Tensor) -> Tensor:
-        return log_prob(classifier, x_t, t, label)
-
-    label = torch.ones(1000, dtype=torch.int64)
+    asked = labels(torch.ones(1000, dtype=torch.int64))
     for t in (0.3, 0.5, 0.7):
         alpha, sigma, _ = process.schedule.at(t)
         variance = alpha**2 * 0.36 + sigma**2
         x_t = process.corrupt(exact.means[torch.arange(1000) % 2] + 0.6 * torch.randn(1000, 2), t, Stream())
         share = torch.sigmoid(2 * alpha * 0.8 * x_t[:, 0] / variance)
-        tilt = ByClassifier(lambda x, t, label: exact(x, t), towards, process.schedule, 2.0)(x_t, t, label=label)
+        tilt = ByClassifier(lambda x, t, c: exact(x, t), classifier.log_prob, process.schedule, 2.0)(x_t, t, asked)
         tilt = tilt - exact(x_t, t)
         expected = 2 * 0.8 * sigma**2 / variance * (1 - share)
         assert (tilt[:, 0] - expected).abs().mean() < 0.15 * expected.mean()
@@ -73,35 +77,38 @@ def test_trained_briefly_it_tilts_the_mean_as_the_closed_form_says():
 
 
 @pytest.mark.parametrize(("net", "shape"), [(TINY, (2,)), (UNet(width=8), (3, 5, 7)), (UNet(width=8), (1, 8, 8))])
-@pytest.mark.parametrize("classes", [4, (2, 3)])
+@pytest.mark.parametrize("classes", [{"one": 4}, {"one": 2, "other": 3}])
 def test_any_network_classifies(net, shape, classes):
     """Probabilities of each attribute add up to one, and log_prob adds those that are told."""
-    classifier = Denoiser(Classifier(net.build, shape, classes), Affine(Cosine()), V())
+    classifier = classifying(net, shape, Affine(Cosine()), **classes)
     x_t = torch.randn(3, *shape)
     for t in (0.4, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)):
-        every = log_probs(classifier, x_t, t)
-        assert [part.shape for part in every] == [(3, n) for n in ([4] if classes == 4 else [2, 3])]
-        assert all(torch.allclose(part.exp().sum(1), torch.ones(3)) for part in every)
-        if classes == 4:
-            told, expected = torch.tensor([2, -1, 0]), [every[0][0, 2], torch.zeros(()), every[0][2, 0]]
-        else:
-            told = torch.tensor([[1, 2], [-1, 0], [-1, -1]])
-            expected = [every[0][0, 1] + every[1][0, 2], every[1][1, 0], torch.zeros(())]
-        torch.testing.assert_close(log_prob(classifier, x_t, t, told), torch.stack(expected))
+        every = classifier(x_t, t)
+        assert {name: part.shape for name, part in every.items()} == {name: (3, n) for name, n in classes.items()}
+        assert all(torch.allclose(part.exp().sum(1), torch.ones(3)) for part in every.values())
+        asked = {
+            name: torch.tensor(column)
+            for name, column in (("one", [1, -1, 0]), ("other", [2, 0, -1]))
+            if name in classes
+        }
+        expected = sum(
+            torch.stack([part[k, column[k]] if column[k] >= 0 else torch.zeros(()) for k in range(3)])
+            for part, column in zip(every.values(), asked.values(), strict=True)
+        )
+        torch.testing.assert_close(classifier.log_prob(x_t, t, labels(**asked)), expected)
 
 
 def test_where_little_is_left_of_the_data_it_moves_the_mean_by_a_bounded_amount():
     """sigma^2/alpha is 12,000 there; the gradient, of weights that were never trained, falls as alpha does."""
     process = Affine(Cosine())
     torch.manual_seed(0)
-    classifier = Denoiser(Classifier(TINY.build, (2,), 3), process, V())
-    torch.nn.init.normal_(classifier.net.net.head.weight, std=0.1)
-    towards = lambda x_t, t, label: log_prob(classifier, x_t, t, label)  # noqa: E731
-    x_t, label = torch.randn(50, 2), torch.arange(50) % 3
+    classifier = classifying(TINY, (2,), process, label=3)
+    torch.nn.init.normal_(classifier.net.head.weight, std=0.1)
+    x_t, asked = torch.randn(50, 2), labels(torch.arange(50) % 3)
     sizes = []
     for log_snr in (-2.0, -10.0, -18.8):
         t = float(process.schedule.time(torch.tensor(log_snr, dtype=torch.float64)))
-        moved = ByClassifier(lambda x_t, t, label: 0 * x_t, towards, process.schedule, 2.0)(x_t, t, label=label)
+        moved = ByClassifier(lambda x_t, t, c: 0 * x_t, classifier.log_prob, process.schedule, 2.0)(x_t, t, asked)
         sizes.append(float(moved.norm(dim=1).mean()))
     assert max(sizes) < 5 * sizes[0]
 
@@ -129,7 +136,7 @@ def unlabelled(run):
         def forward(self, x_t, t):
             return self.inner(x_t, t)
 
-    return replace(run, denoiser=Blind(), label_names=())
+    return replace(run, denoiser=Blind(), specifications={})
 
 
 def test_it_guides_a_run_without_labels(runs):
@@ -181,7 +188,7 @@ def on_schedule(run, schedule):
     ("change", "said"),
     [
         (lambda run: on_schedule(run, Flow()), "another schedule"),
-        (lambda run: replace(run, label_names=("a", "b", "c")), "knows other labels"),
+        (lambda run: replace(run, specifications=specifications_of(("a", "b", "c"))), "knows other conditions"),
         (lambda run: replace(run, recipe=PLAIN), "is no classifier; train one with"),
     ],
 )

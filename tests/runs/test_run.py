@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import undiffuse
+from undiffuse.condition.label import specifications_of
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.data.source import Toy
@@ -54,9 +55,9 @@ def plain(runs):
 
 def test_what_is_loaded_is_what_was_trained(labelled):
     run = undiffuse.load(labelled.folder)
-    assert (run.recipe, run.label_names, run.shape, run.kind, run.step) == (
+    assert (run.recipe, run.specifications, run.shape, run.kind, run.step) == (
         LABELLED,
-        ("0", "1", "2"),
+        specifications_of(("0", "1", "2")),
         (2,),
         "points",
         20,
@@ -106,19 +107,19 @@ def test_a_trajectory_ends_at_the_samples(runs, name):
 def test_labels(labelled):
     assert labelled.labels(7).tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert labelled.labels(3, first=5).tolist() == [2, 0, 1]
-    assert labelled.labels(2, 1).tolist() == labelled.labels(2, "1").tolist() == [1, 1]
-    assert labelled.labels(3, ["2", 0]).tolist() == [2, 0, 2]
-    assert labelled.labels(2, -1).tolist() == labelled.labels(2, "none").tolist() == [-1, -1]
-    assert labelled.labels(2, torch.tensor([2, 1])).tolist() == [2, 1]
+    assert labelled.labels(2, label=1).tolist() == labelled.labels(2, label="1").tolist() == [1, 1]
+    assert labelled.labels(3, label=["2", 0]).tolist() == [2, 0, 2]
+    assert labelled.labels(2, label=-1).tolist() == labelled.labels(2, label="none").tolist() == [-1, -1]
+    assert labelled.labels(2, label=torch.tensor([2, 1])).tolist() == [2, 1]
 
 
 def test_labels_by_name(plain):
-    run = replace(plain, label_names=("cat", "dog", "7"))
-    assert run.labels(3, ["dog", "7", 0]).tolist() == [1, 2, 0]
+    run = replace(plain, specifications=specifications_of(("cat", "dog", "7")))
+    assert run.labels(3, label=["dog", "7", 0]).tolist() == [1, 2, 0]
     with pytest.raises(
         UserError, match=r"unknown label 'dgo'; did you mean dog\? \(or a number from 0 to 2, or none\)"
     ):
-        run.labels(1, "dgo")
+        run.labels(1, label="dgo")
 
 
 def test_guidance(labelled):
@@ -127,7 +128,7 @@ def test_guidance(labelled):
 
 
 def _trajectory(run, count, label=None, first=0, **how):
-    next(run.trajectory(count, label, run.sampling.override(**how), first))
+    next(run.trajectory(count, run.asked_rows(None, {"label": label}), run.sampling.override(**how), first))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def _trajectory(run, count, label=None, first=0, **how):
         ("labelled", {"seed": -1}, "seed must be at least 0"),
         ("labelled", {"label": 3}, r"unknown label '3'; .*a number from 0 to 2"),
         ("labelled", {"label": [0, -2]}, r"unknown label '-2'"),
-        ("labelled", {"label": []}, "an empty list of labels"),
+        ("labelled", {"label": []}, "an empty list of conditions"),
         ("labelled", {"sampler": "dimm"}, r"unknown sampler 'dimm'; did you mean ddim"),
         ("labelled", {"sampler": "ddpm-learned"}, "learned its variance"),
         ("labelled", {"grid": "karas"}, r"unknown grid 'karas'; did you mean karras"),

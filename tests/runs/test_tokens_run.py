@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conditioned import built
 from PIL import Image
 
 import undiffuse
@@ -214,11 +215,11 @@ def test_digits_lose_nothing_by_their_own_levels():
 @pytest.mark.parametrize("shape", [(5, 6), (2, 4, 6)])
 @pytest.mark.parametrize("inner", [UNet(width=8, multiples=(1,), embedding=8), DiT(width=16, depth=1, heads=2)])
 def test_any_network_of_pictures_is_one_of_tokens(shape, inner):
-    net = Embedded(inner, width=4).build(TokenShape(shape, 5), states=6, labels=2)
+    net = built(Embedded(inner, width=4), TokenShape(shape, 5), 2, states=6)
     logits = net(torch.randint(0, 6, (3, *shape)), torch.zeros(()), torch.tensor([0, 1, -1]))
     assert logits.shape == (3, *shape, 5) and (logits == 0).all()
     with pytest.raises(UserError, match="not text"):
-        Embedded(inner).build(TokenShape((7,), 5), states=6)
+        built(Embedded(inner), TokenShape((7,), 5), states=6)
 
 
 def test_quantised_digits_by_label(tmp_path):

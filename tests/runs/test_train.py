@@ -11,7 +11,6 @@ from PIL import Image
 
 from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
 from undiffuse.core.errors import UserError
-from undiffuse.core.noise import Stream
 from undiffuse.data.source import Digits, Known, Letters, Shakespeare, Toy
 from undiffuse.denoiser.prediction import EDMPrediction, Eps, Velocity
 from undiffuse.loss.denoising import Denoising
@@ -28,7 +27,6 @@ from undiffuse.run.run import load
 from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train
-from undiffuse.train.objective import hide
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer
 
@@ -78,7 +76,7 @@ def test_every_recipe_trains(name, tmp_path):
     run = train(recipe, tmp_path / "run", quiet=True)
     assert run.step == 3 and run.recipe == recipe and load(run.folder).recipe == recipe
     data = run.dataset()
-    assert run.shape == data.shape and run.label_names == data.label_names
+    assert run.shape == data.shape and run.specifications == data.specifications
     expected = {"recipe.yaml", "model.safetensors", "state", "log.jsonl", "tensorboard"}
     if isinstance(recipe.codec, MLPVAE | ConvVAE | VQVAE):
         expected |= {"codec"}
@@ -163,15 +161,6 @@ def test_it_learns(tmp_path):
     data = run.dataset()
     truth = torch.stack([data.x[data.labels == k].mean(0) for k in range(8)])
     assert (means - truth).norm(dim=1).mean() < 0.5 * truth.norm(dim=1).mean()
-
-
-def test_labels_are_hidden_one_by_one():
-    label = torch.arange(10).repeat(1000)
-    hidden = hide(label, Stream(), 0.3) == -1
-    assert abs(hidden.float().mean() - 0.3) < 0.02
-    kept = ~hidden
-    assert torch.equal(hide(label, Stream(), 0.0), label) and (hide(label, Stream(), 1.0 - 1e-9) == -1).all()
-    assert 0 < kept[:10].sum() < 10 or 0 < kept[10:20].sum() < 10
 
 
 # ------------------------------------------------------------------------------------ what stops a training

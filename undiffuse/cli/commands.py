@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from undiffuse.cli.absent import absent
 from undiffuse.cli.words import (
+    asked,
     at_least_1,
     given,
     guiding,
@@ -81,6 +82,7 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     """Train a recipe, a saved recipe.yaml, or a model of your own data."""
     from undiffuse.train.loop import train
 
+    fields = [("data.condition" if name == "condition" else name, value) for name, value in fields]
     recipe = overridden(recipe_for(options.target, fields), fields)
     run = train(recipe, options.out or Path("runs") / name_for(options.target), quiet=is_quiet(options))
     _say_trained(run)
@@ -107,7 +109,7 @@ def sample(options: Namespace) -> None:
     known = given(options, run, kind)
     count = at_least_1("-n", options.count, kind.shown if known is None else len(known.x))
     how = sampling(options, run)
-    rows = kind.made(run, run.draw(count, options.label, how, known))
+    rows = kind.made(run, run.draw(count, asked(options, run), how, known))
     kind.save(rows, out)
     print(
         *filter(None, [kind.printed(rows)]),
@@ -201,7 +203,7 @@ def animate(options: Namespace) -> None:
     options.steps = at_least_1("--steps", options.steps, max(FILM_STEPS, run.steps))
     frames, how = kept(options.steps + 1), sampling(options, run)
     states = _tracked(_states(run, count, set(frames), options, how), "filming", len(frames))
-    drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.labels(count, options.label))
+    drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, asked(options, run)))
     write_film(kind.film(run, states, drawn), out, len(frames))
     print(f"wrote {out}: {len(frames)} frames of {count:,} {kind.items}, {run.plan(how).describe()}")
 
@@ -264,7 +266,7 @@ def _states(run: "Run", count: int, shown: set[int], options: Namespace, how: "S
     """Those states of a trajectory that a film shows, and what is written above them."""
     from undiffuse.draw.animation import State
 
-    for k, (x, t) in enumerate(run.trajectory(count, options.label, how)):
+    for k, (x, t) in enumerate(run.trajectory(count, asked(options, run), how)):
         if k in shown:
             yield State(x, f"step {k} of {options.steps}", run.denoiser.process.level(t))
 

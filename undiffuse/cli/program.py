@@ -9,14 +9,16 @@ import csv
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
 from undiffuse.cli import commands
 from undiffuse.core import parallel
-from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.errors import Caution, UserError, nearest
 
 DEBUG = "UNDIFFUSE_DEBUG"
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -31,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        _run(words)
+        with _cautions_told():
+            _run(words)
         sys.stdout.flush()
     except SystemExit as done:  # argparse, after --help
         return int(done.code or DONE)
@@ -43,6 +46,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"undiffuse: {' '.join(message.split())}", file=sys.stderr)
         return code
     return DONE
+
+
+@contextmanager
+def _cautions_told() -> Iterator[None]:
+    """Each `Caution` as one line on stderr, once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Caution)
+        show, told = warnings.showwarning, set()
+
+        def tell(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, Caution):
+                show(message, category, *where, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                print(f"undiffuse: {message}", file=sys.stderr)
+
+        warnings.showwarning = tell
+        yield
 
 
 def _run(words: list[str]) -> None:
@@ -121,13 +142,21 @@ def _wholes(text: str) -> list[int]:
 
 
 def _label(text: str) -> list[str] | dict[str, list[str]]:
-    """Labels by name; see `undiffuse.condition.label.words`."""
-    from undiffuse.condition.label import words
+    """Labels by name; see `undiffuse.condition.read.words`."""
+    from undiffuse.condition.read import words
 
     try:
         return words(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _conditions(text: str) -> dict[str, list[str]]:
+    """``age=30,40,species=cat``: a word without = is of the condition before it."""
+    asked = _label(text)
+    if not isinstance(asked, dict):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, as age=30, not {text!r}")
+    return asked
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -179,6 +208,7 @@ _SAMPLING = (
     _arg(
         "--label", type=_label, metavar="K", help="by name or number; several take turns: 3,5 or digit=3,5,colour=red"
     ),
+    _arg("--cond", type=_conditions, metavar="A=X,B=Y", help="conditions by name, several take turns: age=30,40"),
     *_GUIDING,
 )
 
@@ -285,7 +315,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         (
             _arg("text", metavar="TEXT", help='what to write; "\\n" begins a new line'),
             _RUN,
-            *(option for option in _SAMPLING if "--label" not in option[0]),
+            *(option for option in _SAMPLING if not {"--label", "--cond"} & set(option[0])),
             _arg("--columns", type=_whole, default=16, metavar="N", help="characters a line (16)"),
             _SEED,
             _arg("--out", metavar="FILE", help=".gif or .png (letters.gif)"),

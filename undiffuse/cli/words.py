@@ -12,6 +12,7 @@ from undiffuse.core.errors import UserError, nearest, usage
 HUB = "hf:"  # what a data set of the Hugging Face hub is called by: hf:user/name
 
 if TYPE_CHECKING:
+    from undiffuse.condition.read import Asked
     from undiffuse.kind.kind import Kind
     from undiffuse.recipe.recipe import Recipe
     from undiffuse.run.given import Given
@@ -84,6 +85,11 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
     how = {name: getattr(options, name, None) for name in ("sampler", "steps", "grid", "seed")}
     with usage():
         return run.sampling.override(**how, guidance=Guidance(options.guidance, **asked))
+
+
+def asked(options: Namespace, run: "Run") -> "Asked":
+    """What samples are asked to be: --cond, and --label."""
+    return run.asked_rows(options.cond, {"label": options.label})
 
 
 def guiding(options: Namespace) -> "Run":

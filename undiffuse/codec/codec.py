@@ -7,7 +7,7 @@ each time. Most codecs precompute nothing.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -80,7 +80,3 @@ class Codec(nn.Module, ABC):
     def label(self, z: Tensor) -> Tensor | None:
         """The labels that were drawn with the data, (batch,) int64; None where none are."""
         return None
-
-    def told(self, denoiser: Any) -> Any:
-        """The denoiser of this codec's latents, told conditions as any other is."""
-        return denoiser

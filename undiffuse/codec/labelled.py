@@ -13,10 +13,10 @@ from torch import Tensor
 
 from undiffuse.codec.codec import Codec, Entries
 from undiffuse.codec.normalise import Normalise
+from undiffuse.condition.read import LABEL
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
-from undiffuse.denoiser.mixed import GivenLabel, MixedDenoiser
 from undiffuse.process.mixed import RowShape
 
 
@@ -39,11 +39,11 @@ class LabelledCodec(Codec):
 
     @property
     def latent_shape(self) -> RowShape:
-        """A number for every pixel and channel, and a token."""
-        return RowShape(torch.Size(self.shape).numel(), (self.classes,))
+        """A number for every pixel and channel, and a token: the condition, which is drawn too."""
+        return RowShape(torch.Size(self.shape).numel(), (self.classes,), (LABEL,))
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """Rows of pictures whose labels are not known; `undiffuse.denoiser.mixed.with_label` tells them."""
+        """Rows of pictures whose labels are not known; `MixedDenoiser.joined` puts them in."""
         pixels = self.normalise.encode(x).flatten(1)
         return torch.cat([pixels, pixels.new_full((len(x), 1), self.classes)], 1)
 
@@ -59,10 +59,6 @@ class LabelledCodec(Codec):
         """The labels of rows, (batch,) int64; -1 where it is not known."""
         label = z[:, -1].long()
         return label.masked_fill(label == self.classes, -1)
-
-    def told(self, denoiser: MixedDenoiser) -> GivenLabel:
-        """The denoiser, given the label that is asked for."""
-        return GivenLabel(denoiser)
 
     def facts(self) -> str:
         """All that it takes to make an empty one, but the shape, as JSON."""

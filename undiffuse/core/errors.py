@@ -1,5 +1,6 @@
 """Errors that speak to the user: what was wrong, what was expected, what to type instead."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -12,6 +13,15 @@ class UserError(ValueError):
     """
 
     usage = False
+
+
+class Caution(UserWarning):
+    """What a user should know, and may well mean. The command line prints it on one line, and goes on."""
+
+
+def caution(message: str) -> None:
+    """Warn in one line."""
+    warnings.warn(message, Caution, stacklevel=3)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
-"""The one data object: rows, their labels if they have any, and the promise that both are sound."""
+"""The one data object: rows, their conditions if they have any, and the promise that both are sound."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from undiffuse.condition.label import Names, combined, known
+from undiffuse.condition.conditions import Conditions
+from undiffuse.condition.label import Names, combined, labels_of, names_of
+from undiffuse.condition.specification import Specifications, check
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
@@ -38,10 +40,8 @@ class Dataset:
         x: ``(count, *shape)``. Points are float32, in the data's own units; pictures are uint8,
             ``(count, channels, height, width)``, 0 to 255. Tokens are uint8 or int32, below the alphabet's size.
             A table is float64, each column as its `Column` says, NaN where a cell is missing.
-        labels: ``(count,)`` int64, an index into ``label_names``, or ``(count, attributes)`` where there are several;
-            -1 where it is not known; None where the data has none, or none is known or named.
-        label_names: What each label is called, ``"0", "1", ...`` where nothing better is known; of several attributes
-            ``{"digit": ("0", "1", ...), "colour": ("red", ...)}``.
+        conditions: What each row may be asked to be, absent where it is not known; None where the data has none.
+        specifications: What the conditions mean, by name.
         kind: ``"points"``, ``"pictures"``, ``"text"`` or ``"table"``; ``"latents"`` is what a codec keeps of such.
         columns: Names of the columns of points, where they are known, and of a table.
         alphabet: What tokens stand for.
@@ -51,12 +51,12 @@ class Dataset:
 
     Raises:
         UserError: Fewer than 2 rows, NaN or infinite values, rows that are all the same, a wrong type,
-            labels that are not one a row and attribute or out of range. A column that is constant among others is fine.
+            conditions that are not one a row or not as specified. A column that is constant among others is fine.
     """
 
     x: Tensor
-    labels: Tensor | None = None
-    label_names: Names = ()
+    conditions: Conditions | None = None
+    specifications: Specifications = field(default_factory=dict)
     kind: str = "points"
     columns: tuple[str, ...] = ()
     alphabet: Alphabet | None = None
@@ -67,13 +67,10 @@ class Dataset:
     def __post_init__(self) -> None:
         self._check_form()
         self._check_values()
-        if self.labels is not None:
-            if not self.label_names:
-                object.__setattr__(self, "label_names", _counted(self.labels))
-            self._check_labels(self.labels)
-            if not (any(self.label_names.values()) if isinstance(self.label_names, dict) else self.label_names):
-                object.__setattr__(self, "labels", None)
-                object.__setattr__(self, "label_names", ())
+        if (self.conditions is None) != (not self.specifications):
+            raise UserError(f"{self.name}: conditions and their specifications come together")
+        if self.conditions is not None:
+            self._check_conditions(self.conditions)
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -84,9 +81,19 @@ class Dataset:
         """The shape of one row: ``(columns,)``, ``(channels, height, width)`` or ``(length,)``."""
         return tuple(self.x.shape[1:])
 
+    @property
+    def labels(self) -> Tensor | None:
+        """The conditions that are labels, as indices: see `undiffuse.condition.label`."""
+        return labels_of(self.conditions, self.specifications)
+
+    @property
+    def label_names(self) -> Names:
+        """The names of those."""
+        return names_of(self.specifications)
+
     def take(self, rows: Tensor) -> "Dataset":
         """The rows named by an index or a mask ``(count,)``, with everything else kept."""
-        return replace(self, x=self.x[rows], labels=None if self.labels is None else self.labels[rows])
+        return replace(self, x=self.x[rows], conditions=None if self.conditions is None else self.conditions[rows])
 
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """Train and test parts: disjoint, together everything, the same on every call.
@@ -160,47 +167,31 @@ class Dataset:
         if all(torch.equal(self.x[0], self.x[row]) for row in range(1, len(self))):
             raise UserError(f"{self.name}: all {len(self)} rows are the same; there is nothing to learn")
 
-    def _check_labels(self, labels: Tensor) -> None:
-        several = isinstance(self.label_names, dict)
-        form = (len(self), len(self.label_names)) if several else (len(self),)
-        if labels.shape != form or labels.dtype != torch.int64:
-            each = "one for each attribute of a row" if several else "one a row"
-            raise UserError(f"{self.name}: labels are {form} int64, {each}, not {tuple(labels.shape)} {labels.dtype}")
-        every = self.label_names.values() if isinstance(self.label_names, dict) else [self.label_names]
-        for column, names in zip(labels.reshape(len(self), -1).unbind(1), every, strict=True):
-            low, high, count = int(column.min()), int(column.max()), len(names)
-            if low < -1 or high >= count:
-                allowed = f"{count} names allow 0 to {count - 1}, and -1 is not known"
-                raise UserError(f"{self.name}: labels run from {low} to {high}; {allowed}")
+    def _check_conditions(self, conditions: Conditions) -> None:
+        if len(conditions) != len(self):
+            raise UserError(f"{self.name}: conditions are one a row; {len(conditions)} for {len(self)} rows")
+        try:
+            check(self.specifications, conditions)
+        except UserError as error:
+            raise UserError(f"{self.name}: {error}") from None
 
 
-def _counted(labels: Tensor) -> Names:
-    """Names of labels that have none: "0", "1", ...; of the attributes "1", "2", ... of several."""
-    if labels.ndim == 2 and len(labels):
-        return {str(k + 1): _numbers(column) for k, column in enumerate(labels.unbind(1))}
-    return _numbers(labels)
+def random_conditions(dataset: Dataset, count: int, seed: int = 0) -> Conditions | None:
+    """The conditions of ``count`` rows drawn at random; None for data without.
 
-
-def _numbers(labels: Tensor) -> tuple[str, ...]:
-    return tuple(str(k) for k in range(int(labels.max()) + 1))
-
-
-def random_labels(dataset: Dataset, count: int, seed: int = 0) -> Tensor | None:
-    """Labels of ``count`` rows drawn at random, (count,) or (count, attributes); None for data without.
-
-    What a sampler is asked for when its samples are measured: as often as in the data, but not the labels of the very
-    rows that they are held against. Two draws of real data, the floor, differ in their labels too. Rows of which a
-    label is not known are passed over.
+    What a sampler is asked for when its samples are measured: as often as in the data, but not the conditions of the
+    very rows that they are held against. Two draws of real data, the floor, differ in their conditions too. Rows of
+    which a condition is not known are passed over.
     """
-    if dataset.labels is None:
+    if dataset.conditions is None:
         return None
-    labels = dataset.labels[known(dataset.labels)]
-    if not len(labels):
+    complete = dataset.conditions[dataset.conditions.complete()]
+    if not len(complete):
         return None
-    return labels[torch.randint(len(labels), (count,), generator=torch.Generator().manual_seed(seed))]
+    return complete[torch.randint(len(complete), (count,), generator=torch.Generator().manual_seed(seed))]
 
 
-def labelled(dataset: Dataset) -> tuple[Tensor, Tensor]:
+def judged_rows(dataset: Dataset) -> tuple[Tensor, Tensor]:
     """The rows whose labels are known, and those, several attributes as one label, (count,): for a judge of samples."""
     labels, _ = combined(dataset.labels, dataset.label_names)
     if labels is None:

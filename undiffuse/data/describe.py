@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from undiffuse.condition.specification import Numbers
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 
@@ -25,6 +26,7 @@ def describe(data: Dataset, called: str, lines: Sequence[str]) -> str:
         every = data.label_names.items() if isinstance(data.label_names, dict) else [("", data.label_names)]
         for column, (name, names) in zip(data.labels.reshape(len(data), -1).unbind(1), every, strict=True):
             found.append(f"  {name}: {_counts(column, names)}" if several else f"  {_counts(column, names)}")
+    found += [f"  {name}: {_numbers(of)}" for name, of in data.specifications.items() if isinstance(of, Numbers)]
     return "\n".join(found + [f"  note: {note}" for note in data.notes])
 
 
@@ -49,6 +51,11 @@ def _described(column: Column, x: Tensor) -> str:
     listed = ", ".join(category or "''" for category in column.categories[:4])
     more = f", ... ({len(column.categories):,})" if len(column.categories) > 4 else ""
     return f"{column.name}: {column.kind}, {listed}{more}{missing}"
+
+
+def _numbers(of: Numbers) -> str:
+    """What was seen of a condition of numbers."""
+    return "a condition, " + ", ".join(f"{low:.4g} to {high:.4g}" for low, high in zip(of.low, of.high, strict=True))
 
 
 def _counts(labels: Tensor, names: tuple[str, ...]) -> str:

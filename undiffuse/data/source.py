@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
+from undiffuse.data.conditioned import conditioned
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.digits import digits
 from undiffuse.data.readers.hub import hub
@@ -116,15 +117,23 @@ class Piano:
 
 @dataclass(frozen=True)
 class Files:
-    """A file or folder of your own, as `open_data` reads it; ``size`` is for pictures in folders and .parquet files."""
+    """A file or folder of your own, as `open_data` reads it; ``size`` is for pictures in folders and .parquet files.
+
+    ``condition`` names columns of points that are conditions of the others.
+    """
 
     path: str
     size: int | tuple[int, int] | None = None
     skip_unreadable: bool = False
+    condition: tuple[str, ...] = ()
 
     def open(self, split: str = "train") -> Dataset:
         """The data. Raises UserError where it is gone or not understood."""
-        return open_data(self.path, self.size, split, self.skip_unreadable)
+        if not self.condition:
+            return open_data(self.path, self.size, split, self.skip_unreadable)
+        if existing(self.path).is_dir():
+            raise UserError(f"{self.path}: conditions of pictures are in a conditions.csv beside them; leave them out")
+        return conditioned(open_data(self.path, self.size, "all"), self.condition).part(split)
 
 
 @dataclass(frozen=True)
@@ -133,6 +142,7 @@ class Table:
 
     ``types`` says what a column is where what is detected is wrong: age=number,zip=category (number, integer, date,
     category); ``header`` whether the first line names the columns; ``names`` are those of a file without one.
+    ``condition`` names columns that are conditions of the others.
     """
 
     path: str = ""
@@ -140,6 +150,7 @@ class Table:
     names: tuple[str, ...] = ()
     header: Literal["auto", "yes", "no"] = "auto"
     frequent: int = 255
+    condition: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.frequent < 1:
@@ -150,7 +161,8 @@ class Table:
         if not self.path:
             raise UserError("which table? say --data people.csv")
         path = existing(self.path)
-        return read_table(path, self.types, self.names, self.header, self.frequent).part(split)
+        read = read_table(path, self.types, self.names, self.header, self.frequent)
+        return conditioned(read, self.condition).part(split)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Guidance: a denoiser in, a denoiser out, so that guides compose and every sampler takes them.
 
-    denoise = ClassifierFree(denoiser, weight=3.0)          denoise(x_t, t, label=labels)
+    denoise = ClassifierFree(denoiser, weight=3.0)          denoise(x_t, t, conditions)
     denoise = Interval(denoise, schedule, low=-4.0, high=4.0)
     denoise = DynamicThreshold(denoise)
 
@@ -21,48 +21,36 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.linear import Number, expand
 from undiffuse.process import Schedule
 from undiffuse.process.affine import Belief
 
-# what to steer away from: a label, -1 for none; or of each attribute one, None to keep what is asked for
-Negative = int | tuple[int | None, ...]
-
-
-# denoise(x_t, t, **condition) -> E[x_0 | x_t, condition], as a tensor, a `Belief`, or logits
+# denoise(x_t, t, conditions) -> E[x_0 | x_t, conditions], as a tensor, a `Belief`, or logits
 Conditional = Callable[..., Any]
-
-
-def opposite(label: Tensor, negative: Negative) -> Tensor:
-    """The ``negative`` of labels (batch,) or (batch, attributes)."""
-    if isinstance(negative, int):
-        return torch.full_like(label, negative)
-    pairs = zip(label.unbind(1), negative, strict=True)
-    return torch.stack([kept if other is None else torch.full_like(kept, other) for kept, other in pairs], 1)
 
 
 @dataclass(frozen=True)
 class ClassifierFree:
-    """Away from what any label, or a ``negative`` one, would look like (Ho and Salimans 2021).
+    """Away from what the data looks like without conditions, or with ``negative`` ones (Ho and Salimans 2021).
 
+    ``negative`` is a batch of one row, whose entries take the place of those that are asked for; the others are kept.
     Both answers come from one evaluation of twice the batch. ``rescale`` in [0, 1] pulls the guided mean's standard
-    deviation, sample by sample, back to what the label alone gives (Lin et al. 2023, eqs. 14-16), there said of v.
+    deviation, sample by sample, back to what the conditions alone give (Lin et al. 2023, eqs. 14-16), there said of v.
     """
 
     denoise: Conditional
     weight: float
-    negative: Negative = -1
+    negative: Conditions | None = None
     rescale: float = 0.0
 
-    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Any:
-        """negative + w (label - negative); without labels, nothing to guide by. x_t (batch, *shape)."""
-        if label is None:
-            return self.denoise(x_t, t)
-        if self.weight == 1.0:
-            return self.denoise(x_t, t, label=label)
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
+        """Weak + w (strong - weak); without conditions, there is nothing to guide by. x_t (batch, *shape)."""
+        if conditions is None or self.weight == 1.0:
+            return self.denoise(x_t, t, conditions)
         twice = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
-        labels = torch.cat([label, opposite(label, self.negative)])
-        answer = self.denoise(torch.cat([x_t, x_t]), twice, label=labels)
+        weaker = conditions.without() if self.negative is None else conditions.replaced(self.negative)
+        answer = self.denoise(torch.cat([x_t, x_t]), twice, Conditions.cat([conditions, weaker]))
         strong, weak = (_half(answer, half) for half in (0, 1))
         return _on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
 
@@ -82,12 +70,12 @@ class AutoGuidance:
     worse: Conditional
     weight: float
 
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """worse + w (denoise - worse)."""
-        answer = self.denoise(x_t, t, **condition)
+        answer = self.denoise(x_t, t, conditions)
         if self.weight == 1.0:
             return answer
-        weak = _mean(self.worse(x_t, t, **condition))
+        weak = _mean(self.worse(x_t, t, conditions))
         return _on_mean(answer, lambda strong: weak.lerp(strong, self.weight))
 
 
@@ -95,17 +83,17 @@ class AutoGuidance:
 class Classifier:
     """Along the gradient of a noise-aware classifier (Dhariwal and Nichol 2021); their scale is our weight - 1.
 
-    Towards q_t(x_t) p_t(y | x_t)^(w-1): of a denoiser without labels, weight 2 is Bayes' rule.
+    Towards q_t(x_t) p_t(y | x_t)^(w-1): of an unconditional denoiser, weight 2 is Bayes' rule.
     """
 
     denoise: Conditional
-    log_prob: Callable[..., Tensor]  # (x_t, t, **condition) -> log p_t(y | x_t), (batch,), differentiable in x_t
+    log_prob: Callable[..., Tensor]  # (x_t, t, conditions) -> log p_t(y | x_t), (batch,), differentiable in x_t
     schedule: Schedule
     weight: float
 
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """E[x_0 | x_t] + (w - 1) sigma^2/alpha grad log p_t(y | x_t)."""
-        answer = self.denoise(x_t, t, **condition)
+        answer = self.denoise(x_t, t, conditions)
         if self.weight == 1.0:
             return answer
         alpha, sigma, _ = self.schedule.at(t)
@@ -114,7 +102,7 @@ class Classifier:
         step = expand((self.weight - 1) * sigma**2 / alpha, x_t)
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.log_prob(x, t, **condition).sum(), x)
+            (gradient,) = torch.autograd.grad(self.log_prob(x, t, conditions).sum(), x)
         return _on_mean(answer, lambda mean: mean + step * gradient)
 
 
@@ -148,14 +136,14 @@ class Interval:
         """The unguided denoiser."""
         return self.guide.denoise
 
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """Guided inside, plain outside; row by row where each has a time t (batch,) of its own."""
         level = self.schedule.at(t).log_snr
         if isinstance(level, Tensor):
             inside = ((self.low <= level) & (level <= self.high)).to(x_t.device)
-            guided, plain = self.guide(x_t, t, **condition), self.guide.denoise(x_t, t, **condition)
+            guided, plain = self.guide(x_t, t, conditions), self.guide.denoise(x_t, t, conditions)
             return torch.where(inside.view(-1, *[1] * (guided.ndim - 1)), guided, plain)
-        return (self.guide if self.low <= level <= self.high else self.guide.denoise)(x_t, t, **condition)
+        return (self.guide if self.low <= level <= self.high else self.guide.denoise)(x_t, t, conditions)
 
 
 Limit = float | Tensor  # broadcasts to (batch, *shape)
@@ -169,9 +157,9 @@ class StaticThreshold:
     low: Limit = -1.0
     high: Limit = 1.0
 
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """Clip(x_0)."""
-        answer = self.denoise(x_t, t, **condition)
+        answer = self.denoise(x_t, t, conditions)
         return _on_mean(answer, lambda mean: _clipped(mean, self.low, self.high))
 
 
@@ -188,9 +176,9 @@ class DynamicThreshold:
     low: Limit = -1.0
     high: Limit = 1.0
 
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """Clip(x_0, -s, s)/s, s = max(1, quantile), in those units."""
-        return _on_mean(self.denoise(x_t, t, **condition), self._scaled)
+        return _on_mean(self.denoise(x_t, t, conditions), self._scaled)
 
     def _scaled(self, mean: Tensor) -> Tensor:
         middle, reach = (_like(mean, limit) for limit in ((self.low + self.high) / 2, (self.high - self.low) / 2))

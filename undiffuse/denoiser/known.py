@@ -1,4 +1,4 @@
-"""Entries of x_0 that are known: inpainting, imputing, infilling, a label that is told, all as one guide.
+"""Entries of x_0 that are known: inpainting, imputing, infilling, a condition that is drawn too, all as one guide.
 
     Known(denoise, process, x_0, known)          a denoiser in, a denoiser out
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.linear import Number
 from undiffuse.process import Process
 
@@ -23,7 +24,7 @@ class Known:
     """A denoiser of data of which some entries are known.
 
     Attributes:
-        denoise: denoise(x_t, t, **condition) -> belief; one that can be told what is given has ``given`` too.
+        denoise: denoise(x_t, t, conditions) -> belief; one that can be told what is given has ``given`` too.
         process: Its process.
         x_0: (*shape,) or (batch, *shape); what it holds where nothing is known does not matter.
         known: Likewise, bool.
@@ -36,8 +37,8 @@ class Known:
     known: Tensor
     ruled_out: Tensor | None = None
 
-    def __call__(self, x_t: Tensor, t: Number, **condition: Tensor | None) -> Any:
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """What is believed, given what is known: of that, the truth."""
         shown = self.process.reveal(x_t, self.x_0, self.known)
-        belief = self.denoise(shown, t, **self.process.hints(self.known), **condition)
+        belief = self.denoise(shown, t, conditions, **self.process.hints(self.known))
         return self.process.settle(belief, self.x_0, self.known, self.ruled_out)

@@ -25,16 +25,16 @@ AT_ONCE = 64  # rows
 
 @torch.no_grad()
 def token_bits(run: Run, data: Dataset, draws: int = 8, seed: int = 0, steps: int | None = None) -> Estimate:
-    """Bits a token of ``data``, at ``draws`` times a row; given the rows' labels, if the run knows labels."""
+    """Bits a token of ``data``, at ``draws`` times a row; given the rows' conditions, if the run has some."""
     denoiser, cost = run.denoiser, _cost(run, steps)
     noise = Stream(torch.Generator(run.device).manual_seed(seed))
-    labels = data.labels if run.label_names else None
+    conditions = data.conditions if run.specifications else None
     each = []
     for first in range(0, len(data), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
         x_0 = _repeated(run.codec.encode(data.x[rows].to(run.device)), draws)
-        told = None if labels is None else _repeated(labels[rows].to(run.device), draws)
-        nats = cost(denoiser, x_0, noise, told) + _prior(run, x_0)
+        given = None if conditions is None else conditions[rows].to(run.device).repeat(draws)
+        nats = cost(denoiser, x_0, noise, given) + _prior(run, x_0)
         each.append(nats.view(draws, -1).mean(0).cpu().double())
     return summary(torch.cat(each) / math.log(2))
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.files import write_json, write_text
-from undiffuse.data.dataset import Dataset, random_labels
+from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.draw.curves import Quality, quality
 from undiffuse.draw.style import save
 from undiffuse.evaluate.judged import judge_of
@@ -226,7 +226,7 @@ def compare(
     trials = []
     for sampler, asked, steps, spent in watch(plans):
         tries = (how.override(sampler, steps, seed=seed) for seed in range(seeds))
-        values = (rows.distance(run.draw(rows.count, rows.labels, one).x) for one in tries)
+        values = (rows.distance(run.draw(rows.count, rows.conditions, one).x) for one in tries)
         trials.append(Trial(sampler, asked, steps, spent, tuple(values)))
     protocol: dict[str, int | str] = {"samples": rows.count, "seeds": seeds, "features": rows.ruler.seen}
     return Comparison(tuple(trials), rows.ruler.name, rows.floor(), protocol, tuple(notes))
@@ -279,7 +279,7 @@ class _Protocol:
         self.count = min(count, len(test), (len(test) + len(train)) // 2)
         real = _some(torch.cat([test.x, train.x]), FLOOR * self.count)
         held_out = test.take(_some(torch.arange(len(test)), self.count))
-        self.labels = random_labels(train, self.count) if run.label_names else None
+        self.conditions = random_conditions(train, self.count) if run.specifications else None
         self.ruler = ruler(run, train, test)
         self._held_out, self._real = self.ruler.features(held_out.x), self.ruler.features(real)
 

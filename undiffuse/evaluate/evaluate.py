@@ -10,9 +10,10 @@ from typing import Literal
 
 import torch
 
-from undiffuse.condition.label import combined
+from undiffuse.condition.label import combined, labels_of
 from undiffuse.core.errors import UserError
-from undiffuse.data.dataset import random_labels
+from undiffuse.data.dataset import random_conditions
+from undiffuse.evaluate.asked import asked_rows
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.evaluate.joint import one_given_the_other
 from undiffuse.evaluate.judged import judge_of
@@ -51,17 +52,18 @@ def of_samples(run: Run, count: int, sampling: Sampling, items: str, features: F
         few = f"{count} samples and {len(test)} held-out rows are too few"
         raise UserError(f"{few}: {items} are measured on at least {FEWEST} of each")
     extract = inception_features(device=run.device) if features == "inception" else None
-    labels = random_labels(train, count, seed) if run.label_names and not run.is_joint else None
-    samples, labels = run.draw(count, labels, sampling)
+    asked = random_conditions(train, count, seed) if run.specifications and not run.is_joint else None
+    samples, conditions = run.draw(count, asked, sampling)
+    labels = labels_of(conditions, run.specifications)
     judge = judge_of(run, train, test) if labels is not None else None
     test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
-    asked, names = combined(labels, run.label_names)
+    combination, names = combined(labels, run.label_names)
     validity = getattr(run.recipe.data, "validity", None)
     found = report(
         samples.float(),
         test.x.float(),
         train=train.x.float(),
-        labels=asked,
+        labels=combination,
         judge=judge,
         held_out_labels=combined(test.labels, test.label_names)[0],
         label_names=names,
@@ -71,8 +73,9 @@ def of_samples(run: Run, count: int, sampling: Sampling, items: str, features: F
         seed=seed,
     )
     said = "drawn with the pictures" if run.is_joint else "of random training rows"
-    drawn: Protocol = {"labels": said if labels is not None else None}
+    drawn: Protocol = {"conditions": said if conditions is not None else None}
     protocol = found.protocol | ({"features": "Inception's"} if extract else {})
+    found = replace(found, rows=(*found.rows, *asked_rows(samples, asked, train, test, seed)))
     if run.is_joint and judge is not None:
         found = replace(found, rows=(*found.rows, *one_given_the_other(run, judge, train, test, count, sampling)))
     return replace(found, protocol=_sampled(run, sampling) | drawn | protocol)
@@ -84,9 +87,11 @@ def of_table(run: Run, count: int, sampling: Sampling, target: str | None = None
     Raises UserError as that does, or where the data is gone.
     """
     train, test = run.dataset("train"), run.dataset("test")
-    samples = run.draw(count, sampling=sampling).x
+    asked = random_conditions(train, count, sampling.seed) if run.specifications else None
+    samples = run.draw(count, asked, sampling).x
     found = table_report(samples, test.x, train.x, test.schema, target, sampling.seed)
-    return replace(found, protocol=_sampled(run, sampling) | found.protocol)
+    rows = (*found.rows, *asked_rows(samples, asked, train, test, sampling.seed))
+    return replace(found, rows=rows, protocol=_sampled(run, sampling) | found.protocol)
 
 
 def of_text(run: Run, count: int, sampling: Sampling) -> Report:
@@ -123,6 +128,6 @@ def _sampled(run: Run, sampling: Sampling) -> Protocol:
         "sampler": plan.sampler,
         "steps": len(plan.times) - 1,
         "network evaluations": plan.evaluations,
-        "guidance": plan.weight if run.label_names else None,
+        "guidance": plan.weight if run.specifications else None,
         "trained steps": run.step,
     }

@@ -2,7 +2,7 @@
 
     run.draw(64)                  pictures and labels of the joint law            p(x, y)
     run.draw(64, label="3")       pictures given the label                        p(x | y)
-    labels_of(run, pictures)      how likely each label is, given the picture     p(y | x)
+    label_probabilities(run, pictures)      how likely each label is, given the picture     p(y | x)
 
 Such a run is trained with the codec `undiffuse.codec.labelled`; the recipe is `digits-joint`.
 """
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from undiffuse.codec.labelled import LabelledCodec
+from undiffuse.condition.label import labels_of
 from undiffuse.core.errors import UserError
-from undiffuse.data.dataset import Dataset, labelled, random_labels
+from undiffuse.data.dataset import Dataset, judged_rows, random_conditions
 from undiffuse.measure.judge import Judge
 from undiffuse.measure.report import Row
 from undiffuse.run.run import Run
@@ -29,7 +30,7 @@ GIVEN_PICTURE = "the share of held-out pictures of which the run itself tells th
 
 
 @torch.no_grad()
-def labels_of(run: Run, pictures: Tensor) -> Tensor:
+def label_probabilities(run: Run, pictures: Tensor) -> Tensor:
     """p(label | picture) of uint8 pictures (count, channels, height, width): (count, classes) float32, on the CPU.
 
     One evaluation: every pixel is given, the label is masked. Raises UserError for a run that draws no labels, or
@@ -45,7 +46,7 @@ def labels_of(run: Run, pictures: Tensor) -> Tensor:
     for piece in pictures.split(BATCH):
         rows = codec.encode(piece.to(run.device))
         given = torch.ones(len(rows), rows.shape[1] - 1, dtype=torch.bool, device=rows.device)
-        found.append(run.denoiser(rows, MIDWAY, given).logits[:, 0].softmax(-1).cpu())
+        found.append(run.denoiser(rows, MIDWAY, given=given).logits[:, 0].softmax(-1).cpu())
     return torch.cat(found)
 
 
@@ -53,12 +54,13 @@ def one_given_the_other(
     run: Run, judge: Judge, train: Dataset, test: Dataset, count: int, sampling: Sampling
 ) -> tuple[Row, Row]:
     """How well pictures follow the labels they are drawn given, and labels the held-out pictures they are given."""
-    asked = random_labels(train, count, sampling.seed)
+    conditions = random_conditions(train, count, sampling.seed)
+    asked = labels_of(conditions, train.specifications)
     assert asked is not None  # there is a judge of them
-    pictures = run.draw(count, asked, sampling).x
-    x, labels = labelled(test)
+    pictures = run.draw(count, conditions, sampling).x
+    x, labels = judged_rows(test)
     follows = float((judge.predict(pictures.float()) == asked).double().mean())
-    told = float((labels_of(run, x).argmax(1) == labels).double().mean())
+    told = float((label_probabilities(run, x).argmax(1) == labels).double().mean())
     return (
         Row("picture given the label", follows, judge.accuracy, nan, "higher", GIVEN_LABEL),
         Row("label given the picture", told, judge.accuracy, nan, "higher", GIVEN_PICTURE),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import read_tensors, write_tensors
-from undiffuse.data.dataset import Dataset, labelled
+from undiffuse.data.dataset import Dataset, judged_rows
 from undiffuse.measure.judge import Judge
 from undiffuse.run.run import Run
 
@@ -25,7 +25,7 @@ def judge_of(run: Run, train: Dataset, test: Dataset) -> Judge | None:
 
     Several attributes are judged as one label. A folder that cannot be written to keeps no judge, and that is all.
     """
-    (x, labels), (held_out, held_out_labels) = labelled(train), labelled(test)
+    (x, labels), (held_out, held_out_labels) = judged_rows(train), judged_rows(test)
     if len(labels.unique()) < 2 or not len(held_out):
         return None
     path, mark = run.folder / FILE, str(_checksum(x, labels, held_out, held_out_labels))

@@ -46,7 +46,7 @@ class _Batch(NamedTuple):
     """Some rows, and all that is the same for them."""
 
     x: Tensor  # (batch, *shape), as stored
-    denoise: Callable[[Tensor, Number], Tensor]  # told the rows' labels
+    denoise: Callable[[Tensor, Number], Tensor]  # given the rows' conditions
     noise: Noise
 
 
@@ -133,9 +133,9 @@ def _told_apart(codec: Normalise, apart: float) -> float:
 
 def _batches(run: Run, data: Dataset, seed: int) -> Iterator[_Batch]:
     """The data piece by piece, with noise that belongs to the row."""
-    labels = data.labels if run.label_names else None
+    conditions = data.conditions if run.specifications else None
     at_once = max(1, AT_ONCE // data.x[0].numel())
     for first in range(0, len(data), at_once):
         rows = slice(first, first + at_once)
-        told = {} if labels is None else {"label": labels[rows].to(run.device)}
-        yield _Batch(data.x[rows].to(run.device), partial(run.denoiser, **told), SeededNoise(seed, first))
+        given = None if conditions is None else conditions[rows].to(run.device)
+        yield _Batch(data.x[rows].to(run.device), partial(run.denoiser, conditions=given), SeededNoise(seed, first))

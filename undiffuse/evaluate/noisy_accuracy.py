@@ -13,7 +13,6 @@ from undiffuse.condition.label import known
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
-from undiffuse.loss.cross_entropy import log_probs
 from undiffuse.run.run import Run
 
 LEVELS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # sigma/alpha, in standard deviations of the data
@@ -41,6 +40,6 @@ def _accuracy(run: Run, x: Tensor, labels: Tensor, level: float, seed: int) -> f
     for first in range(0, len(x), BATCH):
         x_0 = run.codec.encode(x[first : first + BATCH].to(run.device))
         x_t = process.corrupt(x_0, t, SeededNoise(seed, first))
-        told = torch.stack([every.argmax(1) for every in log_probs(run.denoiser, x_t, t)], 1)
+        told = torch.stack([every.argmax(1) for every in run.denoiser(x_t, t).values()], 1)
         right += int((told.cpu() == labels[first : first + BATCH]).all(1).sum())
     return right / len(x)

@@ -1,7 +1,7 @@
 """Exact denoisers: E[x_0 | x_t] in closed form, the truth that everything else is held against.
 
 `gaussian`   one Gaussian, with its probability flow
-`mixture`    Gaussian mixtures, any covariances; a component may be asked for as a label
+`mixture`    Gaussian mixtures, any covariances; a component may be asked for as a condition
 `empirical`  a data set as it is: the ideal denoiser, which memorises
 `chain`      any joint law of a few tokens
 

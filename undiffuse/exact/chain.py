@@ -44,7 +44,7 @@ class Chain:
         like = torch.empty((process.classes,) * length, dtype=process.dtype)
         return cls(process, -torch.log1p(-noise.uniform(like.flatten()).view_as(like)))
 
-    def __call__(self, x_t: Tensor, t: Number) -> Tensor:
+    def __call__(self, x_t: Tensor, t: Number, conditions: None = None) -> Tensor:
         """Logits of p(x_0^i | x_t) for tokens x_t (batch, length): (batch, length, classes).
 
         For an x_t that cannot be, nothing is known: 0.

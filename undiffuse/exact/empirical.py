@@ -34,7 +34,7 @@ class Empirical:
     process: Affine
     data: Tensor
 
-    def __call__(self, x_t: Tensor, t: Number) -> Tensor:
+    def __call__(self, x_t: Tensor, t: Number, conditions: None = None) -> Tensor:
         """E[x_0 | x_t], (batch, *shape); at t = 0 the nearest point."""
         means = [weights.softmax(-1) @ self._centred for weights in self._log_weights(x_t, t)]
         return torch.cat(means).view_as(x_t) + self._middle

@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.distribution import Discrete
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, expand
@@ -78,16 +79,16 @@ class GaussianMixture:
         )
         return cls(process, weights, means.view(-1, *data.shape[1:]), covariances)
 
-    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Tensor:
-        """E[x_0 | x_t], (batch, *shape); given components ``label`` (batch,) if asked, -1 for none."""
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Tensor:
+        """E[x_0 | x_t], (batch, *shape); given the component that the one entry of the conditions asks for, if any."""
         at = self._coordinates(x_t, t)
-        share = self._log_joint(at, label).softmax(-1)
+        share = self._log_joint(at, conditions).softmax(-1)
         return self._assemble(share, at.gain * at.c).view_as(x_t)
 
-    def score(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Tensor:
+    def score(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Tensor:
         """Grad log q_t(x_t), (batch, *shape)."""
         at = self._coordinates(x_t, t)
-        share = self._log_joint(at, label).softmax(-1)
+        share = self._log_joint(at, conditions).softmax(-1)
         return self._back(-share[..., None] * at.c / at.variance).view_as(x_t)
 
     def log_density(self, x_t: Tensor, t: Number = 0.0) -> Tensor:
@@ -121,13 +122,14 @@ class GaussianMixture:
         variance = (alpha**2 * self._eigenvalues + sigma**2).clamp(min=SMALLEST)
         return Coordinates(c - alpha * self._means_on_axes, variance, alpha * self._eigenvalues / variance)
 
-    def _log_joint(self, at: Coordinates, label: Tensor | None = None) -> Tensor:
+    def _log_joint(self, at: Coordinates, conditions: Conditions | None = None) -> Tensor:
         """log p(k, x_t), (batch, components); only the components asked for."""
         log_normal = -0.5 * (at.c**2 / at.variance + at.variance.log() + math.log(2 * math.pi)).sum(-1)
         log_joint = self._log_weights + log_normal
-        if label is None:
+        if conditions is None:
             return log_joint
-        others = (label[:, None] >= 0) & (label[:, None] != torch.arange(len(self.means), device=label.device))
+        ((component, present),) = conditions.entries.values()
+        others = present[:, None] & (component[:, None] != torch.arange(len(self.means), device=component.device))
         return log_joint.masked_fill(others, -math.inf)
 
     def _assemble(self, share: Tensor, c: Tensor) -> Tensor:

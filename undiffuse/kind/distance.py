@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from undiffuse.condition.label import combined
-from undiffuse.data.dataset import Dataset, random_labels
+from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.draw.save import Rows
 from undiffuse.kind.kind import Kind, Progress, Reporter
 from undiffuse.measure.floor import floor
@@ -23,15 +23,15 @@ def distance_reporter(kind: Kind, held_out: Dataset, seed: int, draw: Callable[[
     order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
     pool = held_out.take(order[: 2 * count])
     real = held_out.take(order[:count]) if count > 1 else pool
-    labels = random_labels(held_out, len(real), seed)
+    conditions = random_conditions(held_out, len(real), seed)
     least = floor(sliced_wasserstein, pool.x, count, seed=seed).median
     shown = Rows(real.x, combined(real.labels, held_out.label_names)[0], title="data")
 
     def report(run: Run) -> Progress:
-        samples = run.draw(len(real), labels, run.sampling.override(seed=seed))
+        samples = run.draw(len(real), conditions, run.sampling.override(seed=seed))
         distance = sliced_wasserstein(samples.x, real.x, seed=seed)
         line = f"sliced Wasserstein {distance:.3g} (floor {least:.3g}, {len(real):,} samples)"
-        image = draw(run, kind.made(run, samples._replace(labels=labels)), shown)
+        image = draw(run, kind.made(run, samples._replace(conditions=conditions)), shown)
         return Progress(line, {"sliced Wasserstein": distance, "floor": least}, image)
 
     return report

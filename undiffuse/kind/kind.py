@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.condition.label import combined
+from undiffuse.condition.label import combined, labels_of, names_of
 from undiffuse.core.errors import UserError, usage
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.animation import State
@@ -78,7 +78,7 @@ class Kind(ABC):
 
     def made(self, run: Run, samples: Samples) -> Rows:
         """Samples as they are saved."""
-        labels, names = combined(samples.labels, run.asked_names)
+        labels, names = combined(labels_of(samples.conditions, run.asked), names_of(run.asked))
         return Rows(samples.x, labels, names, run.columns)
 
     def save(self, rows: Rows, path: Path) -> None:

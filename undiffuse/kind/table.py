@@ -12,7 +12,7 @@ from torch import Tensor
 from undiffuse.codec.table import TableCodec
 from undiffuse.core.errors import UserError, usage
 from undiffuse.data.column import find_column
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.data.describe import cells
 from undiffuse.data.readers.table import read_rows, write_table
 from undiffuse.draw.save import Rows, Writer
@@ -66,6 +66,7 @@ class Table(Kind):
         order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
         pool = held_out.take(order[: 2 * count])
         real = held_out.take(order[:count]) if count > 1 else pool
+        conditions = random_conditions(held_out, len(real), seed)
 
         def by_columns(x: Tensor, y: Tensor) -> float:
             return fmean(column_distances(x, y, held_out.schema))
@@ -73,7 +74,7 @@ class Table(Kind):
         least = floor(by_columns, pool.x, count, seed=seed).median
 
         def report(run: Run) -> Progress:
-            distance = by_columns(run.sample(len(real), seed=seed), real.x)
+            distance = by_columns(run.sample(len(real), conditions, seed=seed), real.x)
             line = f"distance by columns {distance:.3g} (floor {least:.3g}, {count:,} samples)"
             return Progress(line, {"distance by columns": distance, "floor": least})
 

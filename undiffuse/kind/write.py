@@ -87,7 +87,7 @@ def pages(
         count = len(line.replace(" ", ""))
         if not count:
             continue
-        states = list(run.trajectory(count, labels, sampling, first))
+        states = list(run.trajectory(count, {"label": labels}, sampling, first))
         if first == 0:
             sheet.inked = bool(states[-1][0].float().mean() < PAPER / 2)  # bright strokes on black are turned to ink
         for k, (x, _) in enumerate(states):

@@ -1,6 +1,6 @@
 """What a denoiser is trained to do.
 
-    loss(denoiser, x_0, noise, label=None) -> losses (batch,)
+    loss(denoiser, x_0, noise, conditions=None) -> losses (batch,)
 
 `denoising`       the one loss of diffusion: a law of `time` x a `weight` x a distance
 `weight`          at the t that was drawn; `integral`: over log-SNR, whatever the law of t

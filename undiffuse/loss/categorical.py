@@ -1,6 +1,6 @@
 """What a denoiser of tokens is trained to do: the variational bound, in nats per token, or what comes near it.
 
-    loss(denoiser, x_0, noise, label=None) -> losses (batch,),          x_0 (batch, *shape) int64
+    loss(denoiser, x_0, noise, conditions=None) -> losses (batch,),          x_0 (batch, *shape) int64
 
 `TokenBound`    T steps, any kernel: exact terms, a step a sample (D3PM; multinomial diffusion)
 `MaskedBound`   infinitely many steps, for the mask: a weighted cross-entropy (MDLM)
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.distribution import Discrete
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
@@ -45,13 +46,15 @@ class TokenBound:
         if self.auxiliary < 0:
             raise UserError(f"auxiliary, a weight, must be at least 0, not {self.auxiliary:g}")
 
-    def __call__(self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None
+    ) -> Tensor:
         """Estimates of the bound less its first term, unbiased for auxiliary 0: (batch,) nats per token."""
         process, steps = denoiser.process, self.time.steps or 1
         t = self.time.sample(len(x_0), noise, process.schedule)
         s = ((t * steps).round() - 1) / steps
         x_t = process.corrupt(x_0, t, noise)
-        logits = denoiser(x_t, t, label=label).float()
+        logits = denoiser(x_t, t, conditions).float()
         step = process.posterior(x_t, x_0, t, s).kl(process.posterior(x_t, logits, t, s)) / x_0[0].numel()
         sampled = step * (steps / self.time.density(t, process.schedule)).to(step)
         if denoiser.training:
@@ -73,14 +76,16 @@ class MaskedBound:
         if self.time.steps is not None:
             raise UserError(f"the masked bound is of continuous times: time without steps, not {self.time}")
 
-    def __call__(self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None
+    ) -> Tensor:
         """Unbiased estimates of the bound, (batch,) nats per token. `UserError` for any other kernel."""
         process = denoiser.process
         if process.kernel != ABSORBING:
             raise UserError(f"the masked bound is of the mask alone: a kernel with mask 1, not {process.kernel}")
         t = self.time.sample(len(x_0), noise, process.schedule)
         x_t = process.corrupt(x_0, t, noise)
-        missing = cross_entropy(denoiser(x_t, t, label=label).float(), x_0)
+        missing = cross_entropy(denoiser(x_t, t, conditions).float(), x_0)
         weight = process.kept(t).keep * fall(process.schedule, t) / self.time.density(t, process.schedule)
         return (missing * (x_t == process.classes).flatten(1)).mean(1) * weight.to(missing)
 
@@ -100,13 +105,15 @@ class Unrolled:
         if self.unrolls < 1:
             raise UserError(f"unrolls must be at least 1, not {self.unrolls}")
 
-    def __call__(self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None
+    ) -> Tensor:
         """Losses (batch,), nats per token."""
         t = self.time.sample(len(x_0), noise, denoiser.process.schedule)
         x = denoiser.process.corrupt(x_0, t, noise)
         losses = []
         for _ in range(self.unrolls):
-            logits = denoiser(x, t, label=label).float()
+            logits = denoiser(x, t, conditions).float()
             losses.append(cross_entropy(logits, x_0).mean(1))
             x = Discrete(logits.detach().log_softmax(-1)).sample(noise)
         return torch.stack(losses).mean(0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, moved
 from undiffuse.core.noise import Noise
@@ -63,11 +64,11 @@ class Denoising:
     weight: Weight = field(default_factory=Simple)
     distance: Distance = field(default_factory=Squared)
 
-    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Losses (batch,) of x_0 (batch, *shape). A law of t that learns does so while the denoiser is in training."""
         schedule = denoiser.process.schedule
         t = self.time.sample(len(x_0), noise, schedule)
-        error, _ = heard(denoiser, x_0, t, noise, label)
+        error, _ = prediction_error(denoiser, x_0, t, noise, conditions)
         weight = cast(self.weight(denoiser.prediction, schedule, t), error)
         losses = self.distance(weight * mean(error**2)) * cast(self.weight.counts(self.time, schedule, t), error)
         if denoiser.training:
@@ -75,13 +76,13 @@ class Denoising:
         return losses
 
 
-def heard(
-    denoiser: Denoiser, x_0: Tensor, t: Tensor, noise: Noise, label: Tensor | None
+def prediction_error(
+    denoiser: Denoiser, x_0: Tensor, t: Tensor, noise: Noise, conditions: Conditions | None
 ) -> tuple[Tensor, Tensor | None]:
-    """(y_hat - y, v) at times (batch,): what the network said of x_t less what it should, and its variance if any."""
+    """(y_hat - y, v) at times (batch,): the error of the network's prediction, and its variance if any."""
     process = denoiser.process
     z = process.z.sample(x_0, noise)
-    y, v = denoiser.output(process.mix(x_0, z, t), t, label=label)
+    y, v = denoiser.output(process.mix(x_0, z, t), t, conditions)
     return y - target(denoiser.prediction, process.schedule, x_0, z, t), v
 
 

@@ -9,10 +9,11 @@ Of a ``share`` of the rows a part is given, without noise: each entry with a pro
 row, so that any number of entries is equally likely. What is given is not asked for. This changes nothing about what
 is best to answer, E[x_0 | what is seen], only where it is asked; without any given, the tokens' part is the bound.
 
-The numbers of a picture are one thing, its label another: with ``whole`` they are given all or none, and count as one
-entry, by their mean. Of so few entries all would often be given, and such rows train nothing: where they would be, one
-of them, any, is asked for after all. So of the ``share`` of the rows a third is given the picture alone, a third the
-label alone, and a third nothing. (Of a table of n columns, one row in n + 1 of the share is given all.)
+The numbers of a picture are one thing, a condition that is drawn with it another: with ``whole`` they are given all or
+none, and count as one entry, by their mean. Of so few entries all would often be given, and such rows train nothing:
+where they would be, one of them, any, is asked for after all. So of the ``share`` of the rows a third is given the
+picture alone, a third the condition alone, and a third nothing. (Of a table of n columns, one row in n + 1 of the share
+is given all.)
 """
 
 from dataclasses import dataclass, field
@@ -20,9 +21,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
-from undiffuse.denoiser.mixed import MixedDenoiser, with_label
+from undiffuse.denoiser.mixed import MixedDenoiser
 from undiffuse.denoiser.prediction import target
 from undiffuse.loss.categorical import cross_entropy
 from undiffuse.loss.denoising import cast
@@ -48,16 +50,17 @@ class MixedLoss:
         if self.time.steps is not None:
             raise UserError(f"the masked bound is of continuous times: time without steps, not {self.time}")
 
-    def __call__(self, denoiser: MixedDenoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
-        """Losses (batch,) of rows x_0 (batch, numbers + tokens); a label, if there is one, is the last token.
+    def __call__(
+        self, denoiser: MixedDenoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None
+    ) -> Tensor:
+        """Losses (batch,) of rows x_0 (batch, numbers + tokens); conditions that are drawn become its last tokens.
 
         A token that is not known, in x_0 itself the mask, is never asked for.
         """
         process = denoiser.process
         if process.categorical.kernel != ABSORBING:
             raise UserError(f"the masked bound is of the mask alone: a kernel with mask 1, not {process.categorical}")
-        if label is not None:
-            x_0 = with_label(x_0, label, process.categorical.classes)
+        x_0 = denoiser.joined(x_0, conditions)
         t = self.time.sample(len(x_0), noise, process.schedule)
         given = self._given(x_0, process.numbers, noise)
         numbers, tokens = process.parts(x_0)
@@ -65,7 +68,7 @@ class MixedLoss:
         hidden = process.categorical.corrupt(tokens, t, noise)
         x_t = torch.where(given, x_0, torch.cat([process.gaussian.mix(numbers, z, t), hidden.to(x_0)], 1))
         known = given[:, : process.numbers]
-        y, logits = denoiser.output(x_t, t, known)
+        y, logits = denoiser.output(x_t, t, denoiser.asked(conditions), known)
         error = y - target(denoiser.prediction, process.schedule, numbers, z, t)
         squared = error.square().masked_fill(known, 0.0)
         missing = self._missing(denoiser, x_t, tokens, logits, t)

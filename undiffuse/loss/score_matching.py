@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.distribution import total
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, expand
@@ -107,14 +108,14 @@ class ScoreMatching:
     objective: Sliced | Implicit = field(default_factory=Sliced)
     time: LawOfTime = field(default_factory=Uniform)
 
-    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Losses (batch,) of x_0 (batch, *shape). Raises `UserError` for noise that is not Gaussian."""
         process, schedule = denoiser.process, denoiser.process.schedule
         process.require_gaussian("a score by implicit or sliced matching")
         t = self.time.sample(len(x_0), noise, schedule)
 
         def score(x_t: Tensor) -> Tensor:
-            return to_score(schedule, x_t, denoiser(x_t, t, label=label), t)
+            return to_score(schedule, x_t, denoiser(x_t, t, conditions), t)
 
         weight = schedule.at(t).sigma ** 2 / x_0[0].numel()
         losses = cast(weight, x_0) * self.objective(score, process.corrupt(x_0, t, noise), noise)

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import expand
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoiser
-from undiffuse.loss.denoising import cast, heard, mean
+from undiffuse.loss.denoising import cast, mean, prediction_error
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import LawOfTime, Uniform, fall
 from undiffuse.loss.weight import Simple, error_of_x0
@@ -42,11 +43,11 @@ class VariationalBound:
     def __post_init__(self) -> None:
         _steps(self.time)
 
-    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Unbiased estimates of the bound, (batch,) nats per entry. `UserError` for noise that is not Gaussian."""
         process, steps = denoiser.process, _steps(self.time)
         t = self.time.sample(len(x_0), noise, process.schedule)
-        error, v = heard(denoiser, x_0, t, noise, label)
+        error, v = prediction_error(denoiser, x_0, t, noise, conditions)
         step = mean(step_kl(denoiser, error, v, t, steps))
         sampled = step * cast(steps / self.time.density(t, process.schedule), step)
         if denoiser.training:
@@ -68,13 +69,13 @@ class Hybrid:
     def __post_init__(self) -> None:
         _steps(self.time)
 
-    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Losses (batch,). Raises `UserError` if the network learns no variance, or the noise is not Gaussian."""
         if not denoiser.learned_variance:
             raise UserError("the hybrid loss teaches a variance: set learned_variance, or use Denoising()")
         schedule, steps = denoiser.process.schedule, _steps(self.time)
         t = self.time.sample(len(x_0), noise, schedule)
-        error, v = heard(denoiser, x_0, t, noise, label)
+        error, v = prediction_error(denoiser, x_0, t, noise, conditions)
         simple = cast(Simple()(denoiser.prediction, schedule, t), error) * mean(error**2)
         bound = mean(step_kl(denoiser, error.detach(), v, t, steps)) * (steps / math.log(2))
         losses = (simple + self.scale * bound) * cast(self.time.counts(t, schedule), error)
@@ -99,7 +100,7 @@ class ContinuousBound:
         if self.time.steps is not None or not self.time.start > 0:
             raise UserError(f"the continuous bound needs continuous times with a start above 0, not {self.time}")
 
-    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, label: Tensor | None = None) -> Tensor:
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Unbiased estimates of the bound, (batch,) nats per entry. `UserError` for noise that is not Gaussian."""
         process = denoiser.process
         t = self.time.sample(len(x_0), noise, process.schedule)
@@ -107,7 +108,7 @@ class ContinuousBound:
         known = _Known(process.schedule, t, interior)
         here = copy.copy(denoiser)
         here.process = replace(process, schedule=known)
-        error, _ = heard(here, x_0, t, noise, label)
+        error, _ = prediction_error(here, x_0, t, noise, conditions)
         weight = 0.5 * known.slope * known.value.exp() * error_of_x0(denoiser.prediction, known, t) ** 2
         sampled = mean(error**2) * cast(weight / self.time.density(t, process.schedule), error)
         twice = 2 * sampled.detach()
@@ -145,7 +146,7 @@ class _Known(Schedule):
 def step_kl(denoiser: Denoiser, error: Tensor, v: Tensor | None, t: Tensor, steps: int) -> Tensor:
     """KL(q(x_s|x_t,x_0) | p(x_s|x_t)), s = t - 1/steps, in nats, entry by entry (batch, *shape); 0 if s is the data.
 
-    ``error`` is the prediction's (`heard`); v None is 0, the variance beta-tilde.
+    ``error`` is the prediction's (`prediction_error`); v None is 0, the variance beta-tilde.
     """
     schedule = denoiser.process.schedule
     last = t < 1.5 / steps

@@ -15,7 +15,7 @@ Resampling = Literal["learned", "early", "plain"]
 class Residual(nn.Module):
     """x + conv(SiLU((1 + scale) * norm(conv(SiLU(norm(x)))) + shift)): ADM's block.
 
-    Scale and shift are told by the condition.
+    Scale and shift come from the vector of the noise level and the conditions.
     The last convolution starts at zero, so that a deep network starts as a shallow one. Dropout comes before it.
     """
 
@@ -29,9 +29,9 @@ class Residual(nn.Module):
         self.conv_out = zero(nn.Conv2d(width, width, 3, padding=1))
         self.shortcut = mix(wide_in, width)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """(batch, wide_in, height, width), (batch or 1, embedding) -> (batch, width, height, width)."""
-        scale, shift = self.modulation(condition)[..., None, None].chunk(2, dim=1)
+        scale, shift = self.modulation(vector)[..., None, None].chunk(2, dim=1)
         h = self.norm_out(self.conv_in(F.silu(self.norm_in(x))))
         h = torch.addcmul(shift, h, 1 + scale)
         return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))

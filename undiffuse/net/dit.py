@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undiffuse.condition.label import Classes
+from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
-from undiffuse.net.embed import Condition
 from undiffuse.net.transformer import Block, angles_over, rotary
+from undiffuse.net.unet import beside
 
 
 @dataclass(frozen=True)
@@ -39,51 +39,54 @@ class DiT:
         if min(self.patch, self.width, self.depth, self.heads) < 1 or not 0 <= self.dropout < 1:
             raise UserError(f"a transformer needs patch, width, depth and heads from 1, dropout in [0, 1), not {self}")
 
-    def build(self, shape: tuple[int, ...], classes: Classes = 0, out_multiple: int = 1) -> "PatchTransformer":
+    @property
+    def vector(self) -> int:
+        """How wide a vector it takes."""
+        return self.width
+
+    def build(self, shape: tuple[int, ...], routes: Widths, out_multiple: int = 1) -> "PatchTransformer":
         """The module, for pictures of ``shape`` (channels, height, width); raises UserError for anything else."""
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(f"a DiT takes pictures (channels, height, width), not data of shape {tuple(shape)}")
-        return PatchTransformer(self, shape, classes, out_multiple)
+        return PatchTransformer(self, shape, routes, out_multiple)
 
 
 class PatchTransformer(nn.Module):
     """(batch, channels, height, width) -> (batch, out_multiple * channels, height, width); see ``undiffuse.net``."""
 
-    def __init__(self, design: DiT, shape: tuple[int, ...], classes: Classes = 0, out_multiple: int = 1) -> None:
+    def __init__(self, design: DiT, shape: tuple[int, ...], routes: Widths, out_multiple: int = 1) -> None:
         super().__init__()
         channels, *size = shape
         self.design, self.channels, self.out_channels = design, channels, out_multiple * channels
         self.places = tuple(-(-side // design.patch) for side in size)
-        self.condition = Condition(design.width, classes)
-        self.stem = nn.Linear(channels * design.patch**2, design.width)
+        self.stem = nn.Linear((channels + routes.channels) * design.patch**2, design.width)
         learned = design.positions == "learned"
         self.where = (
             nn.Parameter(0.02 * torch.randn(self.places[0] * self.places[1], design.width)) if learned else None
         )
         self.blocks = nn.ModuleList(
-            Block(design.width, design.heads, design.width, qk_norm=design.qk_norm, dropout=design.dropout)
+            Block(design.width, design.heads, routes, qk_norm=design.qk_norm, dropout=design.dropout)
             for _ in range(design.depth)
         )
         self.norm = nn.LayerNorm(design.width, elementwise_affine=False)
-        self.modulation = zero(nn.Linear(design.width, 2 * design.width))
+        self.modulation = zero(nn.Linear(routes.vector, 2 * design.width))
         self.head = zero(nn.Linear(design.width, self.out_channels * design.patch**2))
 
-    def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """The prediction at noise level ``log_snr``. Raises UserError for other channels, or a size not learned."""
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+        """The prediction. Raises UserError for other channels, or a size not learned."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise UserError(
                 f"this network takes pictures (batch, {self.channels}, height, width), not {tuple(x.shape)}"
             )
         height, width = x.shape[2:]
         patch = self.design.patch
-        padded = F.pad(x, (0, -width % patch, 0, -height % patch))
+        padded = F.pad(beside(x, routes), (0, -width % patch, 0, -height % patch))
         rows, columns = padded.shape[2] // patch, padded.shape[3] // patch
         h = self.stem(F.unfold(padded, patch, stride=patch).mT)
         h, turn = self._placed(h, rows, columns)
-        condition = self.condition(log_snr, label)
         for block in self.blocks:
-            h = block(h, condition, turn)
-        shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)
+            h = block(h, routes, turn)
+        shift, scale = self.modulation(routes.vector)[:, None].chunk(2, dim=-1)
         y = self.head(torch.addcmul(shift, self.norm(h), 1 + scale)).mT
         whole = F.fold(y.float(), padded.shape[2:], patch, stride=patch)
         return whole[:, :, :height, :width].to(x.dtype)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from undiffuse.condition.label import Classes
+from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.dit import DiT
 from undiffuse.net.fold import Folded
@@ -35,7 +35,12 @@ class Embedded:
         if self.width < 1:
             raise UserError(f"a token's vector has at least 1 number, not {self.width}")
 
-    def build(self, shape: TokenShape, states: int, labels: Classes = 0) -> "EmbeddedNet":
+    @property
+    def vector(self) -> int:
+        """How wide a vector it takes."""
+        return self.inner.vector
+
+    def build(self, shape: TokenShape, states: int, routes: Widths) -> "EmbeddedNet":
         """The module. Raises UserError for tokens that are no pictures (channels, height, width), or height and width.
 
         Of ``states`` states that a token may have, the first ``shape.classes`` are the data's.
@@ -43,7 +48,7 @@ class Embedded:
         if len(shape) not in (2, 3):
             raise UserError(f"an embedded U-Net takes pictures made of tokens, not text of shape {tuple(shape)}")
         channels = shape[0] if len(shape) == 3 else 1
-        inner = self.inner.build((channels * self.width, *shape[-2:]), labels)
+        inner = self.inner.build((channels * self.width, *shape[-2:]), routes)
         return EmbeddedNet(inner, states, shape.classes, self.width)
 
 
@@ -56,10 +61,10 @@ class EmbeddedNet(nn.Module):
         self.embedding = nn.Embedding(states, width)  # N(0, 1), as a network of pictures expects
         self.bias = nn.Parameter(torch.zeros(classes))
 
-    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """Logits at noise level ``log_snr``, (batch,) or (); the inner network starts at zero, and so do they."""
+    def forward(self, x_t: Tensor, routes: Routes) -> Tensor:
+        """Logits; the inner network starts at zero, and so do they."""
         pictures = x_t if x_t.ndim == 4 else x_t[:, None]
         h = self.embedding(pictures).movedim(-1, 2).flatten(1, 2)  # (batch, channels x width, height, width)
-        answer = self.inner(h, log_snr, label).unflatten(1, (pictures.shape[1], -1)).movedim(2, -1)
+        answer = self.inner(h, routes).unflatten(1, (pictures.shape[1], -1)).movedim(2, -1)
         logits = answer @ (self.embedding.weight[: self.classes].T / math.sqrt(answer.shape[-1])) + self.bias
         return logits.view(*x_t.shape, self.classes)

@@ -7,16 +7,17 @@ by one place's channels, so fold along what is simple: pictures of piano keys, a
 along their height. After the space-to-depth of Shi et al. 2016 ("sub-pixel" convolutions); in diffusion, Luhman and
 Luhman 2022.
 
-A convolution does not know where it is, but for what leaks in from the border. Where it matters, as for a label that
-says what is at the left edge, each place is told: waves of its row and column are further channels (Liu et al. 2018).
+A convolution does not know where it is, but for what leaks in from the border. Where it matters, as for a condition
+that says what is at the left edge, each place is given it: waves of its row and column are further channels (Liu et al.
+2018).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from undiffuse.condition.label import Classes
+from undiffuse.condition.encoder import Routes, Widths, scaled
 from undiffuse.core.errors import UserError
 from undiffuse.net.unet import UNet
 
@@ -40,7 +41,12 @@ class Folded:
         if min(self.patch) < 1:
             raise UserError(f"a patch is at least 1 x 1 pixels, not {self.patch[0]} x {self.patch[1]}")
 
-    def build(self, shape: tuple[int, ...], classes: Classes = 0, out_multiple: int = 1) -> "Unfolding":
+    @property
+    def vector(self) -> int:
+        """How wide a vector it takes."""
+        return self.inner.vector
+
+    def build(self, shape: tuple[int, ...], routes: Widths, out_multiple: int = 1) -> "Unfolding":
         """The module, for pictures of ``shape`` (channels, height, width); raises UserError where they do not fold."""
         down, across = self.patch
         if len(shape) != 3 or shape[1] % down or shape[2] % across:
@@ -50,8 +56,9 @@ class Folded:
             )
         channels, height, width = shape
         size = height // down, width // across
-        told = channels * down * across + 4 * self.waves
-        return Unfolding(self.inner.build((told, *size), classes, out_multiple), self, size, out_multiple)
+        folded = channels * down * across + 4 * self.waves
+        inner = replace(routes, channels=routes.channels * down * across)
+        return Unfolding(self.inner.build((folded, *size), inner, out_multiple), self, size, out_multiple)
 
 
 class Unfolding(nn.Module):
@@ -67,15 +74,17 @@ class Unfolding(nn.Module):
         self.inner, self.patch, self.waves, self.out_multiple = inner, design.patch, design.waves, out_multiple
         self.register_buffer("where", places(*size, design.waves), persistent=False)
 
-    def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
         """(batch, channels, height, width) -> (batch, out_multiple * channels, height, width)."""
         folded = fold(x, self.patch)
+        if routes.channels is not None:
+            routes = routes._replace(channels=fold(scaled(routes.channels, x.shape[2:]), self.patch))
         if not self.waves:
-            return unfold(self.inner(folded, log_snr, label), self.patch)
+            return unfold(self.inner(folded, routes), self.patch)
         rows, columns = folded.shape[2:]
         where = self.where if self.where.shape[1:] == (rows, columns) else places(rows, columns, self.waves)
         where = where.to(x).expand(len(x), -1, -1, -1)
-        y = self.inner(torch.cat([folded, where], dim=1), log_snr, label).unflatten(1, (self.out_multiple, -1))
+        y = self.inner(torch.cat([folded, where], dim=1), routes).unflatten(1, (self.out_multiple, -1))
         return unfold(y[:, :, : folded.shape[1]].flatten(1, 2), self.patch)  # what it says of the waves is not asked
 
 

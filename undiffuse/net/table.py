@@ -1,6 +1,6 @@
 """A residual MLP for rows of a table: numbers beside tokens, some of them given.
 
-    net(x, given, tokens, log_snr) -> y (batch, numbers), logits (batch, tokens, classes)
+    net(x, given, tokens, routes) -> y (batch, numbers), logits (batch, tokens, classes)
 
 A number is read as it is and as waves, a token as a vector for each of its classes and one for the mask, and all are
 added: what one linear layer makes of them. A number that is given, that is without noise, is read by its own weights:
@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
-from undiffuse.net.embed import Condition
 from undiffuse.net.mlp import Block
 from undiffuse.process.mixed import RowShape
 
 
 @dataclass(frozen=True)
 class TableMLP:
-    """``depth`` blocks of ``width`` units; ``waves`` (even) of each number, ``embedding`` of the noise level.
+    """``depth`` blocks of ``width`` units; ``waves`` (even) of each number, ``embedding`` of the vector.
 
     The waves' frequencies rise by a factor from a half to ``finest``, in radians per standard deviation: a value that
     takes one row in a hundred is a few hundredths of a deviation wide, and coarse waves do not tell it from the next.
@@ -36,15 +36,21 @@ class TableMLP:
     finest: float = 32.0
     embedding: int = 64
 
+    @property
+    def vector(self) -> int:
+        """How wide a vector it takes."""
+        return self.embedding
+
     def __post_init__(self) -> None:
         if min(self.width, self.depth) < 1 or self.waves < 0 or self.waves % 2 or self.finest <= 0:
             raise UserError(
                 f"a table's MLP needs a width and depth of at least 1 and an even count of waves, not {self}"
             )
 
-    def build(self, shape: RowShape) -> "TableNet":
-        """The module, for rows of this shape."""
-        return TableNet(self, shape.numbers, shape.classes)
+    def build(self, shape: RowShape, routes: Widths) -> "TableNet":
+        """The module, for rows of this shape. Raises UserError for any route but the vector."""
+        routes.require_only("a table's MLP")
+        return TableNet(self, shape.numbers, shape.classes, routes)
 
 
 class TableNet(nn.Module):
@@ -55,7 +61,7 @@ class TableNet(nn.Module):
     place: Tensor  # (tokens, most classes), where each logit lies in the head's output
     absent: Tensor  # (tokens, most classes) bool
 
-    def __init__(self, design: TableMLP, numbers: int, classes: Sequence[int]) -> None:
+    def __init__(self, design: TableMLP, numbers: int, classes: Sequence[int], routes: Widths) -> None:
         super().__init__()
         self.numbers, self.classes, most = numbers, tuple(classes), max(classes, default=1)
         sizes = torch.tensor([0, *classes], dtype=torch.int64)
@@ -67,23 +73,22 @@ class TableNet(nn.Module):
         )
         frequencies = torch.logspace(math.log2(0.5), math.log2(design.finest), design.waves // 2, base=2)
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.condition = Condition(design.embedding, 0)
         with warnings.catch_warnings():  # of no numbers, the stem's bias is all there is: torch would say so
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.stem = nn.Linear(numbers * (3 + 2 * design.waves), design.width)
         self.table = nn.EmbeddingBag(max(1, sum(classes) + len(classes)), design.width, mode="sum")
         nn.init.normal_(self.table.weight, std=max(1, len(classes)) ** -0.5)
-        self.blocks = nn.ModuleList(Block(design.width, design.embedding) for _ in range(design.depth))
+        self.blocks = nn.ModuleList(Block(design.width, routes.vector) for _ in range(design.depth))
         self.head = nn.Linear(design.width, numbers + sum(classes))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, x: Tensor, given: Tensor, tokens: Tensor, log_snr: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, given: Tensor, tokens: Tensor, routes: Routes) -> tuple[Tensor, Tensor]:
         """x (batch, numbers) of unit variance, given (batch, numbers) bool, tokens (batch, tokens) int64.
 
-        A token's mask is the class that follows the most that any token has. log_snr is of the numbers not given.
+        A token's mask is the class that follows the most that any token has. The noise level is of the numbers not
+        given.
         """
-        condition = self.condition(log_snr, None)
         angles = x[..., None] * self.frequencies
         read = torch.cat([x[..., None], angles.sin(), angles.cos()], -1)
         clean = given[..., None].to(x.dtype)
@@ -92,7 +97,7 @@ class TableNet(nn.Module):
             own = torch.tensor(self.classes, device=tokens.device)
             h = h + self.table(torch.minimum(tokens, own) + self.starts)
         for block in self.blocks:
-            h = block(h, condition)
+            h = block(h, routes.vector)
         out = self.head(F.silu(h)).float()
         y, flat = out.split([self.numbers, out.shape[1] - self.numbers], 1)
         if not self.classes:

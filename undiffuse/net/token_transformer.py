@@ -7,10 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from undiffuse.condition.label import Classes
+from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
-from undiffuse.net.embed import Condition
 from undiffuse.net.transformer import Block, angles_along, angles_over, rotary
 from undiffuse.process.categorical import TokenShape
 
@@ -40,9 +39,18 @@ class TokenTransformer:
         if min(self.width, self.depth, self.heads) < 1 or not 0 <= self.dropout < 1:
             raise UserError(f"a transformer needs width, depth and heads from 1, dropout in [0, 1), not {self}")
 
-    def build(self, shape: TokenShape, states: int, labels: Classes = 0) -> "TokenNet":
-        """The module, of tokens with ``states`` states, of which the first ``shape.classes`` are the data's."""
-        return TokenNet(self, shape, states, labels)
+    @property
+    def vector(self) -> int:
+        """How wide a vector it takes."""
+        return self.width
+
+    def build(self, shape: TokenShape, states: int, routes: Widths) -> "TokenNet":
+        """The module, of tokens with ``states`` states, of which the first ``shape.classes`` are the data's.
+
+        Raises UserError for channels.
+        """
+        routes.require_only("a transformer of tokens", "tokens")
+        return TokenNet(self, shape, states, routes)
 
 
 class TokenNet(nn.Module):
@@ -51,41 +59,32 @@ class TokenNet(nn.Module):
     The embedding of what a token is and the answer to what it was share their vectors. Logits start at zero.
     """
 
-    def __init__(self, design: TokenTransformer, shape: TokenShape, states: int, labels: Classes = 0) -> None:
+    def __init__(self, design: TokenTransformer, shape: TokenShape, states: int, routes: Widths) -> None:
         super().__init__()
         self.design, self.classes = design, shape.classes
         self.embedding = nn.Embedding(states, design.width)
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(design.width))
         learned = design.positions == "learned"
         self.where = nn.Parameter(torch.randn(math.prod(shape), design.width)) if learned else None
-        self.condition = Condition(design.width, labels) if design.time or labels else None
         self.blocks = nn.ModuleList(
-            Block(
-                design.width,
-                design.heads,
-                design.width if self.condition else 0,
-                dropout=design.dropout,
-                causal=design.causal,
-            )
+            Block(design.width, design.heads, routes, dropout=design.dropout, causal=design.causal)
             for _ in range(design.depth)
         )
         self.norm = nn.LayerNorm(design.width)
         self.mix = zero(nn.Linear(design.width, design.width))  # then against the embedding: 0 at the start
         self.bias = nn.Parameter(torch.zeros(shape.classes))
 
-    def forward(self, x_t: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """Logits at noise level ``log_snr``, (batch,) or (). Raises UserError for another length than was learned."""
+    def forward(self, x_t: Tensor, routes: Routes) -> Tensor:
+        """Logits. Raises UserError for another length than was learned."""
         tokens = x_t.flatten(1)
         h, turn = self._placed(self.embedding(tokens) * math.sqrt(self.design.width), x_t.shape[1:])
-        level = log_snr if self.design.time else torch.zeros_like(log_snr)
-        condition = self.condition(level, label) if self.condition else None
         for block in self.blocks:
-            h = block(h, condition, turn)
+            h = block(h, routes, turn)
         logits = self.mix(self.norm(h)) @ self.embedding.weight[: self.classes].T + self.bias
         return logits.unflatten(1, x_t.shape[1:]) if x_t.ndim != 2 else logits
 
     def _placed(self, h: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor | None]:
-        """Tokens that know where they are, or the turn that tells attention."""
+        """Tokens that know where they are, or what rotates queries and keys."""
         pairs = self.design.width // self.design.heads // 2
         if self.where is None and len(shape) == 2:
             return h, rotary(angles_over(shape[0], shape[1], pairs, device=h.device))

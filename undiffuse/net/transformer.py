@@ -1,10 +1,11 @@
-"""The transformer: places that look at one another, told the condition or not.
+"""The transformer: places that look at one another, and at tokens of another kind.
 
     h <- h + gate_1 attention(scale_1 norm(h) + shift_1)
-    h <- h + gate_2 dense(scale_2 norm(h) + shift_2)              scale, shift, gate = linear(condition)
+    h <- h + cross-attention(norm(h), tokens)
+    h <- h + gate_2 dense(scale_2 norm(h) + shift_2)              scale, shift, gate = linear(vector)
 
 With adaLN-Zero (Peebles and Xie 2023, section 3.2) that linear layer starts at zero, and with it the gates: every block
-starts as the identity, exactly. Without a condition (a network that knows no time) gates and scales are 1, shifts 0.
+starts as the identity, exactly. Without a vector (a network that knows no time) gates and scales are 1, shifts 0.
 Shared by the diffusion transformer of pictures (`dit`) and that of tokens (`token_transformer`).
 """
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
 
@@ -19,52 +21,41 @@ FEW = 512  # places
 
 
 class Block(nn.Module):
-    """Attention, then two dense layers; ``condition`` is the width of what it is told, 0 for nothing."""
+    """Attention, cross-attention where there are tokens, then two dense layers."""
 
     def __init__(
         self,
         width: int,
         heads: int,
-        condition: int = 0,
-        tokens: int = 0,
+        routes: Widths,
         qk_norm: bool = True,
         ratio: float = 4.0,
         dropout: float = 0.0,
         causal: bool = False,
     ) -> None:
         super().__init__()
-        learns = condition == 0
+        learns = routes.vector == 0
         self.norm_1, self.norm_2 = (nn.LayerNorm(width, elementwise_affine=learns) for _ in range(2))
         self.attention = Attention(width, heads, qk_norm, causal)
         self.dense = nn.Sequential(
             nn.Linear(width, round(ratio * width)), nn.GELU("tanh"), nn.Linear(round(ratio * width), width)
         )
         self.dropout = nn.Dropout(dropout)
-        self.modulation = zero(nn.Linear(condition, 6 * width)) if condition else None
-        self.reading = Reading(width, heads, tokens) if tokens else None
+        self.modulation = zero(nn.Linear(routes.vector, 6 * width)) if routes.vector else None
+        self.across = CrossAttention(width, heads, routes.tokens) if routes.tokens else None
 
-    def forward(
-        self,
-        h: Tensor,
-        condition: Tensor | None = None,
-        turn: Tensor | None = None,
-        tokens: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """h (batch, places, width); condition (batch or 1, condition); turn, see `rotary`.
-
-        tokens (batch, length, tokens) are read by cross-attention, where mask (batch, length) is true.
-        """
-        if self.modulation is None or condition is None:
+    def forward(self, h: Tensor, routes: Routes, turn: Tensor | None = None) -> Tensor:
+        """h (batch, places, width); turn, see `rotary`."""
+        if self.modulation is None:
             h = h + self.dropout(self.attention(self.norm_1(h), turn))
-            h = self.reading(h, tokens, mask) if self.reading else h
+            h = self.across(h, routes) if self.across else h
             return h + self.dropout(self.dense(self.norm_2(h)))
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(condition)[:, None].chunk(6, dim=-1)
-        told = torch.addcmul(shift_1, self.norm_1(h), 1 + scale_1)
-        h = torch.addcmul(h, gate_1, self.dropout(self.attention(told, turn)))
-        h = self.reading(h, tokens, mask) if self.reading else h
-        told = torch.addcmul(shift_2, self.norm_2(h), 1 + scale_2)
-        return torch.addcmul(h, gate_2, self.dropout(self.dense(told)))
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(routes.vector)[:, None].chunk(6, dim=-1)
+        modulated = torch.addcmul(shift_1, self.norm_1(h), 1 + scale_1)
+        h = torch.addcmul(h, gate_1, self.dropout(self.attention(modulated, turn)))
+        h = self.across(h, routes) if self.across else h
+        modulated = torch.addcmul(shift_2, self.norm_2(h), 1 + scale_2)
+        return torch.addcmul(h, gate_2, self.dropout(self.dense(modulated)))
 
 
 class Attention(nn.Module):
@@ -115,8 +106,8 @@ class UnitLength(nn.RMSNorm):
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
-class Reading(nn.Module):
-    """h + what each place reads from tokens of another kind, such as words: cross-attention, zero at the start."""
+class CrossAttention(nn.Module):
+    """h + what each place reads from tokens of another kind, such as words; zero at the start."""
 
     def __init__(self, width: int, heads: int, tokens: int) -> None:
         super().__init__()
@@ -124,13 +115,13 @@ class Reading(nn.Module):
         self.query, self.key_value = nn.Linear(width, width), nn.Linear(tokens, 2 * width)
         self.out = zero(nn.Linear(width, width))
 
-    def forward(self, h: Tensor, tokens: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        """h (batch, places, width), tokens (batch, length, tokens), mask (batch, length) true where there is one."""
-        if tokens is None:
-            return h
+    def forward(self, h: Tensor, routes: Routes) -> Tensor:
+        """h (batch, places, width); of the tokens, those that are present are read."""
+        assert routes.tokens is not None and routes.tokens_present is not None  # it was built for some
         query = self.query(self.norm(h)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        key, value = self.key_value(tokens).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = None if mask is None else mask[:, None, None]
+        read = self.key_value(routes.tokens).expand(len(h), -1, -1)
+        key, value = read.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = routes.tokens_present[:, None, None].expand(len(h), 1, query.shape[2], -1)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return h + self.out(read.transpose(1, 2).flatten(2))
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undiffuse.condition.label import Classes
+from undiffuse.condition.encoder import Routes, Widths, scaled
 from undiffuse.core.errors import UserError
-from undiffuse.net.blocks import Attention, GroupNorm, Grow, Resampling, Residual, Shrink, zero
-from undiffuse.net.embed import Condition
+from undiffuse.net.blocks import Attention, GroupNorm, Grow, Resampling, Residual, Shrink, parts, zero
+from undiffuse.net.transformer import CrossAttention
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class UNet:
     multiples   channels of each level, in multiples of ``width``, finest first
     blocks      residual blocks of a level on the way down, and again on the way up: one number, or one for each level;
                 a level of 0 is only passed through
-    attention   how many of the coarsest levels look at the whole picture; or which levels, 0 the finest: (1, 3)
-    embedding   width of the noise level's and the label's vector
+    attention   how many of the coarsest levels look at the whole picture, and at tokens; or which, 0 the finest: (1, 3)
+    embedding   width of the vector that the noise level and the conditions become
     heads       heads of attention at most, each at least 16 channels wide
     groups      groups of a normalisation at most, each of at least 4 channels
     dropout     share of the values hidden inside each block in training
@@ -72,6 +72,11 @@ class UNet:
                 f"a U-Net needs dropout in [0, 1) and skip_scale > 0, not {self.dropout}, {self.skip_scale}"
             )
 
+    @property
+    def vector(self) -> int:
+        """How wide a vector it takes."""
+        return self.embedding
+
     def width_of(self, level: int) -> int:
         """Channels of a level, 0 the finest."""
         return self.width * self.multiples[level]
@@ -86,18 +91,20 @@ class UNet:
             return level in self.attention
         return level >= len(self.multiples) - self.attention
 
-    def build(self, shape: tuple[int, ...], classes: Classes = 0, out_multiple: int = 1) -> "NestedUNet":
-        """The module, for pictures of ``shape`` (channels, height, width), each 1 or more, with ``classes`` labels.
+    def build(self, shape: tuple[int, ...], routes: Widths, out_multiple: int = 1) -> "NestedUNet":
+        """The module, for pictures of ``shape`` (channels, height, width), each 1 or more.
 
         Raises:
-            UserError: Data that are no pictures.
+            UserError: Data that are no pictures, or tokens where no level attends.
         """
+        if not any(map(self.attends, range(len(self.multiples)))):
+            routes.require_only("a U-Net without attention", "channels")
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(
                 f"a U-Net takes pictures (channels, height, width) of any size, not data of shape {tuple(shape)}; "
                 "use an MLP"
             )
-        return NestedUNet(self, shape[0], classes, out_multiple)
+        return NestedUNet(self, shape[0], routes, out_multiple)
 
 
 class NestedUNet(nn.Module):
@@ -106,25 +113,30 @@ class NestedUNet(nn.Module):
     Ronneberger et al. 2015 with the residual blocks of ADM. The contract is in ``undiffuse.net``.
     """
 
-    def __init__(self, design: UNet, channels: int, classes: Classes = 0, out_multiple: int = 1) -> None:
+    def __init__(self, design: UNet, channels: int, routes: Widths, out_multiple: int = 1) -> None:
         super().__init__()
         self.channels = channels
-        self.condition = Condition(design.embedding, classes)
-        self.stem = nn.Conv2d(channels, design.width_of(0), 3, padding=1)
-        self.levels = _Level(design, 0, design.width_of(0))
+        self.stem = nn.Conv2d(channels + routes.channels, design.width_of(0), 3, padding=1)
+        self.levels = _Level(design, routes, 0, design.width_of(0))
         self.norm = GroupNorm(design.width_of(0), design.groups)
         self.head = zero(nn.Conv2d(design.width_of(0), out_multiple * channels, 3, padding=1))
 
-    def forward(self, x: Tensor, log_snr: Tensor, label: Tensor | None = None) -> Tensor:
-        """The prediction at noise level ``log_snr``. Raises UserError for another count of channels."""
+    def forward(self, x: Tensor, routes: Routes) -> Tensor:
+        """The prediction. Raises UserError for another count of channels."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise UserError(
                 f"this network takes pictures (batch, {self.channels}, height, width), not {tuple(x.shape)}"
             )
-        h = self.stem(x.contiguous(memory_format=torch.channels_last))
-        h = self.levels(h, self.condition(log_snr, label))
+        h = self.levels(self.stem(beside(x, routes).contiguous(memory_format=torch.channels_last)), routes)
         y: Tensor = self.head(F.silu(self.norm(h)))
         return y.to(x.dtype, memory_format=torch.contiguous_format)  # what `combine` takes in one pass
+
+
+def beside(x: Tensor, routes: Routes) -> Tensor:
+    """Pictures x with the channels of ``routes`` after their own, scaled to their height and width."""
+    if routes.channels is None:
+        return x
+    return torch.cat([x, scaled(routes.channels, x.shape[2:]).to(x.dtype).expand(len(x), -1, -1, -1)], 1)
 
 
 class _Level(nn.Module):
@@ -133,7 +145,7 @@ class _Level(nn.Module):
     What the blocks of the way down hand over is taken by the first ones of the way up, the latest first.
     """
 
-    def __init__(self, design: UNet, level: int, h: int) -> None:
+    def __init__(self, design: UNet, routes: Widths, level: int, h: int) -> None:
         super().__init__()
         self.dense, self.skip_scale = design.dense, design.skip_scale
         width, count, attends = design.width_of(level), design.blocks_of(level), design.attends(level)
@@ -141,50 +153,55 @@ class _Level(nn.Module):
         handed = [h]  # channels of what comes in, and of what each block makes of it
         self.down, self.middle, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for _ in range(count):
-            self.down.append(_Block(design, handed[-1], width, attends))
+            self.down.append(_Block(design, routes, handed[-1], width, attends))
             handed.append(width)
         h = handed[-1]
         if not coarsest:
             below = design.width_of(level + 1)  # dense skips leave it to the blocks to change the width
             enter, leave = (h, below) if self.dense else (below, width)
             self.shrink = Shrink(h, enter, design.resampling)
-            self.inner = _Level(design, level + 1, enter)
+            self.inner = _Level(design, routes, level + 1, enter)
             self.grow = Grow(below, leave, design.resampling)
             h = leave
         elif self.dense:
-            self.middle.extend([_Block(design, h, width, attends), _Block(design, width, width, False)])
+            self.middle.extend([_Block(design, routes, h, width, attends), _Block(design, routes, width, width, False)])
         if not self.dense:
             handed = [] if coarsest else handed[-1:]
         for _ in range(count + self.dense if handed else 0):
-            self.up.append(_Block(design, h + (handed.pop() if handed else 0), width, attends))
+            self.up.append(_Block(design, routes, h + (handed.pop() if handed else 0), width, attends))
             h = width
 
-    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, h: Tensor, routes: Routes) -> Tensor:
         """(batch, channels, height, width) -> (batch, the level's width, height, width)."""
         handed = [h]
         for block in self.down:
-            h = block(h, condition)
+            h = block(h, routes)
             handed.append(h)
         handed = handed if self.dense else handed[-1:]
         for block in self.middle:
-            h = block(h, condition)
+            h = block(h, routes)
         if hasattr(self, "inner"):
-            h = self.grow(self.inner(self.shrink(h), condition), h.shape[-2:])
+            h = self.grow(self.inner(self.shrink(h), routes), h.shape[-2:])
         for block in self.up:
             if handed:
                 skip = handed.pop()
                 h = torch.cat([h, skip if self.skip_scale == 1 else self.skip_scale * skip], dim=1)
-            h = block(h, condition)
+            h = block(h, routes)
         return h
 
 
 class _Block(nn.Module):
-    """A residual block and, at a level that attends, attention."""
+    """A residual block and, at a level that attends, attention among pixels and to tokens."""
 
-    def __init__(self, design: UNet, wide_in: int, width: int, attends: bool) -> None:
+    def __init__(self, design: UNet, routes: Widths, wide_in: int, width: int, attends: bool) -> None:
         super().__init__()
-        self.residual = Residual(wide_in, width, design.embedding, design.groups, design.dropout)
+        self.residual = Residual(wide_in, width, routes.vector, design.groups, design.dropout)
         self.look = Attention(width, design.heads, design.groups) if attends else nn.Identity()
+        heads = parts(width, most=design.heads, smallest=16)
+        self.across = CrossAttention(width, heads, routes.tokens) if attends and routes.tokens else None
 
-    def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        return self.look(self.residual(h, condition))
+    def forward(self, h: Tensor, routes: Routes) -> Tensor:
+        h = self.look(self.residual(h, routes.vector))
+        if self.across is None:
+            return h
+        return self.across(h.flatten(2).mT, routes).mT.unflatten(2, h.shape[2:])

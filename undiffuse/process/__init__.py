@@ -56,6 +56,11 @@ class Process(Protocol):
         ...
 
     @property
+    def guidable(self) -> bool:
+        """Whether guides can combine two beliefs about it."""
+        ...
+
+    @property
     def discrete(self) -> bool:
         """Whether tokens diffuse, and nothing else."""
         ...

@@ -61,6 +61,7 @@ class Affine:
         return 1 / (alpha**2 * self.sigma_data**2 + sigma**2) ** 0.5
 
     discrete = False  # tokens, and nothing else
+    guidable = True  # whether guides can combine two beliefs about it
     width = 1  # numbers of memory that each number of a state takes
 
     def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:

@@ -54,6 +54,7 @@ class Categorical:
         return Kept(_sigmoid(log_snr), _sigmoid(-log_snr))
 
     discrete = True  # tokens, and nothing else
+    guidable = True  # whether guides can combine two beliefs about it
 
     @property
     def width(self) -> int:

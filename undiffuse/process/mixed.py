@@ -2,7 +2,7 @@
 
     q(x_t | x_0) = N(alpha x_0, sigma^2) over the first ``numbers`` entries x the categorical law over the rest
 
-For tables (columns of numbers and of categories) and for a picture with its label. A state is one float tensor
+For tables (columns of numbers and of categories) and for a picture with its condition. A state is one float tensor
 (batch, numbers + tokens) in which tokens are whole numbers, so that data, noise and samplers need not know; a belief
 is a pair. Both halves are the processes that they are alone: every law below is one of theirs beside the other's.
 """
@@ -27,11 +27,12 @@ class RowShape(tuple[int, ...]):
 
     numbers: int
     classes: tuple[int, ...]
+    drawn: tuple[str, ...]
 
-    def __new__(cls, numbers: int, classes: Sequence[int]) -> Self:
-        """Of so many numbers, and a token for each of the ``classes``."""
+    def __new__(cls, numbers: int, classes: Sequence[int], drawn: Sequence[str] = ()) -> Self:
+        """Of so many numbers, and a token for each of the ``classes``; the last are the conditions ``drawn``."""
         shape = super().__new__(cls, (numbers + len(classes),))
-        shape.numbers, shape.classes = numbers, tuple(classes)
+        shape.numbers, shape.classes, shape.drawn = numbers, tuple(classes), tuple(drawn)
         return shape
 
 
@@ -90,6 +91,7 @@ class Mixed:
         return x[:, : self.numbers], x[:, self.numbers :].long()
 
     discrete = False  # tokens, and nothing else
+    guidable = False  # whether guides can combine two beliefs about it
     width = 1  # numbers of memory that each entry of a state takes
 
     def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:

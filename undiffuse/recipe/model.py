@@ -1,28 +1,31 @@
 """What is trained: one type for each way to diffuse. The fields of a type are those that combine; others it has not.
 
     GaussianDiffusion     numbers that turn into noise
-    NoisyClassifier       names the label of such numbers, to guide a diffusion
+    NoisyClassifier       names the labels of such numbers, to guide a diffusion
     DiscreteDiffusion     tokens that are lost
     MixedDiffusion        rows of numbers beside tokens
 
-``model.build(shape, classes)`` is its untrained denoiser for data of a latent shape, drawn from torch's seed.
+``model.build(shape, specifications)`` is its untrained denoiser for data of a latent shape and such conditions, drawn
+from torch's seed.
 """
 
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
-from undiffuse.condition.label import Classes
+from undiffuse.condition.encoder import Encoder
+from undiffuse.condition.specification import Labels, Specifications
 from undiffuse.core.configuration import class_of, classes, hints, kebab, spoken
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built
 from undiffuse.denoiser.categorical import TokenDenoiser
+from undiffuse.denoiser.classifier import ConditionClassifier, multiple
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.mixed import MixedDenoiser
 from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # distributions of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
-from undiffuse.loss.cross_entropy import Classifier, CrossEntropy
+from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.score_matching import ScoreMatching
@@ -70,11 +73,12 @@ class GaussianDiffusion:
     learned_variance: bool = False
     loss: Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching = field(default_factory=Denoising)
 
-    def build(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
-        """The denoiser of data of ``shape`` with ``classes`` labels. Raises UserError where it takes no such data."""
+    def build(self, shape: tuple[int, ...], specifications: Specifications) -> Denoiser:
+        """The denoiser of data of ``shape``. Raises UserError where it takes no such data, or no such conditions."""
         _require(self, shape)
-        net = self.net.build(shape, classes, 2 if self.learned_variance else 1)
-        return Denoiser(net, Affine(built(self.schedule), self.z), self.prediction, self.learned_variance)
+        encoder = Encoder(specifications, self.net.vector)
+        net = self.net.build(shape, encoder.widths, 2 if self.learned_variance else 1)
+        return Denoiser(net, Affine(built(self.schedule), self.z), self.prediction, self.learned_variance, encoder)
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,15 @@ class NoisyClassifier:
     z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
     loss: CrossEntropy = field(default_factory=CrossEntropy)
 
-    def build(self, shape: tuple[int, ...], classes: Classes) -> Denoiser:
-        """The classifier, held as a denoiser is. Raises UserError for data without labels."""
+    def build(self, shape: tuple[int, ...], specifications: Specifications) -> ConditionClassifier:
+        """The classifier of those conditions that are labels. Raises UserError for data without."""
         _require(self, shape)
-        return Denoiser(Classifier(self.net.build, shape, classes), Affine(built(self.schedule), self.z), V())
+        classes = {name: len(one.names) for name, one in specifications.items() if isinstance(one, Labels)}
+        if min(classes.values(), default=0) < 2:
+            raise UserError("a classifier needs data with labels, at least two of them")
+        encoder, times = Encoder({}, self.net.vector), multiple(shape[0])
+        net = self.net.build(shape, encoder.widths, times)
+        return ConditionClassifier(net, times * shape[0], classes, Affine(built(self.schedule), self.z), encoder)
 
 
 @dataclass(frozen=True)
@@ -115,14 +124,16 @@ class DiscreteDiffusion:
     loss: TokenBound | MaskedBound | Unrolled = field(default_factory=MaskedBound)
     leave_one_out: bool = False
 
-    def build(self, shape: tuple[int, ...], classes: Classes) -> TokenDenoiser:
+    def build(self, shape: tuple[int, ...], specifications: Specifications) -> TokenDenoiser:
         """The denoiser of tokens of ``shape``. Raises UserError for data that is not tokens."""
         _require(self, shape)
         assert isinstance(shape, TokenShape)
         if isinstance(self.loss, MaskedBound) and self.kernel != ABSORBING:
             raise UserError("the masked bound is of masks alone; choose --kernel.mask 1, or --loss token-bound")
         process = Categorical(built(self.schedule), self.kernel, shape.classes)
-        return TokenDenoiser(self.net.build(shape, process.states, classes), process, self.leave_one_out)
+        encoder = Encoder(specifications, self.net.vector, getattr(self.net, "time", True))
+        net = self.net.build(shape, process.states, encoder.widths)
+        return TokenDenoiser(net, process, self.leave_one_out, encoder)
 
 
 @dataclass(frozen=True)
@@ -141,13 +152,15 @@ class MixedDiffusion:
     prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
     loss: MixedLoss = field(default_factory=MixedLoss)
 
-    def build(self, shape: tuple[int, ...], classes: Classes) -> MixedDenoiser:
+    def build(self, shape: tuple[int, ...], specifications: Specifications) -> MixedDenoiser:
         """The denoiser of rows of ``shape``. Raises UserError for data that is no rows of numbers and tokens."""
         _require(self, shape)
         assert isinstance(shape, RowShape)
         tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
         process = Mixed(shape.numbers, Affine(built(self.schedule)), tokens)
-        return MixedDenoiser(self.net.build(shape), process, self.prediction)
+        asked = {name: one for name, one in specifications.items() if name not in shape.drawn}
+        encoder = Encoder(asked, self.net.vector)
+        return MixedDenoiser(self.net.build(shape, encoder.widths), process, self.prediction, encoder, shape.drawn)
 
 
 Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion

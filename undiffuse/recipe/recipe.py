@@ -17,7 +17,7 @@ from typing import Any, Self
 import yaml
 
 from undiffuse.codec import Description, Standard
-from undiffuse.condition.label import Classes
+from undiffuse.condition.specification import Specifications
 from undiffuse.core.configuration import class_of, find, from_plain, hints, kebab, leaves, put, read, to_plain
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_text
@@ -58,12 +58,12 @@ class Recipe:
         """Whether this trains a classifier of noisy data, and not what makes some."""
         return isinstance(self.model, NoisyClassifier)
 
-    def denoiser(self, shape: tuple[int, ...], classes: Classes) -> Any:
-        """The model's denoiser, untrained, for data of a latent ``shape`` with ``classes`` labels (0: none).
+    def denoiser(self, shape: tuple[int, ...], specifications: Specifications) -> Any:
+        """The model's denoiser, untrained, for data of a latent ``shape`` with such conditions.
 
-        Raises UserError where the model takes no such data, or the sampler cannot sample it.
+        Raises UserError where the model takes no such data or conditions, or the sampler cannot sample it.
         """
-        denoiser = self.model.build(shape, classes)
+        denoiser = self.model.build(shape, specifications)
         sampler_of(denoiser.process, self.sampling.sampler)
         if self.training.compile:
             denoiser.net.compile()  # in place: the names of its tensors stay

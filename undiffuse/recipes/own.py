@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from undiffuse.condition.specification import Labels
 from undiffuse.core.configuration import override
 from undiffuse.core.errors import UserError
 from undiffuse.data.readers.open import existing
@@ -22,7 +23,7 @@ from undiffuse.sampling.sampling import Guidance, Sampling
 BYTES = 256
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 NOTHING: Mapping[str, str] = MappingProxyType({})
-S = TypeVar("S", Files, Hub, Text)
+S = TypeVar("S", Files, Hub, Table, Text)
 
 
 def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
@@ -43,8 +44,15 @@ def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
     except UserError:
         if not source.path.lower().endswith(TABLES):
             raise
-        return table().changed(data=Table(source.path))
-    return pictures(source, data.shape[1:]) if data.kind == "pictures" else points(source)
+        return conditional(table().changed(data=_as_told(Table(source.path), told)), len(source.condition))
+    recipe = pictures(source, data.shape[1:]) if data.kind == "pictures" else points(source)
+    numbers = any(not isinstance(one, Labels) for one in data.specifications.values())
+    return conditional(recipe, len(data.specifications) if numbers else 0)
+
+
+def conditional(recipe: Recipe, count: int) -> Recipe:
+    """Of several conditions each is dropped by itself too, so that some may be asked for and others not."""
+    return recipe.changed(each_dropout=0.1) if count > 1 else recipe
 
 
 def _text(source: Text) -> Recipe:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from undiffuse.condition.label import Names, negative_of, words
+from undiffuse.condition.conditions import Conditions
+from undiffuse.condition.read import read_negative, with_label, words
+from undiffuse.condition.specification import Specifications
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
-from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.classifier import ConditionClassifier
 from undiffuse.denoiser.guidance import (
     AutoGuidance,
     Classifier,
@@ -26,10 +28,8 @@ from undiffuse.denoiser.guidance import (
     DynamicThreshold,
     Guide,
     Interval,
-    Negative,
     StaticThreshold,
 )
-from undiffuse.loss.cross_entropy import log_prob
 from undiffuse.sampling.sampling import ASKED, Guidance
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ def guided(denoise: Conditional, run: "Run", guidance: Guidance) -> Conditional:
     Raises UserError where this run cannot be guided so.
     """
     if (run.classifier or run.worse) and (guidance.negative is not None or guidance.rescale):
-        raise UserError("a negative label and rescale are for guidance by labels; leave out the other run")
+        raise UserError("a negative and rescale are for guidance by conditions; leave out the other run")
     if run.is_of_tokens and (run.classifier or guidance.rescale or guidance.threshold):
-        raise UserError("tokens are guided by labels or by a worse run: no classifier, rescale or threshold")
-    if run.is_joint and (guidance.threshold or weight_for(run, guidance) != 1):
-        raise UserError("a picture that is drawn with its label is not guided: leave the options of guidance out")
+        raise UserError("tokens are guided by conditions or by a worse run: no classifier, rescale or threshold")
+    unguided = run.specifications and not run.denoiser.process.guidable
+    if unguided and (guidance.threshold or weight_for(run, guidance) != 1):
+        what = "a picture that is drawn with its label" if run.is_joint else "a row of a table"
+        raise UserError(f"{what} is not guided: leave the options of guidance out")
     found = _within_interval(denoise, run, guidance)
     if guidance.threshold is None:
         return found
@@ -65,8 +67,8 @@ def weight_for(run: "Run", guidance: Guidance) -> float:
 
 def _within_interval(denoise: Conditional, run: "Run", guidance: Guidance) -> Conditional:
     schedule, weight = run.denoiser.process.schedule, weight_for(run, guidance)
-    if not run.label_names:
-        denoise = _Unlabelled(denoise)
+    if not run.specifications:
+        denoise = _Unconditional(denoise)
     if weight == 1:
         return denoise
     guide: Guide
@@ -74,7 +76,7 @@ def _within_interval(denoise: Conditional, run: "Run", guidance: Guidance) -> Co
         guide = Classifier(denoise, _LogProb(run.classifier.denoiser), schedule, weight)
     elif run.worse:
         guide = AutoGuidance(
-            denoise, run.worse.denoiser if run.label_names else _Unlabelled(run.worse.denoiser), weight
+            denoise, run.worse.denoiser if run.specifications else _Unconditional(run.worse.denoiser), weight
         )
     else:
         guide = ClassifierFree(denoise, weight, _negative(run, guidance), guidance.rescale)
@@ -84,13 +86,19 @@ def _within_interval(denoise: Conditional, run: "Run", guidance: Guidance) -> Co
     return Interval(guide, schedule, -2 * math.log(high), -2 * math.log(low) if low else math.inf)
 
 
-def _negative(run: "Run", guidance: Guidance) -> Negative:
-    if not run.label_names:
+def _negative(run: "Run", guidance: Guidance) -> Conditions | None:
+    specifications = run.specifications
+    if not specifications:
         raise UserError("guidance needs labels, and this model was trained without; leave --guidance out")
-    negative = negative_of(run.label_names, None if guidance.negative is None else words(guidance.negative))
-    if negative == -1 and run.recipe.training.condition_dropout == 0:
+    asked: Any = None if guidance.negative is None else words(guidance.negative)
+    if isinstance(asked, list):
+        asked = next(iter(with_label(specifications, None, asked if len(asked) > 1 else asked[0])))
+    negative = read_negative(specifications, asked)
+    absent = [not bool(entry.present) for entry in negative.entries.values()] if negative else [True]
+    everything = negative is None or len(absent) == len(specifications)
+    if all(absent) and everything and run.recipe.training.condition_dropout == 0:
         raise UserError("guidance needs a model trained with --label-dropout above 0; leave --guidance out")
-    if not isinstance(negative, int) and -1 in negative and run.recipe.training.each_dropout == 0:
+    if any(absent) and not (all(absent) and everything) and run.recipe.training.each_dropout == 0:
         raise UserError("a negative attribute of none needs a model trained with --attribute-dropout above 0")
     return negative
 
@@ -106,23 +114,25 @@ def check_guides(run: "Run") -> None:
 
 
 @dataclass(frozen=True)
-class _Unlabelled:
-    """A denoiser without labels, where a label is told to others."""
+class _Unconditional:
+    """A denoiser without conditions, where others are given some."""
 
     denoise: Conditional
 
-    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None, **given: Tensor) -> Any:
-        return self.denoise(x_t, t, **given)
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None, **hints: Tensor) -> Any:
+        return self.denoise(x_t, t, **hints)
 
 
 @dataclass(frozen=True)
 class _LogProb:
-    """log p_t(label | x_t) of a trained classifier; 0 where no label is told."""
+    """log p_t(conditions | x_t) of a trained classifier; 0 where nothing is asked for."""
 
-    classifier: Denoiser
+    classifier: ConditionClassifier
 
-    def __call__(self, x_t: Tensor, t: Number, label: Tensor | None = None) -> Tensor:
-        return x_t.flatten(1).sum(1) * 0 if label is None else log_prob(self.classifier, x_t, t, label)
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Tensor:
+        if conditions is None:
+            return x_t.flatten(1).sum(1) * 0
+        return self.classifier.log_prob(x_t, t, conditions)
 
 
 def _limits(run: "Run") -> tuple[Tensor, Tensor]:
@@ -163,9 +173,14 @@ def _check_alike(other: "Run", run: "Run", what: str) -> None:
     )
     if not alike or other.codec_facts != run.codec_facts:
         raise UserError(f"{what} has another codec, or was trained on other data: what diffuses is not the same")
-    if run.label_names and other.label_names != run.label_names:
-        raise UserError(f"{what} knows other labels ({_spoken(other.label_names)}, not {_spoken(run.label_names)})")
+    if run.specifications and other.specifications != run.specifications:
+        theirs_, ours_ = (_spoken(one.specifications) for one in (other, run))
+        raise UserError(f"{what} knows other conditions ({theirs_}, not {ours_})")
 
 
-def _spoken(names: Names) -> str:
-    return ", ".join(names) or "none"
+def _spoken(specifications: Specifications) -> str:
+    """Conditions and, of labels, their names."""
+    said = [
+        f"{name}: {', '.join(getattr(one, 'names', ()))}".removesuffix(": ") for name, one in specifications.items()
+    ]
+    return "; ".join(said) or "none"

@@ -11,7 +11,7 @@ log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -20,8 +20,12 @@ import torch
 from torch import Tensor
 
 from undiffuse.codec import Codec
-from undiffuse.condition.label import Label, Names, classes, read_labels
-from undiffuse.core.errors import UserError, nearest, usage
+from undiffuse.condition.conditions import Conditions
+from undiffuse.condition.label import Names, conditions_of, labels_of, names_of, specifications_of
+from undiffuse.condition.read import Asked, read, with_label, with_more
+from undiffuse.condition.renamed import is_old, renamed
+from undiffuse.condition.specification import Labels, Specification, Specifications, from_json, to_json
+from undiffuse.core.errors import UserError, caution, nearest, usage
 from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
@@ -47,7 +51,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Plan(NamedTuple):
-    """How to sample: by which sampler, on which times, and the denoiser before it is told labels."""
+    """How to sample: by which sampler, on which times, and the denoiser before it is given conditions."""
 
     sampler: str
     step: Step
@@ -66,7 +70,7 @@ class Samples(NamedTuple):
     """What was drawn."""
 
     x: Tensor  # (count, *shape), as the data is stored, on the CPU
-    labels: Tensor | None  # (count,) or (count, attributes): asked for, or drawn too; None of a run without
+    conditions: Conditions | None  # that were asked for, or drawn too; None of a run without
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Run:
         denoiser: A `Denoiser`, of a table a `MixedDenoiser`, of tokens a `TokenDenoiser`; with averaged weights, in
             eval mode.
         codec: Between data and what diffuses.
-        label_names: Empty for a model without labels; see `undiffuse.condition.label`.
+        specifications: What its samples may be asked to be, by name; empty for a model without conditions.
         columns: Names of the columns of points, where they are known.
         step: How many steps it was trained.
         seconds: How long that took.
@@ -91,7 +95,7 @@ class Run:
     recipe: Recipe
     denoiser: Any
     codec: Codec
-    label_names: Names = ()
+    specifications: Specifications = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     step: int = 0
     seconds: float = 0.0
@@ -108,6 +112,11 @@ class Run:
     def kind(self) -> str:
         """``"points"``, ``"pictures"``, ``"tokens"`` or ``"table"``."""
         return self.codec.kind
+
+    @property
+    def label_names(self) -> Names:
+        """The names of those conditions that are labels; see `undiffuse.condition.label`."""
+        return names_of(self.specifications)
 
     @property
     def is_classifier(self) -> bool:
@@ -134,7 +143,7 @@ class Run:
         """How it is sampled, unless told otherwise."""
         if self.default is not None:
             return self.default
-        how, guides = self.recipe.sampling, self.label_names and self.recipe.training.condition_dropout > 0
+        how, guides = self.recipe.sampling, self.specifications and self.recipe.training.condition_dropout > 0
         return how if guides else replace(how, guidance=replace(how.guidance, weight=1.0))
 
     @property
@@ -159,7 +168,7 @@ class Run:
     def sample(
         self,
         count: int,
-        label: Label | None = None,
+        conditions: Asked = None,
         sampling: Sampling | None = None,
         *,
         steps: int | None = None,
@@ -170,37 +179,39 @@ class Run:
         given: Given | None = None,
         batch: int | None = None,
         first: int = 0,
+        **asked: Any,
     ) -> Tensor:
         """Samples number ``first``, ``first`` + 1, ...: (count, *shape), as the data is stored, on the CPU.
 
         Sample i is a function of the seed and i (to rounding): not of ``count``, nor of the ``batch`` that is
-        computed at once. What is None is as ``sampling`` says, and that as the run's own; ``label`` is as `labels`
-        says, ``guidance`` a weight or a `Guidance`; what is ``given`` comes back as it was, and the rest is drawn.
+        computed at once. What is None is as ``sampling`` says, and that as the run's own; ``conditions`` are as
+        `conditions` says, and any of them may be said as a word of its own, label="3", age=30; ``guidance`` is a weight
+        or a `Guidance`; what is ``given`` comes back as it was, and the rest is drawn.
 
         Raises:
-            UserError: Counts below 1, entries given of what diffuses as a latent, an unknown sampler, grid or label,
-                labels or guidance of a model without.
+            UserError: Counts below 1, entries given of what diffuses as a latent, an unknown sampler or grid; an
+                unknown condition; conditions or guidance of a model without.
         """
         how = (sampling or self.sampling).override(sampler, steps, grid, guidance, seed)
-        return self.draw(count, label, how, given, batch, first).x
+        return self.draw(count, self.asked_rows(conditions, asked), how, given, batch, first).x
 
     def draw(
         self,
         count: int,
-        label: Label | None = None,
+        conditions: Asked = None,
         sampling: Sampling | None = None,
         given: Given | None = None,
         batch: int | None = None,
         first: int = 0,
     ) -> Samples:
-        """As `sample`, with the labels that were asked for, or that were drawn with the samples."""
+        """As `sample`, with the conditions that were asked for, or that were drawn with the samples."""
         how = sampling or self.sampling
-        plan, labels = self.plan(how), self.labels(count, label, first)
+        plan, wanted = self.plan(how), self.conditions(count, conditions, first)
 
         def made(rows: range) -> Tensor:
-            told = None if labels is None else labels[rows.start : rows.stop]
+            asked = None if wanted is None else wanted[rows.start : rows.stop]
             known = None if given is None else given.take(range(first + rows.start, first + rows.stop))
-            return last(self._states(plan, len(rows), told, how.seed, first + rows.start, known))
+            return last(self._states(plan, len(rows), asked, how.seed, first + rows.start, known))
 
         batch = self.batch if batch is None else _at_least(1, "batch", batch)
         z = in_batches(count, batch, made, self._blank(0))
@@ -209,14 +220,14 @@ class Run:
         if given is not None:
             x = given.take(range(first, first + count)).put_back(x)
         drawn = [label.cpu() for label in map(self.codec.label, parts) if label is not None]
-        return Samples(x, torch.cat(drawn) if drawn else labels)
+        return Samples(x, conditions_of(torch.cat(drawn), self.label_names) if drawn else wanted)
 
     def _blank(self, count: int) -> Tensor:
         """States yet to be drawn, (count, *latent_shape)."""
         return self.denoiser.process.blank(count, self.codec.latent_shape, self.device)
 
     def trajectory(
-        self, count: int, label: Label | None = None, sampling: Sampling | None = None, first: int = 0
+        self, count: int, conditions: Asked = None, sampling: Sampling | None = None, first: int = 0
     ) -> Iterator[tuple[Tensor, float]]:
         """Every state on the way, as (decoded x, t): noise first, at the end the samples that ``sample`` returns.
 
@@ -224,47 +235,67 @@ class Run:
         every schedule. Raises UserError as ``sample`` does.
         """
         how = sampling or self.sampling
-        states = self._states(self.plan(how), count, self.labels(count, label, first), how.seed, first)
+        states = self._states(self.plan(how), count, self.conditions(count, conditions, first), how.seed, first)
         for x, t in states:
             yield self.codec.decode(self.denoiser.process.shown(x, t)).cpu(), t
 
     @usage()
-    def labels(self, count: int, label: Label | None = None, first: int = 0) -> Tensor | None:
-        """The labels of samples ``first``, ``first`` + 1, ...: (count,), or (count, attributes) of several attributes.
+    def conditions(self, count: int, conditions: Asked = None, first: int = 0, **asked: Any) -> Conditions | None:
+        """What samples ``first``, ``first`` + 1, ... are asked to be; None for a model without conditions.
 
-        ``label`` is as `undiffuse.condition.label.read_labels` says: an index, a name, a mapping for several
-        attributes, or a list of them that sample i reads at i modulo its length; -1 or "none" is no label; None is
-        every label in turn, or of a run that draws labels itself none.
-        The result is None for a model without labels, unless it is guided by a classifier, whose labels are meant.
+        ``conditions`` are words by name, {"label": "3", "age": 30}, or a list of such rows, which samples take in turn,
+        as `undiffuse.condition.read` says; ``asked`` are further names. Labels that are left out take turns, unless the
+        run draws them itself; other conditions are absent. Where a run without conditions is guided by a classifier,
+        those of the classifier are meant.
 
         Raises:
-            UserError: A count below 1, an unknown label (naming the nearest), or any label of a model without.
+            UserError: A count below 1, an unknown condition or label (naming the nearest), a value that is no value of
+                its condition, a condition that is absent where the model never was trained without it.
         """
         _at_least(1, "count", count)
         if first < 0:
             raise UserError(f"samples are counted from 0, not from {first}")
-        names = self.asked_names
-        if not names:
-            if label is not None:
-                raise UserError("this model was trained without labels; leave the label out, or train on labelled data")
+        rows = self.asked_rows(conditions, asked)
+        nothing = not rows and not isinstance(rows, Conditions)
+        others = any(not isinstance(one, Labels) for one in self.asked.values())
+        absent = self.is_joint or (nothing and others and self.recipe.training.each_dropout == 0)
+        wanted = read(self.asked, rows, all_labels=not absent)
+        if wanted is None:
             return None
-        wanted = read_labels(names, -1 if label is None and self.is_joint else label)
-        if self.label_names and not self.is_joint:
-            self._check_hidden(wanted)
+        if self.specifications:
+            self._check_absent(wanted)
         return wanted[torch.arange(first, first + count) % len(wanted)]
 
-    @property
-    def asked_names(self) -> Names:
-        """What labels may be asked for: the run's; of a run without, those of the classifier that guides it."""
-        return self.label_names or (self.classifier.label_names if self.classifier else ())
+    def labels(self, count: int, conditions: Asked = None, first: int = 0, **asked: Any) -> Tensor | None:
+        """Those `conditions` that are labels: (count,), or (count, attributes); see `undiffuse.condition.label`."""
+        return labels_of(self.conditions(count, conditions, first, **asked), self.asked)
 
-    def _check_hidden(self, wanted: Tensor) -> None:
-        """Whether the model was trained without the labels that are none."""
-        none = (wanted < 0).reshape(len(wanted), -1)
-        if none.all(1).any() and self.recipe.training.condition_dropout == 0:
-            raise UserError("no label needs a model trained with --label-dropout above 0; give labels")
-        if (none.any(1) & ~none.all(1)).any() and self.recipe.training.each_dropout == 0:
-            raise UserError("none for some attributes needs a model trained with --attribute-dropout above 0; give all")
+    @property
+    def asked(self) -> Specifications:
+        """What may be asked for: the run's conditions; of a run without, those of the classifier that guides it."""
+        return self.specifications or (self.classifier.specifications if self.classifier else {})
+
+    @usage()
+    def asked_rows(self, conditions: Asked, asked: dict[str, Any]) -> Asked:
+        """Conditions in words, with further ones; the name label means whichever conditions are labels."""
+        named = {name: value for name, value in asked.items() if value is not None}
+        if "label" in named:
+            conditions = with_label(self.asked, conditions, named.pop("label"))
+        return with_more(conditions, named) if named else conditions
+
+    def _check_absent(self, wanted: Conditions) -> None:
+        """Whether the model was trained without the conditions that are absent."""
+        drawn = getattr(self.denoiser, "drawn", ())
+        asked = wanted.only(*(name for name in wanted.entries if name not in drawn))
+        if asked is None:
+            return
+        absent = ~torch.stack([entry.present for entry in asked.entries.values()], 1)
+        names = ", ".join(name for name, column in zip(asked.entries, absent.unbind(1), strict=True) if column.any())
+        if absent.all(1).any() and self.recipe.training.condition_dropout == 0:
+            raise UserError(f"none for all conditions needs a model trained with --label-dropout above 0; give {names}")
+        if (absent.any(1) & ~absent.all(1)).any() and self.recipe.training.each_dropout == 0:
+            needs = "needs a model trained with --attribute-dropout above 0"
+            raise UserError(f"none for some conditions {needs}; give {names}")
 
     @usage()
     def plan(self, sampling: Sampling | None = None) -> Plan:
@@ -281,8 +312,8 @@ class Run:
             )
         count = how.steps or torch.Size(self.codec.latent_shape).numel()
         times = (_known(GRIDS, how.grid, "grid") if how.grid else chosen.grid)(process.schedule, count)
-        denoiser = self.codec.told(self.denoiser)
-        denoise: Conditional = self.in_half(denoiser.belief if chosen.learned_variance else denoiser.__call__)
+        learned = chosen.learned_variance
+        denoise: Conditional = self.in_half(self.denoiser.belief if learned else self.denoiser.__call__)
         guide = guided(denoise, self, how.guidance)
         weight = weight_for(self, how.guidance)
         return Plan(how.sampler, chosen.make(process), times, guide, chosen.evaluations(count), weight)
@@ -290,7 +321,7 @@ class Run:
     def guided_by(self, classifier: "Run | None" = None, worse: "Run | None" = None) -> "Run":
         """The same run, guided by a classifier of its noisy data, or away from a worse run: smaller, or trained less.
 
-        The weight is 2 unless told. Raises UserError for one of other data, another process or other labels.
+        The weight is 2 unless told. Raises UserError for one of other data, another process or other conditions.
         """
         if classifier is None and worse is None:
             return self
@@ -306,15 +337,16 @@ class Run:
         return cast(F, half(denoise))
 
     def _states(
-        self, plan: Plan, count: int, labels: Tensor | None, seed: int, first: int, given: Given | None = None
+        self, plan: Plan, count: int, wanted: Conditions | None, seed: int, first: int, given: Given | None = None
     ) -> Iterator[State]:
-        denoise = plan.denoise if labels is None else partial(plan.denoise, label=labels.to(self.device))
+        asked = None if wanted is None else wanted.to(self.device)
+        denoise: Callable[..., Any] = partial(plan.denoise, conditions=asked)
         noise, process = SeededNoise(seed, first), self.denoiser.process
         if given is None:
             x = process.start(self._blank(count), noise, plan.times[0])
         else:
             entries = self.codec.entries(given.x.to(self.device), given.known.to(self.device), noise, given.complete)
-            denoise = Known(denoise, process, *entries)
+            denoise = partial(Known(plan.denoise, process, *entries), conditions=asked)
             start = process.start(entries.x_0, noise, plan.times[0])
             x = process.reveal(start, entries.x_0, entries.known)
         return trajectory(plan.step, denoise, x, plan.times, noise)
@@ -340,20 +372,25 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
     tensors, facts = read_tensors(path)
     if facts.get("format") != FORMAT:
         raise UserError(f"{path}: not a model of undiffuse ({facts.get('format', 'no format given')})")
-    label_names = _names(json.loads(facts["label_names"]))
+    specifications = _specifications(facts)
     with torch.random.fork_rng(devices=[]):
         codec = _codec(recipe, facts)
-        denoiser = recipe.denoiser(codec.latent_shape, classes(label_names))
+        denoiser = recipe.denoiser(codec.latent_shape, specifications)
     run = Run(
         folder,
         recipe,
         denoiser,
         codec,
-        label_names,
+        specifications,
         tuple(json.loads(facts["columns"])),
         int(facts["step"]),
         float(facts["seconds"]),
     )
+    if is_old(tensors):
+        caution(f"{path}: written before conditions had an encoder; its tensors are renamed as it is opened")
+        names = run.label_names
+        sizes = tuple(map(len, names.values())) if isinstance(names, dict) else ()
+        tensors = renamed(tensors, recipe.is_classifier, sizes)
     try:
         _modules(run).load_state_dict(tensors)
     except RuntimeError as error:
@@ -368,7 +405,7 @@ def save_model(run: Run) -> None:
         "format": FORMAT,
         "kind": run.kind,
         "shape": json.dumps(run.shape),
-        "label_names": json.dumps(run.label_names),
+        "conditions": to_json(run.specifications),
         "columns": json.dumps(run.columns),
         "step": str(run.step),
         "seconds": f"{run.seconds:.3f}",
@@ -404,9 +441,12 @@ def _best_device() -> torch.device:
     return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
-def _names(plain: list[str] | dict[str, list[str]]) -> Names:
-    """Names of labels, as JSON has them."""
-    return {name: tuple(values) for name, values in plain.items()} if isinstance(plain, dict) else tuple(plain)
+def _specifications(facts: dict[str, str]) -> dict[str, Specification]:
+    """What a model's file says of conditions; older ones name labels alone."""
+    if "conditions" in facts:
+        return from_json(facts["conditions"])
+    names = json.loads(facts["label_names"])
+    return specifications_of(names if isinstance(names, dict) else tuple(names))
 
 
 def _at_least(least: int, name: str, value: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.data.dataset import Dataset
 
 
@@ -36,14 +37,15 @@ class Batches:
         self.process, self.processes = process, processes
         at_hand = data.x.nbytes < _room(device)
         self.x = data.x.to(device) if at_hand else data.x
-        self.labels = None if data.labels is None else data.labels.to(self.x.device)
+        self.conditions = None if data.conditions is None else data.conditions.to(self.x.device)
         self._order = lru_cache(maxsize=2)(self._order_of_epoch)
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Rows ``(batch, *shape)`` as they are stored, and their labels ``(batch,)``, of step 0, 1, ..."""
+    def __call__(self, step: int) -> tuple[Tensor, Conditions | None]:
+        """Rows ``(batch, *shape)`` as they are stored, and their conditions, of step 0, 1, ..."""
         rows = self.rows(step)[self.process :: self.processes].to(self.x.device, non_blocking=True)
         x = self.x[rows].to(self.device, non_blocking=True)
-        return x, None if self.labels is None else self.labels[rows].to(self.device, non_blocking=True)
+        conditions = None if self.conditions is None else self.conditions[rows].to(self.device, non_blocking=True)
+        return x, conditions
 
     def rows(self, step: int) -> Tensor:
         """Which rows make the batch of a step, over all processes: ``(batch,)``."""

@@ -18,6 +18,7 @@ import torch
 
 from undiffuse.codec import TRAINED_FIRST, VAE, VQ, Codec, Pretrained
 from undiffuse.codec.vae import Fit, precomputed
+from undiffuse.condition.renamed import renamed
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import disk_errors_told, read_tensors, write_tensors
 from undiffuse.data.dataset import Dataset
@@ -146,8 +147,8 @@ def _fitted(
 
 
 def _looked(codec: VAE | VQ, data: Dataset) -> Dataset:
-    """What the codec keeps of all rows, encoded once; their labels."""
-    return Dataset(precomputed(codec, data.x), data.labels, data.label_names, kind="latents", name=data.name)
+    """What the codec keeps of all rows, encoded once; their conditions."""
+    return Dataset(precomputed(codec, data.x), data.conditions, data.specifications, kind="latents", name=data.name)
 
 
 def _train(
@@ -184,7 +185,9 @@ def _restore(trainer: Trainer, folder: Path, facts: dict[str, Any]) -> float:
     changed = [name for name, value in facts.items() if state.facts.get(name) != value]
     if changed:
         raise UserError(f"{folder}: the data is not what this run was trained on ({changed[0]} differs); train anew")
-    trainer.restore(state.step, state.tensors)
+    tables = getattr(getattr(trainer.objective.model, "encoder", None), "entries", ())
+    sizes = tuple(len(entry.table.weight) - 1 for entry in tables if hasattr(entry, "table"))
+    trainer.restore(state.step, renamed(state.tensors, trainer.recipe.is_classifier, sizes))
     return state.facts["seconds"]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from undiffuse.codec import VAE, VQ, Codec
 from undiffuse.codec.vae import Fit
-from undiffuse.condition.label import classes
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built, modules
 from undiffuse.core.noise import Noise, Stream
@@ -21,15 +21,16 @@ from undiffuse.recipe.recipe import Recipe
 
 
 class Objective(nn.Module):
-    """objective(x, label) -> the mean loss of a batch, ().
+    """objective(x, conditions) -> the mean loss of a batch, ().
 
     Args:
         denoiser: What learns.
-        loss: loss(denoiser, x_0, noise, label) -> (batch,).
+        loss: loss(denoiser, x_0, noise, conditions) -> (batch,).
         codec: Between data and what diffuses.
-        label_dropout: The share of samples, drawn one by one, whose label is hidden (-1), all attributes at once, so
-            that the same network also learns to do without: what guidance steers away from.
-        attribute_dropout: The share of single attributes that are hidden besides, each on its own, so that it can be
+        dropout: The share of rows, drawn one by one, whose conditions are dropped, all at once, so that the same
+        network
+            also learns to do without: what guidance steers away from.
+        dropout_of_each: The share of single conditions that are dropped besides, each on its own, so that it can be
             asked for some and not for others.
         bf16: Whether the network computes in bfloat16.
         flip: Whether every other picture is mirrored, left to right.
@@ -40,15 +41,15 @@ class Objective(nn.Module):
         denoiser: Any,
         loss: Any,
         codec: Codec,
-        label_dropout: float = 0.0,
+        dropout: float = 0.0,
         bf16: bool = False,
-        attribute_dropout: float = 0.0,
+        dropout_of_each: float = 0.0,
         flip: bool = False,
     ) -> None:
         super().__init__()
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
         self.parts = nn.ModuleList([*modules(denoiser.process), *modules(loss)])
-        self.label_dropout, self.attribute_dropout, self.bf16 = label_dropout, attribute_dropout, bf16
+        self.dropout, self.dropout_of_each, self.bf16 = dropout, dropout_of_each, bf16
         self.noise = Stream()  # of several processes, each has its own
         self.flip = flip
 
@@ -57,21 +58,21 @@ class Objective(nn.Module):
         """The denoiser."""
         return self.denoiser
 
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """x as the codec has looked at it, label (batch,) or (batch, attributes) int64, or None.
+    def forward(self, x: Tensor, conditions: Conditions | None = None) -> Tensor:
+        """x as the codec has looked at it, and its conditions.
 
         Random numbers: torch's global generator.
         """
         x_0 = self.codec.latent(mirrored(x, self.noise) if self.flip else x, self.noise)
-        if label is not None:
-            label = hide(label, self.noise, self.label_dropout, self.attribute_dropout)
+        if conditions is not None:
+            conditions = conditions.drop(self.noise, self.dropout, self.dropout_of_each)
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.loss(self.denoiser, x_0, self.noise, label).mean()
+            return self.loss(self.denoiser, x_0, self.noise, conditions).mean()
 
 
 def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
     """What a recipe minimises on data that a codec encodes; the network is drawn from torch's seed."""
-    denoiser = recipe.denoiser(codec.latent_shape, classes(data.label_names))
+    denoiser = recipe.denoiser(codec.latent_shape, data.specifications)
     training = recipe.training
     if training.flip and not (codec.in_place and len(codec.shape) == 3):
         raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
@@ -92,8 +93,8 @@ class Autoencoding(nn.Module):
         """The codec."""
         return self.codec
 
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (batch, *shape) as it is stored; labels do not matter. Random numbers: torch's global generator."""
+    def forward(self, x: Tensor, conditions: Conditions | None = None) -> Tensor:
+        """x (batch, *shape) as it is stored; conditions do not matter. Random numbers: torch's global generator."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             return self.codec.loss(x, self.fit.deviation, self.fit.kl, self.noise).mean()
 
@@ -102,17 +103,3 @@ def mirrored(x: Tensor, noise: Noise) -> Tensor:
     """Pictures (batch, channels, height, width), each mirrored left to right with probability 1/2."""
     chosen = noise.uniform(torch.empty(len(x), device=x.device)) < 0.5
     return torch.where(chosen.view(-1, 1, 1, 1), x.flip(-1), x)
-
-
-def hide(label: Tensor, noise: Noise, share: float, share_of_attributes: float = 0.0) -> Tensor:
-    """Labels (batch,) or (batch, attributes) of which each row, on its own, is -1 with probability ``share``.
-
-    Besides, each single entry is -1 with probability ``share_of_attributes``.
-    """
-    if share > 0:
-        hidden = noise.uniform(torch.empty(len(label), device=label.device)) < share
-        label = label.masked_fill(hidden.view(-1, *[1] * (label.ndim - 1)), -1)
-    if share_of_attributes > 0:
-        each = noise.uniform(torch.empty(label.shape, device=label.device))
-        label = label.masked_fill(each < share_of_attributes, -1)
-    return label

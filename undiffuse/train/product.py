@@ -52,7 +52,7 @@ class Model:
             self.recipe,
             self.trainer.averaged(tensors),
             self.trainer.objective.codec,
-            self.data.label_names,
+            self.data.specifications,
             self.data.columns,
             self.trainer.done,
             seconds,

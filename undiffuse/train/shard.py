@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import HostModule
 from undiffuse.loss.score_matching import ScoreMatching
@@ -59,10 +60,10 @@ class Sharded:
         hearing = (part for part in objective.modules() if isinstance(part, HostModule))
         self._heard = [buffer for part in hearing for buffer in part.buffers()]
 
-    def __call__(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, conditions: Conditions | None = None) -> Tensor:
         """The loss of this process's rows."""
         self._listen()
-        loss: Tensor = self.objective(x, label)
+        loss: Tensor = self.objective(x, conditions)
         return loss
 
     @torch.no_grad()

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from undiffuse.condition.label import Names
+from undiffuse.condition.conditions import Conditions
+from undiffuse.condition.label import Names, labelled
+from undiffuse.condition.specification import Numbers, Specification
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
 
@@ -24,31 +26,30 @@ def from_array(
     name: str = "the array",
     notes: tuple[str, ...] = (),
     attributes: Sequence[str] = (),
+    called: str = "y",
 ) -> Dataset:
     """Points from ``(count,)`` or ``(count, columns)`` numbers, pictures from three or four dimensions of bytes.
 
     Pictures are whole numbers from 0 to 255, ``(count, height, width)``, ``(count, channels, height, width)`` or
     ``(count, height, width, channels)``. The channels are the second dimension, unless only the last is
-    4 or less. ``labels`` of any type, ``(count,)`` or ``(count, attributes)``, are indexed by :func:`index_labels`,
-    unless ``label_names`` names them; ``attributes`` are called "1", "2", ... unless they have names. Where no label
-    is known, there are none.
+    4 or less. ``labels`` that are floats with fractions are conditions of numbers: one called ``called``, of a number a
+    column, or one for each of the ``attributes``. ``labels`` of any other type, ``(count,)`` or ``(count,
+    attributes)``, are indexed by :func:`index_labels`, unless ``label_names`` names them; ``attributes`` are called
+    "1", "2", ... unless they have names. Where no label is known, there are none.
 
     Raises:
         UserError: Text, objects or complex numbers; pictures that are not bytes; whatever Dataset refuses.
     """
     if array.dtype.kind not in "biuf":
         raise UserError(f"{name}: {array.dtype} values; points and pictures are plain numbers")
-    if labels is not None and not label_names:
-        indices, names = index_attributes(labels, attributes)
-        labels, label_names = (indices, names) if names else (None, ())
-    label_tensor = None if labels is None else torch.from_numpy(labels.astype(np.int64))
+    conditions, specifications = _conditions(labels, label_names, attributes, called)
     if array.ndim <= 2:
         columns = array if array.ndim == 2 else array.reshape(-1, 1)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and Dataset says where
             points = torch.from_numpy(columns.astype(np.float32))
-        return Dataset(points, label_tensor, label_names, notes=notes, name=name)
+        return Dataset(points, conditions, specifications, notes=notes, name=name)
     pictures = torch.from_numpy(_pictures(array, name))
-    return Dataset(pictures, label_tensor, label_names, kind="pictures", notes=notes, name=name)
+    return Dataset(pictures, conditions, specifications, kind="pictures", notes=notes, name=name)
 
 
 def numpy_file(path: Path) -> Dataset:
@@ -65,9 +66,43 @@ def numpy_file(path: Path) -> Dataset:
     data = next(iter(arrays), None) if len(arrays) == 1 else next((key for key in DATA if key in arrays), None)
     if data is None:
         raise UserError(f"{path}: holds {', '.join(arrays) or 'nothing'}; call the data x, and its labels y")
-    labels = next((arrays[key] for key in LABELS if key in arrays and key != data), None)
+    called = next((key for key in LABELS if key in arrays and key != data), "y")
+    labels = arrays.get(called)
     attributes = [str(attribute) for attribute in arrays.get("attributes", [])]
-    return from_array(arrays[data], labels, name=path.name, attributes=attributes)
+    return from_array(arrays[data], labels, name=path.name, attributes=attributes, called=called)
+
+
+def _conditions(
+    labels: np.ndarray | None, label_names: Names, attributes: Sequence[str], called: str
+) -> tuple[Conditions | None, dict[str, Specification]]:
+    """What comes beside the data: numbers, if they are floats with fractions, else labels."""
+    if labels is not None and not label_names and _are_numbers(labels):
+        return _numbers(torch.from_numpy(labels.reshape(len(labels), -1).astype(np.float64)), attributes, called)
+    if labels is not None and not label_names:
+        indices, names = index_attributes(labels, attributes)
+        labels, label_names = (indices, names) if names else (None, ())
+    return labelled(None if labels is None else torch.from_numpy(labels.astype(np.int64)), label_names)
+
+
+def _are_numbers(values: np.ndarray) -> bool:
+    """Whether they are floats of which some have a fraction; whole ones may be labels beside a NaN."""
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else np.empty(0)
+    return bool((known != np.round(known)).any())
+
+
+def _numbers(
+    x: torch.Tensor, attributes: Sequence[str], called: str
+) -> tuple[Conditions | None, dict[str, Specification]]:
+    """Numbers x (count, columns) as one condition, or one for each of the ``attributes``."""
+    if attributes and len(attributes) != x.shape[1]:
+        raise UserError(f"{len(attributes)} names of attributes for {x.shape[1]} columns of numbers")
+    groups = {name: ([name], x[:, k : k + 1]) for k, name in enumerate(attributes)}
+    if not groups:
+        several = x.shape[1] > 1
+        groups = {called: ([f"{called}{k + 1}" for k in range(x.shape[1])] if several else [called], x)}
+    specifications = {name: Numbers.measure(columns, values) for name, (columns, values) in groups.items()}
+    entries = {name: specifications[name].entry(values) for name, (_, values) in groups.items()}
+    return Conditions(entries), dict(specifications)
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from undiffuse.condition.label import labelled
 from undiffuse.data.dataset import Dataset
 
 
@@ -17,5 +18,5 @@ def digits(split: str = "train") -> Dataset:
     bundle = load_digits()
     ink = torch.from_numpy(bundle.images).unsqueeze(1)
     pictures = (ink * (255 / 16)).round().to(torch.uint8)
-    everything = Dataset(pictures, torch.from_numpy(bundle.target).long(), kind="pictures", name="digits")
+    everything = Dataset(pictures, *labelled(torch.from_numpy(bundle.target).long()), kind="pictures", name="digits")
     return everything.part(split, fraction=0.2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
+from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import index_labels
@@ -59,7 +60,7 @@ def hub(
     for k, picture in enumerate(_each(chosen, parts, image, name, lambda opened: fitted(opened, height, width, gray))):
         x[k] = picture
     labels, names = _labels(chosen, every, parts, label) if label else (None, ())
-    data = Dataset(torch.from_numpy(x), labels, names, "pictures", name=name)
+    data = Dataset(torch.from_numpy(x), *labelled(labels, names), "pictures", name=name)
     return data if own else data.part(split)
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from undiffuse.condition.label import labelled, specifications_of
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import arrays_of
@@ -65,11 +66,11 @@ def _first_characters(data: Dataset) -> Dataset:
     if not isinstance(data.label_names, tuple):
         return data
     firsts = tuple(name[:1] for name in data.label_names)
-    return replace(data, label_names=firsts) if len(set(firsts)) == len(firsts) else data
+    return replace(data, specifications=specifications_of(firsts)) if len(set(firsts)) == len(firsts) else data
 
 
 def _named(x: Tensor, labels: Tensor) -> Dataset:
-    return Dataset(x, labels, tuple(SHAPES), kind="pictures", name="letters")
+    return Dataset(x, *labelled(labels, tuple(SHAPES)), kind="pictures", name="letters")
 
 
 def _chars74k(file: Path) -> tuple[Tensor, Tensor, Tensor]:

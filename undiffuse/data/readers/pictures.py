@@ -1,5 +1,6 @@
 """A folder of pictures of any size, kind and aspect, as one tensor of bytes.
 
+- *Conditions*: those in a file ``conditions.csv`` (`beside`), and labels.
 - *Labels*: sub-folders are labels, each with everything below it. A flat folder has none, nor has a single
   sub-folder. Pictures beside sub-folders of pictures are an error: nobody can say what their label is.
 - *Splits*: sub-folders called train, test, val, ... and nothing else are splits, with the labels inside them.
@@ -28,9 +29,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.label import labelled
+from undiffuse.condition.specification import Specification
 from undiffuse.core.errors import UserError
+from undiffuse.data.conditioned import together
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import index_labels
+from undiffuse.data.readers.beside import FILE, beside
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -97,8 +103,10 @@ def pictures(
         notes.append(f"{_spread(list(headers.values()))}: scaled and cropped to {height} x {width}")
     if animated := sum(header.animated for header in headers.values()):
         notes.append(f"{animated} with several frames: the first is used")
-    labels, names = _labels([file for file in chosen if file not in undecoded], found)
-    data = Dataset(x, labels, names, "pictures", notes=tuple(notes), name=folder.name)
+    kept = [file for file in chosen if file not in undecoded]
+    entries, specifications, said = _conditions(folder, kept, found)
+    conditions = Conditions(entries) if entries else None
+    data = Dataset(x, conditions, specifications, "pictures", notes=(*notes, *said), name=folder.name)
     return data if has_splits else data.part(split)
 
 
@@ -108,7 +116,11 @@ def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
     Raises:
         UserError: No pictures, or pictures beside sub-folders of pictures.
     """
-    files = [path for path in _walk(folder) if not any(_hidden(part) for part in path.relative_to(folder).parts)]
+    files = [
+        path
+        for path in _walk(folder)
+        if path != folder / FILE and not any(_hidden(part) for part in path.relative_to(folder).parts)
+    ]
     found = [path for path in files if path.suffix.lower() in ENDINGS]
     if not found:
         endings = sorted({path.suffix or path.name for path in files})[:5]
@@ -249,6 +261,19 @@ def _spread(headers: list[Header]) -> str:
     (_, *least), (_, *most) = sizes[0], sizes[-1]
     words = f"pictures of {least[0]} x {least[1]}"
     return words if least == most else f"{words} to {most[0]} x {most[1]}"
+
+
+def _conditions(
+    folder: Path, kept: list[Found], found: list[Found]
+) -> tuple[dict[str, Entry], dict[str, Specification], list[str]]:
+    """The conditions of the kept pictures, meaning the same in every split; and what is to be said of them."""
+    more, notes = beside(folder, [file.path for file in found])
+    rows = {file: k for k, file in enumerate(found)}
+    entries = {
+        name: entry.each(lambda x: x[torch.tensor([rows[file] for file in kept], dtype=torch.int64)])
+        for name, entry in more[0].items()
+    }
+    return *together(*labelled(*_labels(kept, found)), (entries, more[1])), notes
 
 
 def _labels(kept: list[Found], found: list[Found]) -> tuple[torch.Tensor | None, tuple[str, ...]]:

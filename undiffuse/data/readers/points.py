@@ -10,7 +10,7 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from undiffuse.condition.label import Names
+from undiffuse.condition.label import Names, labelled
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.array import index_attributes, index_labels
@@ -45,8 +45,7 @@ def csv_points(path: Path) -> Dataset:
     labels, label_names = _labels(told)
     return Dataset(
         x,
-        None if labels is None else torch.from_numpy(labels),
-        label_names,
+        *labelled(None if labels is None else torch.from_numpy(labels), label_names),
         columns=tuple(column.name or f"column {k + 1}" for k, column in enumerate(numbers)),
         notes=notes,
         name=path.name,

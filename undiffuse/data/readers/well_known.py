@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from undiffuse.condition.label import specifications_of
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.open import open_data
@@ -34,4 +35,4 @@ def known(name: str, path: str | None = None, split: str = "train") -> Dataset:
         return planes(folder, split)
     data = open_data(folder, split=split)
     names = FASHION if name == "fashion-mnist" and len(data.label_names) == len(FASHION) else data.label_names
-    return replace(data, label_names=names, name=name)
+    return replace(data, specifications=specifications_of(names), name=name)

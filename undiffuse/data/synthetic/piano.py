@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset, check_split
 
@@ -160,4 +161,4 @@ def piano(
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     first = torch.randint(7, (count,), generator=generator)
     x = torch.cat([draw(keyboards(part, size, keys, generator), size) for part in first.split(CHUNK)])
-    return Dataset(x, first, NAMES, kind="pictures", name="piano")
+    return Dataset(x, *labelled(first, NAMES), kind="pictures", name="piano")

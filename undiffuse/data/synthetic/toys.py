@@ -10,6 +10,7 @@ from math import pi
 import torch
 from torch import Generator, Tensor
 
+from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.synthetic.densities import DENSITIES
@@ -123,7 +124,7 @@ def toy(name: str, count: int, seed: int = 0, split: str = "train") -> Dataset:
     drawn = TOYS[name](count, generator)
     x, labels = drawn if isinstance(drawn, tuple) else (drawn, None)
     label_names = tuple(str(k) for k in range(LABEL_COUNTS.get(name, 0)))
-    return Dataset(x, labels, label_names, name=name)
+    return Dataset(x, *labelled(labels, label_names), name=name)
 
 
 def _polar(radius: Tensor, angle: Tensor) -> Tensor:

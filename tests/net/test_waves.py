@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from undiffuse.condition.waves import GaussianFourier, Sinusoidal, sinusoidal_table
 from undiffuse.core.errors import UserError
-from undiffuse.net import Condition, GaussianFourier, LabelEmbedding, Sinusoidal, sinusoidal_table
 
 WAVES = [Sinusoidal, GaussianFourier]
 LEVELS = torch.linspace(-20, 20, 401, dtype=torch.float64)  # a tenth of a nat apart
@@ -68,29 +68,3 @@ def test_table_rows_are_shifts_of_each_other():
 def test_an_odd_or_empty_width_is_refused(make, width):
     with pytest.raises(UserError, match=f"even, not {width}"):
         make(width)
-
-
-def test_no_label_is_minus_one():
-    labels = LabelEmbedding(classes=3, width=4)
-    every = labels(torch.tensor([-1, 0, 1, 2]))
-    assert torch.equal(labels(None), every[:1])
-    assert torch.pdist(every).min() > 0
-
-
-@pytest.mark.parametrize("wrong", [-2, 3, 10])
-def test_a_label_out_of_range_is_named(wrong):
-    with pytest.raises(UserError, match=f"label {wrong} .* from 0 to 2"):
-        LabelEmbedding(classes=3, width=4)(torch.tensor([0, wrong, 1]))
-
-
-def test_a_label_for_a_network_without_labels_is_refused():
-    with pytest.raises(UserError, match="without labels"):
-        Condition(8, classes=0)(torch.tensor(0.0), torch.tensor([0]))
-
-
-def test_what_the_batch_shares_is_embedded_once():
-    condition = Condition(8, classes=3)
-    level, label = torch.tensor(0.5), torch.tensor([0, -1, 2])
-    assert condition(level, None).shape == (1, 8)
-    assert condition(level, label).shape == (3, 8)
-    assert condition(level.expand(3), None).shape == (3, 8)

@@ -1,0 +1,135 @@
+"""What the rows of one batch are asked to be: named entries, each of them present or absent row by row.
+
+    conditions = Conditions({"label": Entry(values, present), "age": Entry(...)})
+    conditions[rows]   conditions.to(device)   conditions.drop(noise, 0.1)   conditions.without("age")
+
+Everything that happens to conditions on their way to a network happens here: they are moved, indexed, joined, and
+dropped for classifier-free guidance (Ho and Salimans 2021). What the entries mean is in their specifications
+(`undiffuse.condition.specification`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+
+
+class Entry(NamedTuple):
+    """One condition of a batch. Where it is absent its values are of no account, but finite."""
+
+    values: Tensor  # (batch, ...), as the specification says
+    present: Tensor  # (batch,) bool
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Entry":
+        """Both tensors changed alike."""
+        return Entry(change(self.values), change(self.present))
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """The conditions of a batch, by name.
+
+    Raises:
+        UserError: No entries, entries of different lengths, or ``present`` that is not (batch,) bool.
+    """
+
+    entries: Mapping[str, Entry]
+
+    def __post_init__(self) -> None:
+        if not self.entries:
+            raise UserError("conditions need at least one entry; say None where there are none")
+        count = len(self)
+        for name, (values, present) in self.entries.items():
+            if present.dtype != torch.bool or present.shape != (len(values),) or len(values) != count:
+                raise UserError(
+                    f"the condition {name!r} has {tuple(values.shape)} values, {tuple(present.shape)} {present.dtype} "
+                    f"of them present, in a batch of {count}; one value and one bool a row are expected"
+                )
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(next(iter(self.entries.values())).present)
+
+    def __getitem__(self, rows: Tensor | slice) -> Self:
+        """Some of the rows, by an index, a mask or a slice."""
+        return self._each(lambda x: x[rows])
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Self:
+        """The same on a device."""
+        return self._each(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def repeat(self, times: int) -> Self:
+        """The whole batch, so many times over."""
+        return self._each(lambda x: x.repeat(times, *[1] * (x.ndim - 1)))
+
+    @classmethod
+    def cat(cls, batches: Sequence["Conditions"]) -> "Conditions":
+        """Batches one after the other. Raises UserError where they have different names."""
+        first, *rest = batches
+        for other in rest:
+            if other.entries.keys() != first.entries.keys():
+                raise UserError(f"conditions of {_listed(first)} cannot be joined to those of {_listed(other)}")
+        return cls({name: _joined([batch.entries[name] for batch in batches]) for name in first.entries})
+
+    def without(self, *names: str) -> Self:
+        """All rows with these entries absent; with every entry absent where none is named."""
+        return type(self)(
+            {
+                name: Entry(entry.values, torch.zeros_like(entry.present)) if not names or name in names else entry
+                for name, entry in self.entries.items()
+            }
+        )
+
+    def replaced(self, other: "Conditions") -> Self:
+        """All rows with the entries of ``other``, a batch of one row, in place of their own."""
+        new = {name: entry.each(lambda x: x.expand(len(self), *x.shape[1:])) for name, entry in other.entries.items()}
+        return type(self)({name: new.get(name, entry) for name, entry in self.entries.items()})
+
+    def only(self, *names: str) -> "Conditions | None":
+        """The entries of these names; None where there are none of them."""
+        entries = {name: self.entries[name] for name in names if name in self.entries}
+        return Conditions(entries) if entries else None
+
+    def drop(self, noise: Noise, share: float, share_of_each: float = 0.0) -> Self:
+        """Each row, on its own, without all of its entries with probability ``share``.
+
+        Besides, each single entry of each row is absent with probability ``share_of_each``, so that a network also
+        learns to be asked for some entries and not for others.
+        """
+        conditions, device = self, next(iter(self.entries.values())).present.device
+        if share > 0:
+            dropped = noise.uniform(torch.empty(len(self), device=device)) < share
+            conditions = conditions._where(~dropped[:, None].expand(-1, len(self.entries)))
+        if share_of_each > 0:
+            each = noise.uniform(torch.empty(len(self), len(self.entries), device=device))
+            conditions = conditions._where(each >= share_of_each)
+        return conditions
+
+    def complete(self) -> Tensor:
+        """Which rows have all of their entries, (batch,) bool."""
+        return torch.stack([entry.present for entry in self.entries.values()]).all(0)
+
+    def _where(self, kept: Tensor) -> Self:
+        """Present where it was, and ``kept`` (batch, entries) is true."""
+        return type(self)(
+            {
+                name: Entry(entry.values, entry.present & column)
+                for (name, entry), column in zip(self.entries.items(), kept.unbind(1), strict=True)
+            }
+        )
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return type(self)({name: entry.each(change) for name, entry in self.entries.items()})
+
+
+def _joined(entries: Sequence[Entry]) -> Entry:
+    return Entry(torch.cat([entry.values for entry in entries]), torch.cat([entry.present for entry in entries]))
+
+
+def _listed(conditions: Conditions) -> str:
+    return ", ".join(conditions.entries)

@@ -1,0 +1,250 @@
+"""What a network is given beside x: the noise level and the conditions, by three routes.
+
+    encoder(log_snr, conditions) -> Routes
+
+    vector     modulates: SiLU(W waves(log_snr) + the sum of what labels, numbers and embeddings become)
+    tokens     are attended to, across: those of all texts, one after the other
+    channels   lie beside x: pictures, each with a channel that says whether there is one
+
+No network knows what it is conditioned on: it has routes or lacks them. The noise level is one number for the whole
+batch while sampling: it is embedded once and broadcast. That a condition is absent is learned, row by row: a vector of
+its own in place of the condition's, a token that is always there, a channel of zeros.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.specification import Labels, Numbers, Picture, Specification, Specifications, Text, Vector
+from undiffuse.condition.waves import Sinusoidal
+from undiffuse.core.errors import UserError
+
+REACH = 20.0  # standard deviations: the longest wave of a number
+
+
+class Routes(NamedTuple):
+    """What a network is given; None is a route that nothing takes. The first axis is 1 where the batch shares it."""
+
+    vector: Tensor | None = None  # (batch or 1, width)
+    tokens: Tensor | None = None  # (batch or 1, count, width)
+    tokens_present: Tensor | None = None  # (batch or 1, count) bool, in each row at least one
+    channels: Tensor | None = None  # (batch or 1, channels, height, width), of any height and width
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How wide each route is, 0 for one that nothing takes: what a network is built for.
+
+    ``names`` are those of the conditions that take tokens and channels, for messages.
+    """
+
+    vector: int = 0
+    tokens: int = 0
+    channels: int = 0
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def require_only(self, network: str, *routes: str) -> None:
+        """Raise UserError, naming the condition, where one takes a route that the ``network`` lacks."""
+        for route in ("tokens", "channels"):
+            if getattr(self, route) and route not in routes:
+                asked = ", ".join(map(repr, self.names.get(route, ()))) or "a condition"
+                takes = {"tokens": "a unet or dit, with attention,", "channels": "a unet, folded or dit"}[route]
+                raise UserError(f"{network} takes no {route}, which {asked} needs; choose {takes} for --net")
+
+
+class Encoder(nn.Module):
+    """The conditions of ``specifications`` and the noise level as `Routes`.
+
+    Args:
+        specifications: What conditions there are.
+        width: Of the vector and of each token.
+        level: Whether the network is given the noise level; else it is 0 at every time, and without anything that
+            modulates there is no vector.
+    """
+
+    def __init__(self, specifications: Specifications, width: int, level: bool = True) -> None:
+        super().__init__()
+        self.names, self.reads_level, self.width = tuple(specifications), level, width
+        self._routes = [ENTRIES[type(one)].route for one in specifications.values()]
+        modulates = level or "vector" in self._routes
+        self.level = nn.Sequential(Sinusoidal(width), nn.Linear(width, width)) if modulates else None
+        self.entries = nn.ModuleList(ENTRIES[type(one)](one, width) for one in specifications.values())
+
+    @property
+    def widths(self) -> Widths:
+        """What a network for these routes is built for."""
+        names = {
+            route: tuple(name for name, taken in zip(self.names, self._routes, strict=True) if taken == route)
+            for route in ("tokens", "channels")
+        }
+        channels = sum(entry.channels for entry in self.entries if isinstance(entry, PictureEntry))
+        return Widths(self.width if self.level else 0, self.width if names["tokens"] else 0, channels, names)
+
+    def forward(self, log_snr: Tensor, conditions: Conditions | None = None) -> Routes:
+        """At log_snr () or (batch,); without conditions all are absent.
+
+        Raises UserError for a condition that the model was trained without.
+        """
+        given: Mapping[str, Entry] = {} if conditions is None else conditions.entries
+        if len(given) > len(self.names) or any(name not in self.names for name in given):
+            self._refuse(given)
+        made: dict[str, list[Tensor]] = {"vector": [], "tokens": [], "present": [], "channels": []}
+        for name, route, entry in zip(self.names, self._routes, self.entries, strict=True):
+            found = entry(given.get(name))
+            if route == "tokens":
+                made["present"].append(found[1])
+            made[route].append(found[0] if route == "tokens" else found)
+        vector = None if self.level is None else self._vector(log_snr, made["vector"])
+        return Routes(vector, *(_beside(made[route]) for route in ("tokens", "present", "channels")))
+
+    def _vector(self, log_snr: Tensor, conditions: list[Tensor]) -> Tensor:
+        assert self.level is not None
+        level = self.level((log_snr if self.reads_level else torch.zeros_like(log_snr)).reshape(-1))
+        return F.silu(level + _sum(conditions) if conditions else level)
+
+    def _refuse(self, given: Mapping[str, Entry]) -> None:
+        unknown = next(name for name in given if name not in self.names)
+        known = f"known: {', '.join(self.names)}" if self.names else f"leave {unknown} out"
+        raise UserError(f"this model was trained without the condition {unknown!r}; {known}")
+
+
+def level_alone(log_snr: Tensor, conditions: Conditions | None = None) -> Routes:
+    """The noise level as it is, () or (batch,), as the vector: of a network that needs no more, and no conditions."""
+    return Routes(log_snr)
+
+
+class LabelsEntry(nn.Module):
+    """A learned vector for each name, and one for none."""
+
+    route = "vector"
+
+    def __init__(self, of: Labels, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(len(of.names) + 1, width)  # the first is for none
+
+    def forward(self, entry: Entry | None) -> Tensor:
+        """(batch, width); (1, width) where there is no entry."""
+        if entry is None:
+            return self.table.weight[:1]
+        return self.table((entry.values + 1).masked_fill(~entry.present, 0))
+
+
+class NumbersEntry(nn.Module):
+    """Each number as it is and as waves, through one linear layer; a learned vector where they are absent."""
+
+    route = "vector"
+
+    def __init__(self, of: Numbers, width: int) -> None:
+        super().__init__()
+        self.waves = Sinusoidal(width, longest=REACH, shortest=REACH / 40)
+        self.linear = nn.Linear(len(of.columns) * (width + 1), width)
+        self.absent = nn.Parameter(torch.randn(1, width))
+
+    def forward(self, entry: Entry | None) -> Tensor:
+        """(batch, width); (1, width) where there is no entry."""
+        if entry is None:
+            return self.absent
+        read = torch.cat([entry.values[..., None], self.waves(entry.values)], -1).flatten(1)
+        return torch.where(entry.present[:, None], self.linear(read), self.absent)
+
+
+class VectorEntry(nn.Module):
+    """One linear layer; a learned vector where it is absent."""
+
+    route = "vector"
+
+    def __init__(self, of: Vector, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(of.width, width)
+        self.absent = nn.Parameter(torch.randn(1, width))
+
+    def forward(self, entry: Entry | None) -> Tensor:
+        """(batch, width); (1, width) where there is no entry."""
+        if entry is None:
+            return self.absent
+        return torch.where(entry.present[:, None], self.linear(entry.values), self.absent)
+
+
+class TextEntry(nn.Module):
+    """A learned vector for each token and each place, after one token that is always there: all that an absent text is.
+
+    Without it, attention to nothing would be undefined.
+    """
+
+    route = "tokens"
+
+    def __init__(self, of: Text, width: int) -> None:
+        super().__init__()
+        self.vocabulary = of.vocabulary
+        self.table = nn.Embedding(of.vocabulary + 1, width)
+        self.place = nn.Parameter(0.1 * torch.randn(of.length, width))
+        self.absent = nn.Parameter(torch.randn(1, 1, width))
+
+    def forward(self, entry: Entry | None) -> tuple[Tensor, Tensor]:
+        """(batch, 1 + length, width), and which of them are there; (1, 1, width) where there is no entry."""
+        always = torch.ones(1, 1, dtype=torch.bool, device=self.absent.device)
+        if entry is None:
+            return self.absent, always
+        count = len(entry.values)
+        tokens = torch.cat([self.absent.expand(count, -1, -1), self.table(entry.values) + self.place], 1)
+        there = (entry.values < self.vocabulary) & entry.present[:, None]
+        return tokens, torch.cat([always.expand(count, -1), there], 1)
+
+
+class PictureEntry(nn.Module):
+    """The picture's channels and one of ones; all are zero where it is absent."""
+
+    route = "channels"
+    blank: Tensor  # (1, channels, height, width)
+
+    def __init__(self, of: Picture, width: int) -> None:
+        super().__init__()
+        self.size, self.channels = of.size, of.size[0] + 1
+        self.register_buffer("blank", torch.zeros(1, self.channels, *of.size[1:]), persistent=False)
+
+    def forward(self, entry: Entry | None) -> Tensor:
+        """(batch, 1 + channels, height, width); (1, ...) where there is no entry."""
+        if entry is None:
+            return self.blank
+        there = entry.present.to(entry.values).view(-1, 1, 1, 1)
+        shown = entry.values.masked_fill(~entry.present.view(-1, 1, 1, 1), 0.0)
+        return torch.cat([shown, there.expand(-1, 1, *self.size[1:])], 1)
+
+
+ENTRIES: dict[type[Specification], type[Any]] = {
+    Labels: LabelsEntry,
+    Numbers: NumbersEntry,
+    Vector: VectorEntry,
+    Text: TextEntry,
+    Picture: PictureEntry,
+}
+
+
+def _sum(vectors: list[Tensor]) -> Tensor:
+    total = vectors[0]
+    for vector in vectors[1:]:
+        total = total + vector
+    return total
+
+
+def _beside(parts: list[Tensor]) -> Tensor | None:
+    """Along the second axis, of as many rows each; pictures are scaled to the largest height and width among them."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    count = max(len(part) for part in parts)
+    if parts[0].ndim == 4:
+        size = [max(part.shape[axis] for part in parts) for axis in (2, 3)]
+        parts = [scaled(part, size) for part in parts]
+    return torch.cat([part.expand(count, *part.shape[1:]) for part in parts], 1)
+
+
+def scaled(pictures: Tensor, size: list[int] | torch.Size) -> Tensor:
+    """Pictures (batch, channels, height, width) at another height and width, by bilinear interpolation."""
+    if list(pictures.shape[2:]) == list(size):
+        return pictures
+    return F.interpolate(pictures, size=list(size), mode="bilinear", align_corners=False)

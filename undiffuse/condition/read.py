@@ -1,0 +1,185 @@
+"""Words as conditions: what a person asks for, as the rows that samples take in turn.
+
+    read(specifications, {"label": "3", "age": 30})
+    read(specifications, {"digit": ["3", "5"], "colour": "red"})      two rows: every combination
+    read(specifications, [{"digit": 3, "colour": "red"}, {"digit": 5, "colour": "blue"}])      these two
+
+A name that is left out is every one of its labels in turn; of other conditions it is absent. "none" is absent. A label
+may also be its number, and -1 is none, as in files.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.specification import NONE, Labels, Specification, Specifications, check
+from undiffuse.core.errors import UserError, nearest
+
+Row = Mapping[str, Any]
+Asked = Conditions | Row | Sequence[Row] | None
+LABEL = "label"
+NONE_OF_LABELS = (-1, "-1")
+
+
+def words(text: str) -> list[str] | dict[str, list[str]]:
+    """``3,5``, or ``digit=3,5,colour=red`` of several attributes: a word without = is of the attribute before it.
+
+    Raises UserError for a first word without an attribute, where others have one.
+    """
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if "=" not in text:
+        return found
+    asked: dict[str, list[str]] = {}
+    name = ""
+    for word in found:
+        before, equals, value = word.partition("=")
+        name = before.strip() if equals else name
+        if not name:
+            raise UserError(f"of which attribute is {word!r}? say ATTRIBUTE={word}")
+        asked.setdefault(name, []).append(value.strip() if equals else word)
+    return asked
+
+
+def read(specifications: Specifications, asked: Asked, all_labels: bool = True) -> Conditions | None:
+    """The rows that are asked for, which samples take in turn; None where there are no conditions at all.
+
+    Where ``all_labels`` is false, labels that are left out are absent.
+
+    Raises:
+        UserError: An unknown condition or label, naming the nearest; a number that is none, or of the wrong width; an
+            empty list; any condition of a model without.
+    """
+    if not specifications:
+        if asked:
+            name = next(iter(asked.entries if isinstance(asked, Conditions) else _rows_asked(asked)[0]), LABEL)
+            raise UserError(
+                f"this model was trained without conditions; leave {name} out, or train on data that has some"
+            )
+        return None
+    if isinstance(asked, Conditions):
+        check(specifications, asked)
+        return asked
+    rows = [row for one in _rows_asked(asked) for row in _combinations(specifications, one, all_labels)]
+    if not rows:
+        raise UserError("an empty list of conditions")
+    return Conditions(
+        {name: _entry(of, [row[k] for row in rows]) for k, (name, of) in enumerate(specifications.items())}
+    )
+
+
+def read_negative(specifications: Specifications, asked: Row | None) -> Conditions | None:
+    """What to steer away from, a batch of one row: only the entries that are named. None is to do without any.
+
+    Raises UserError as `read` does, and for more than one value of a condition.
+    """
+    if not asked:
+        return None
+    named = {name: _values(specifications, name, said) for name, said in asked.items()}
+    if several := next((name for name, values in named.items() if len(values) != 1), None):
+        raise UserError(f"one negative {several}, not {len(named[several])}")
+    return Conditions({name: _entry(specifications[name], values) for name, values in named.items()})
+
+
+def with_label(specifications: Specifications, asked: Asked, label: Any) -> list[Row]:
+    """The rows that are asked for with ``label`` too: a name, several, a mapping, or indices in a tensor.
+
+    Raises UserError for a label of a model without, or without its attribute where there are several.
+    """
+    names = {name: of for name, of in specifications.items() if isinstance(of, Labels)}
+    if not names:
+        raise UserError("this model was trained without labels; leave the label out, or train on labelled data")
+    if isinstance(label, Tensor):
+        label = _of_tensor(names, label)
+    return [row for more in _told(names, label) for row in with_more(asked, more)]
+
+
+def with_more(asked: Asked, more: Row) -> list[Row]:
+    """The rows that are asked for, with further names. Raises UserError where they are no words, but conditions."""
+    if isinstance(asked, Conditions):
+        raise UserError(f"conditions are asked for as they are, or in words; leave {next(iter(more))} out")
+    return [{**row, **more} for row in _rows_asked(asked)]
+
+
+def _told(names: Mapping[str, Labels], label: Any) -> list[Row]:
+    """A label as rows of the conditions that are labels."""
+    if isinstance(label, Mapping):
+        return [label]
+    several = label if isinstance(label, list | tuple) else [label]
+    if several and all(isinstance(one, Mapping) for one in several):
+        return list(several)
+    if not isinstance(label, list | tuple) and (label in NONE or label in NONE_OF_LABELS):
+        return [dict.fromkeys(names)]
+    if LABEL in names or len(names) == 1:
+        return [{LABEL if LABEL in names else next(iter(names)): label}]
+    example = ",".join(f"{name}={of.names[0]}" for name, of in names.items())
+    raise UserError(f"a label here is of {' and '.join(names)}: {example}, not {label!r}")
+
+
+def _of_tensor(names: Mapping[str, Labels], label: Tensor) -> list[Row]:
+    """Rows of indices, (count,) or (count, attributes)."""
+    columns = label.reshape(-1, 1) if len(names) == 1 else label
+    if columns.ndim != 2 or columns.shape[1] != len(names):
+        raise UserError(f"labels of {', '.join(names)} are (count, {len(names)}), not {tuple(label.shape)}")
+    return [dict(zip(names, row, strict=True)) for row in columns.tolist()]
+
+
+def _rows_asked(asked: Any) -> list[Row]:
+    if asked is None:
+        return [{}]
+    if isinstance(asked, Mapping):
+        return [asked]
+    if not isinstance(asked, list | tuple) or not all(isinstance(one, Mapping) for one in asked):
+        raise UserError(f"conditions are asked for by name, as {{'label': '3'}} or label='3', not {asked!r}")
+    return list(asked)
+
+
+def _combinations(specifications: Specifications, asked: Row, all_labels: bool) -> Iterator[tuple[Tensor | None, ...]]:
+    """The combinations of values that a row of words means; None is absent."""
+    for name in asked:
+        if name not in specifications:
+            raise UserError(nearest(str(name), specifications, "condition"))
+    return product(*(_meant(specifications, name, asked, all_labels) for name in specifications))
+
+
+def _meant(specifications: Specifications, name: str, asked: Row, all_labels: bool) -> list[Tensor | None]:
+    of = specifications[name]
+    if name in asked:
+        return _values(specifications, name, asked[name])
+    return [torch.tensor(k) for k in range(len(of.names))] if isinstance(of, Labels) and all_labels else [None]
+
+
+def _values(specifications: Specifications, name: str, said: Any) -> list[Tensor | None]:
+    """The values that words mean, one or several in turn; None is absent."""
+    if name not in specifications:
+        raise UserError(nearest(str(name), specifications, "condition"))
+    of = specifications[name]
+    return [None if _is_none(of, one) else of.read(one, name) for one in _several(of, said)]
+
+
+def _several(of: Specification, said: Any) -> list[Any]:
+    """One value as a list of one, where it is not a list of values already: a value may be a list of numbers itself."""
+    if not isinstance(said, list | tuple | Tensor):
+        return [said]
+    if isinstance(said, Tensor):
+        return list(said) if said.ndim > len(of.shape) or (of.shape == (1,) and said.ndim) else [said]
+    if of.shape in ((), (1,)) or any(isinstance(one, list | tuple | Tensor) or one in NONE for one in said):
+        return list(said)
+    return [said]
+
+
+def _is_none(of: Specification, said: Any) -> bool:
+    if isinstance(said, Tensor):
+        return isinstance(of, Labels) and bool(said < 0)
+    if isinstance(said, list | tuple):
+        return False
+    return said in NONE or (isinstance(of, Labels) and said in NONE_OF_LABELS)
+
+
+def _entry(of: Specification, values: Sequence[Tensor | None]) -> Entry:
+    blank = torch.zeros(of.shape, dtype=of.dtype)
+    present = torch.tensor([value is not None for value in values])
+    return Entry(torch.stack([blank if value is None else value for value in values]), present)

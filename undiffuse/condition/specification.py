@@ -1,0 +1,267 @@
+"""What conditions mean, as plain values: kept with the data, and in the model's file as JSON.
+
+    {"label": Labels(("cat", "dog")), "age": Numbers(("age",), ...)}             Specifications, in a fixed order
+
+    Labels    one of some names          values (batch,) int64, below how many names there are
+    Numbers   some columns of numbers    values (batch, columns) float32, standardised
+    Vector    an embedding               values (batch, width) float32, as it is
+    Text      tokens                     values (batch, length) int64; the id ``vocabulary`` is no token
+    Picture   pixels, beside x           values (batch, channels, height, width) float32, about [-1, 1]
+
+Each reads a word of a person's as one value, and says one in words again. A person's words as `Conditions` are in
+`undiffuse.condition.read`, what a network is given of them in `undiffuse.condition.encoder`.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.core.configuration import from_plain, to_plain
+from undiffuse.core.errors import UserError, caution, nearest
+
+NONE = (None, "none")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One of ``names``. A person says a name, or its number."""
+
+    names: tuple[str, ...]
+    dtype: ClassVar[torch.dtype] = torch.int64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one value."""
+        return ()
+
+    def read(self, said: Any, name: str) -> Tensor:
+        """The index of a name or a number. Raises UserError, naming the nearest."""
+        word = str(said.item() if isinstance(said, Tensor) else said)
+        if word in self.names:
+            return torch.tensor(self.names.index(word))
+        if word.isdecimal() and int(word) < len(self.names):
+            return torch.tensor(int(word))
+        raise UserError(f"{nearest(word, self.names, name)} (or a number from 0 to {len(self.names) - 1}, or none)")
+
+    def say(self, value: Tensor) -> str:
+        """Its name."""
+        return self.names[int(value)]
+
+    def wrong(self, values: Tensor) -> str | None:
+        """What is wrong with values (batch,), if anything."""
+        low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+        if low < 0 or high >= len(self.names):
+            return f"runs from {low} to {high}; {len(self.names)} names allow 0 to {len(self.names) - 1}"
+        return None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Some ``columns`` of numbers that are asked for together, in the data's own units.
+
+    mean, std    what they are standardised with
+    low, high    what was seen: a number outside is answered with a warning
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    dtype: ClassVar[torch.dtype] = torch.float32
+
+    @classmethod
+    def measure(cls, columns: Sequence[str], x: Tensor) -> Self:
+        """Of x (count, columns) float64, NaN where a number is not known; a constant column has the deviation 1.
+
+        Raises UserError for a column of which nothing is known, or that holds infinite numbers.
+        """
+        found = []
+        for name, column in zip(columns, x.double().unbind(1), strict=True):
+            known = column[~column.isnan()]
+            if not len(known) or not known.isfinite().all():
+                what = "holds infinite numbers" if len(known) else "holds no number"
+                raise UserError(f"the condition {name!r} {what}; correct it or leave it out")
+            std = float(known.std(correction=0)) or 1.0
+            found.append((float(known.mean()), std, float(known.min()), float(known.max())))
+        return cls(tuple(columns), *(tuple(each) for each in zip(*found, strict=True)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one value."""
+        return (len(self.columns),)
+
+    def entry(self, x: Tensor) -> Entry:
+        """Numbers (count, columns) in their own units, float64, as the entry of a batch; a row with a NaN is absent."""
+        present = ~x.isnan().any(1)
+        mean, std = (torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.std))
+        return Entry(((x.double() - mean) / std).masked_fill(~present[:, None], 0.0).float(), present)
+
+    def numbers(self, values: Tensor) -> Tensor:
+        """The inverse: values (..., columns) in their own units, float64."""
+        mean, std = (torch.tensor(each, dtype=torch.float64, device=values.device) for each in (self.mean, self.std))
+        return values.double() * std + mean
+
+    def read(self, said: Any, name: str) -> Tensor:
+        """Numbers, standardised. Raises UserError for words, NaN, or too few or many; warns outside of the seen."""
+        numbers = _numbers(said, name, len(self.columns))
+        for column, number, low, high in zip(self.columns, numbers, self.low, self.high, strict=True):
+            if not low <= number <= high:
+                caution(f"{column}={number:g} is outside of what was seen in training, {low:g} to {high:g}")
+        return self.entry(torch.tensor([numbers], dtype=torch.float64)).values[0]
+
+    def say(self, value: Tensor) -> str:
+        """The numbers, in their own units."""
+        return ", ".join(f"{number:.4g}" for number in self.numbers(value).tolist())
+
+    def wrong(self, values: Tensor) -> str | None:
+        """What is wrong with values (batch, columns), if anything."""
+        return None if values.isfinite().all() else "holds NaN or infinite numbers"
+
+
+@dataclass(frozen=True)
+class Vector:
+    """``width`` numbers as they are, such as an embedding of something else."""
+
+    width: int
+    dtype: ClassVar[torch.dtype] = torch.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one value."""
+        return (self.width,)
+
+    def read(self, said: Any, name: str) -> Tensor:
+        """Raises UserError for words, NaN, or too few or many."""
+        return torch.tensor(_numbers(said, name, self.width))
+
+    def say(self, value: Tensor) -> str:
+        """The first few."""
+        return ", ".join(f"{number:.3g}" for number in value[:4].tolist()) + (", ..." if self.width > 4 else "")
+
+    def wrong(self, values: Tensor) -> str | None:
+        """What is wrong with values (batch, width), if anything."""
+        return None if values.isfinite().all() else "holds NaN or infinite numbers"
+
+
+@dataclass(frozen=True)
+class Text:
+    """At most ``length`` tokens, ids below ``vocabulary``; what is shorter is filled up with the id ``vocabulary``."""
+
+    length: int
+    vocabulary: int
+    dtype: ClassVar[torch.dtype] = torch.int64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one value."""
+        return (self.length,)
+
+    def read(self, said: Any, name: str) -> Tensor:
+        """Token ids. Raises UserError for anything else, too many, or ids that are not in the vocabulary."""
+        ids = torch.as_tensor([] if isinstance(said, str) else said).reshape(-1)
+        if isinstance(said, str) or ids.is_floating_point():
+            raise UserError(f"{name} is token ids here, at most {self.length} of them, not {said!r}")
+        if len(ids) > self.length:
+            raise UserError(f"{name} is at most {self.length} tokens, not {len(ids)}")
+        filled = torch.cat([ids.long(), torch.full((self.length - len(ids),), self.vocabulary)])
+        if (wrong := self.wrong(filled)) is not None:
+            raise UserError(f"{name} {wrong}")
+        return filled
+
+    def say(self, value: Tensor) -> str:
+        """The ids."""
+        return " ".join(str(token) for token in value.tolist() if token < self.vocabulary)
+
+    def wrong(self, values: Tensor) -> str | None:
+        """What is wrong with values (..., length), if anything."""
+        if values.numel() and not 0 <= int(values.min()) <= int(values.max()) <= self.vocabulary:
+            return f"has tokens from {int(values.min())} to {int(values.max())}; ids go from 0 to {self.vocabulary - 1}"
+        return None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of ``size`` (channels, height, width) that is shown beside x, scaled to its height and width.
+
+    For super-resolution: a picture that was given noise, whose level is one of its channels, each pixel alike.
+    """
+
+    size: tuple[int, int, int]
+    dtype: ClassVar[torch.dtype] = torch.float32
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one value."""
+        return self.size
+
+    def read(self, said: Any, name: str) -> Tensor:
+        """A tensor of this size. Raises UserError for anything else."""
+        picture = torch.as_tensor([] if isinstance(said, str) else said, dtype=torch.float32)
+        if picture.shape != self.size or not picture.isfinite().all():
+            raise UserError(f"{name} is a picture {self.size} of finite numbers, not {tuple(picture.shape)}")
+        return picture
+
+    def say(self, value: Tensor) -> str:
+        """Its size."""
+        return "a picture of {} x {} x {}".format(*self.size)
+
+    def wrong(self, values: Tensor) -> str | None:
+        """What is wrong with values (batch, *size), if anything."""
+        return None if values.isfinite().all() else "holds NaN or infinite numbers"
+
+
+Specification = Labels | Numbers | Vector | Text | Picture
+Specifications = Mapping[str, Specification]
+
+
+def check(specifications: Specifications, conditions: Conditions) -> None:
+    """Raise UserError, naming the condition, unless these are what the specifications speak of."""
+    for name in conditions.entries:
+        if name not in specifications:
+            raise UserError(nearest(name, specifications, "condition"))
+    for name, specification in specifications.items():
+        if name not in conditions.entries:
+            raise UserError(f"the condition {name!r} is not there; an entry that is absent in every row is")
+        values, present = conditions.entries[name]
+        if values.shape[1:] != specification.shape or values.dtype != specification.dtype:
+            wanted = f"(batch, {', '.join(map(str, specification.shape))}) {specification.dtype}"
+            raise UserError(f"the condition {name!r} is {wanted}, not {tuple(values.shape)} {values.dtype}")
+        if (wrong := specification.wrong(values[present])) is not None:
+            raise UserError(f"the condition {name!r} {wrong}")
+
+
+def to_json(specifications: Specifications) -> str:
+    """As text, for a model's file."""
+    return json.dumps({name: to_plain(specification) for name, specification in specifications.items()})
+
+
+def from_json(text: str) -> dict[str, Specification]:
+    """The inverse of `to_json`."""
+    return {name: from_plain(Specification, plain, name) for name, plain in json.loads(text).items()}
+
+
+def _numbers(said: Any, name: str, width: int) -> list[float]:
+    """``width`` finite numbers, from a number or several, or from text with commas."""
+    several = said.split(",") if isinstance(said, str) else said
+    if isinstance(several, Tensor):
+        several = several.tolist()
+    try:
+        numbers = [float(one) for one in (several if isinstance(several, list | tuple) else [several])]
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is {_how_many(width)}, not {said!r}") from None
+    if len(numbers) != width:
+        raise UserError(f"{name} is {_how_many(width)}, not {len(numbers)}")
+    if not all(map(math.isfinite, numbers)):
+        raise UserError(f"{name} must be finite, not {said}; leave it out, or say none, where it is not known")
+    return numbers
+
+
+def _how_many(width: int) -> str:
+    return "a number" if width == 1 else f"{width} numbers"

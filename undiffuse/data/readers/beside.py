@@ -1,0 +1,69 @@
+"""What pictures are asked to be, in a file beside them: ``conditions.csv``, a row a picture.
+
+    file,age,species
+    cats/one.png,3,tabby
+    two.png,11,
+
+The first column names a picture: its path in the folder, or its name alone where no other picture has it. A column of
+numbers is a condition of numbers, one of words a label, and an empty cell is not known. Pictures that have no row are
+without conditions, and rows that name no picture are left out; both are said.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from undiffuse.core.errors import UserError
+from undiffuse.data.conditioned import Specified, of_columns, rows_of
+from undiffuse.data.readers.table import read_table
+
+FILE = "conditions.csv"
+CAPTIONS = 0.5  # a column of text of which more than this share of the cells differ is no category
+
+
+def beside(folder: Path, pictures: Sequence[Path]) -> tuple[Specified, list[str]]:
+    """The conditions of ``pictures``, in their order, and notes; nothing where there is no such file.
+
+    Raises UserError for a file that is no table, names no picture at all, or one twice.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return ({}, {}), []
+    data = read_table(path, header="yes")
+    files, *columns = data.schema
+    if not columns:
+        raise UserError(f"{path}: one column; beside the pictures' names there must be a condition")
+    named = [files.write(value) for value in data.x[:, 0].tolist()]
+    places = _places(folder, pictures)
+    rows = [places.get(Path(name).as_posix()) for name in named]
+    found = [k for k, row in enumerate(rows) if row is not None]
+    chosen = [row for row in rows if row is not None]
+    if not found:
+        raise UserError(f"{path}: its first column names no picture of the folder; {named[0]!r} is not there")
+    if len(set(chosen)) < len(chosen):
+        twice = next(name for name, row in zip(named, rows, strict=True) if row is not None and chosen.count(row) > 1)
+        raise UserError(f"{path}: {twice!r} is named twice; keep one of its rows")
+    notes = [note for note in data.notes if not note.startswith(f"{files.name}:")]
+    if len(found) < len(named):
+        lost = next(name for name, row in zip(named, rows, strict=True) if row is None)
+        notes.append(f"{FILE} names {len(named) - len(found)} pictures that are not there, such as {lost!r}: left out")
+    if len(found) < len(pictures):
+        bare = pictures[min(set(range(len(pictures))) - set(chosen))].relative_to(folder)
+        notes.append(f"{len(pictures) - len(found)} pictures are not in {FILE}, such as {bare}: without conditions")
+    texts = [c for c in columns if not c.is_number and len(c.categories) > max(20, CAPTIONS * len(named))]
+    notes += [f"{column.name}: captions are not learned from yet; left out" for column in texts]
+    kept = [k for k, column in enumerate(data.schema) if k and column not in texts]
+    more = of_columns([data.schema[k] for k in kept], data.x[found][:, kept])
+    return rows_of(len(pictures), torch.tensor(chosen), more), notes
+
+
+def _places(folder: Path, pictures: Sequence[Path]) -> dict[str, int]:
+    """Which picture a name means: a path within the folder, or a name that one picture alone has."""
+    places: dict[str, int] = {}
+    often = Counter(path.name for path in pictures)
+    for k, path in enumerate(pictures):
+        if often[path.name] == 1:
+            places[path.name] = k
+    return places | {path.relative_to(folder).as_posix(): k for k, path in enumerate(pictures)}
