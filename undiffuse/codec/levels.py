@@ -68,4 +68,6 @@ class Levels:
 
     def measure(self, data: Dataset) -> LevelCodec:
         """The codec of this data."""
+        if data.x.dtype != torch.uint8:
+            raise UserError(f"{data.name}: levels are of bytes, not of {data.x.dtype}; leave --codec as it is")
         return self.build(data.kind, data.shape)

@@ -6,6 +6,7 @@ A diffusion's schedule assumes how large its data is; this makes it true of any 
 column, pictures per channel. Mean and standard deviation are buffers, so they travel in the model's own file.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from undiffuse.codec.codec import Codec, Entries
 from undiffuse.core.noise import Noise
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import FORMS, Dataset
 
 MEASURED_AT_ONCE = 1 << 18  # values widened to float64 together: 2 MB, which stay in the cache
 
@@ -23,11 +24,13 @@ class Normalise(Codec):
     """Between data as it is stored and data as it diffuses.
 
     Args:
-        kind: ``"points"`` or ``"pictures"``: what ``decode`` returns.
-        shape: The shape of one row, ``(columns,)`` or ``(channels, height, width)``.
+        kind: Of the data, by name.
+        shape: The shape of one row: ``(columns,)``, ``(channels, length)`` or ``(channels, height, width)``.
+        quantised: Whether it is whole numbers from 0 to 255; None is what is usual for the kind.
 
     Attributes:
-        mean: ``(columns,)`` or ``(channels, 1, 1)``, float32, in the data's units; 0 until measured or loaded.
+        mean: ``(columns,)``, ``(channels, 1)`` or ``(channels, 1, 1)``, float32, in the data's units; 0 until
+            measured or loaded.
         std: Likewise; 1 until measured or loaded, and 1 wherever the data is constant.
     """
 
@@ -37,11 +40,13 @@ class Normalise(Codec):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, kind: str, shape: tuple[int, ...]) -> None:
+    def __init__(self, kind: str, shape: tuple[int, ...], quantised: bool | None = None) -> None:
         super().__init__()
-        self.kind, self.quantised = kind, kind == "pictures"
+        form = FORMS[kind]
+        self.kind, self.usual = kind, form.dtypes[0] == torch.uint8
+        self.quantised = self.usual if quantised is None else quantised
         self.shape = tuple(shape)
-        measured = (shape[0], 1, 1) if kind == "pictures" else self.shape
+        measured = (shape[0], *[1] * (len(shape) - 1)) if form.channels else self.shape
         self.register_buffer("mean", torch.zeros(measured))
         self.register_buffer("std", torch.ones(measured))
 
@@ -53,12 +58,18 @@ class Normalise(Codec):
         a large data set is never copied.
         """
         x = data.x if isinstance(data, Dataset) else data
-        codec = cls("pictures" if x.dtype == torch.uint8 else "points", tuple(x.shape[1:]))
+        bytes_ = x.dtype == torch.uint8
+        kind = data.kind if isinstance(data, Dataset) else "pictures" if bytes_ else "points"
+        codec = cls(kind, tuple(x.shape[1:]), bytes_)
         mean = codec._average(x, lambda piece: piece)
         variance = codec._average(x, lambda piece: (piece - mean).square_())
         codec.mean.copy_(mean)
         codec.std.copy_(torch.where(variance > 0, variance.sqrt(), 1.0))
         return codec
+
+    def facts(self) -> str | None:
+        """Whether it is quantised, where that is not usual for the kind."""
+        return None if self.quantised == self.usual else json.dumps({"quantised": self.quantised})
 
     def _average(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """The average of a function of the data, piece by piece, float64 in the shape of the buffers."""
@@ -90,7 +101,7 @@ class Standard:
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> Normalise:
         """The codec, not yet measured."""
-        return Normalise(kind, shape)
+        return Normalise(kind, shape, json.loads(facts)["quantised"] if facts else None)
 
     def measure(self, data: Dataset) -> Normalise:
         """The codec of this data."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.codec.codec import Codec
-from undiffuse.codec.normalise import Normalise
+from undiffuse.codec.normalise import Normalise, Standard
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.dataset import Dataset
@@ -58,6 +58,10 @@ class VAE(Codec):
     def latent_shape(self) -> tuple[int, ...]:
         """Of what diffuses."""
         return self.latents.shape
+
+    def facts(self) -> str | None:
+        """Those of the pixels."""
+        return self.pixels.facts()
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (batch, *latent_shape) each, of x as it is stored."""
@@ -148,11 +152,11 @@ class MLPVAE:
         size = math.prod(shape)
         encoder = nn.Sequential(nn.Flatten(), *_dense([size, *self.hidden, 2 * self.latent]))
         decoder = nn.Sequential(*_dense([self.latent, *reversed(self.hidden), size]), nn.Unflatten(1, shape))
-        return VAE(Normalise(kind, shape), encoder, decoder, (self.latent,))
+        return VAE(Standard().build(kind, shape, facts), encoder, decoder, (self.latent,))
 
     def measure(self, data: Dataset) -> VAE:
         """The codec to be trained on this data."""
-        return _measured(self.build(data.kind, data.shape), data)
+        return _measured(self.build(data.kind, data.shape, Normalise.measure(data).facts()), data)
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ class ConvVAE:
         places = self.places(shape)
         encoder = Encoder(shape[0], self.widths, self.blocks, 2 * self.latent)
         decoder = Decoder(shape[0], self.widths, self.blocks, self.latent)
-        return VAE(Normalise(kind, shape), encoder, decoder, (self.latent, *places))
+        return VAE(Standard().build(kind, shape, facts), encoder, decoder, (self.latent, *places))
 
     @property
     def widths(self) -> list[int]:
@@ -196,7 +200,7 @@ class ConvVAE:
 
     def measure(self, data: Dataset) -> VAE:
         """The codec to be trained on this data."""
-        return _measured(self.build(data.kind, data.shape), data)
+        return _measured(self.build(data.kind, data.shape, Normalise.measure(data).facts()), data)
 
 
 class Encoder(nn.Sequential):

@@ -21,11 +21,13 @@ class Form(NamedTuple):
     layout: str
     dimensions: int | None = None  # any from 2 on, if None
     needs: str | None = None  # what else a data set of it has, and no other
+    channels: bool = False  # whether the first side of a row is channels, each with a scale of its own
 
 
 FORMS = {
     "points": Form((torch.float32,), "(count, columns...)"),
-    "pictures": Form((torch.uint8,), "(count, c, h, w)", 4),
+    "pictures": Form((torch.uint8, torch.float32), "(count, c, h, w)", 4, channels=True),
+    "series": Form((torch.float32,), "(count, channels, length)", 3, channels=True),
     "text": Form((torch.uint8, torch.int32), "(count, length...)", needs="alphabet"),
     "table": Form((torch.float64,), "(count, columns)", 2, needs="schema"),
     "latents": Form((torch.float32, torch.int32), "(count, ...)"),  # what a codec keeps of any of them

@@ -18,12 +18,14 @@ from undiffuse.data.readers.digits import digits
 from undiffuse.data.readers.hub import hub
 from undiffuse.data.readers.letters import letters
 from undiffuse.data.readers.open import existing, open_data
+from undiffuse.data.readers.series import long_form, wav_folder
 from undiffuse.data.readers.table import read_table
 from undiffuse.data.readers.text import Unit, shakespeare, text
 from undiffuse.data.readers.well_known import known
 from undiffuse.data.synthetic.heartbeat import heartbeat
 from undiffuse.data.synthetic.keyboard import valid
 from undiffuse.data.synthetic.piano import piano
+from undiffuse.data.synthetic.pulse import pulses
 from undiffuse.data.synthetic.toys import toy
 
 Validity = tuple[str, Callable[[Tensor], Tensor]]  # a name, and (count, *shape) -> (count,) bool: is it one?
@@ -212,4 +214,38 @@ class Heartbeat:
         return math.log(self.period)
 
 
-Source = Toy | Digits | Known | Hub | Letters | Piano | Files | Table | Text | Shakespeare | Heartbeat
+@dataclass(frozen=True)
+class Series:
+    """A folder of .wav files, or a .csv in long form, of which the column ``by`` names the series.
+
+    With a ``length``, each is cut into pieces of it; without, all to the shortest.
+    """
+
+    path: str = ""
+    length: int | None = None
+    by: str | None = None
+
+    def open(self, split: str = "train") -> Dataset:
+        """The series; a tenth is held out. Raises UserError where they are gone or not understood."""
+        if not self.path:
+            raise UserError("which series? say --data FOLDER or --data FILE.csv")
+        path = existing(self.path)
+        if path.is_dir():
+            return wav_folder(path, self.length, split)
+        return long_form(path, self.by, self.length, split)
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """``count`` series of a slow or fast heart, ``length`` values each, drawn by ``seed``."""
+
+    count: int = 10_000
+    length: int = 128
+    seed: int = 0
+
+    def open(self, split: str = "train") -> Dataset:
+        """The series. Raises UserError for too few or too short ones."""
+        return pulses(self.count, self.length, self.seed, split)
+
+
+Source = Toy | Digits | Known | Hub | Letters | Piano | Files | Table | Text | Shakespeare | Heartbeat | Series | Pulse

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 SHEET = 1000  # pixels that a sheet is wide, about
 TILE = 96  # pixels that a picture is wide at least, when there is room
+SEEN = 100_000  # values of a channel by which numbers are stretched to black and white
 CAPTION = 13  # pixels of a letter's height
 
 
 def pictures(x: Tensor, captions: Sequence[str] = (), columns: int | None = None, width: int = SHEET) -> "Image":
-    """``x (count, channels, height, width)`` uint8 as one sheet, row by row, about square unless ``columns`` says else.
+    """``x (count, channels, height, width)`` as one sheet, row by row, about square unless ``columns`` says else.
 
     Enlarged towards ``width`` pixels by whole factors only, so that every pixel stays a square.
     """
     from PIL import Image, ImageDraw
 
-    if x.ndim != 4 or x.dtype != torch.uint8 or len(x) == 0:
-        raise UserError(
-            f"a sheet shows uint8 pictures (count, channels, height, width), not {tuple(x.shape)} {x.dtype}"
-        )
+    if x.ndim != 4 or not (x.dtype == torch.uint8 or x.is_floating_point()) or len(x) == 0:
+        raise UserError(f"a sheet shows pictures (count, channels, height, width), not {tuple(x.shape)} {x.dtype}")
+    x = stretched(x) if x.is_floating_point() else x
     if captions and len(captions) != len(x):
         raise UserError(f"{len(captions)} captions for {len(x)} pictures")
     tiles = in_colour(x.cpu())
@@ -52,6 +52,14 @@ def pictures(x: Tensor, captions: Sequence[str] = (), columns: int | None = None
             middle = (left + tile_width / 2, top + tile_height + 3)
             pen.text(middle, _fitted(captions[k], tile_width), fill=QUIET, font=letters, anchor="mt")
     return sheet
+
+
+def stretched(x: Tensor) -> Tensor:
+    """Numbers as uint8: of each channel, over all pictures, the 1% quantile is black and the 99% quantile white."""
+    values = x.detach().cpu().float().movedim(1, 0).flatten(1)
+    some = values[:, torch.linspace(0, values.shape[1] - 1, min(values.shape[1], SEEN)).long()]
+    low, high = (some.quantile(q, dim=1).view(1, -1, 1, 1) for q in (0.01, 0.99))
+    return (255 * (x.cpu() - low) / (high - low).clamp(min=1e-12)).nan_to_num(0).round().clamp(0, 255).to(torch.uint8)
 
 
 def in_colour(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ A kind of data says which of these is its own (`undiffuse.kind`).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from math import nan
 from typing import Literal
@@ -19,7 +20,7 @@ from undiffuse.evaluate.joint import one_given_the_other
 from undiffuse.evaluate.judged import judge_of
 from undiffuse.evaluate.noisy_accuracy import noisy_accuracy
 from undiffuse.measure.inception import inception_features
-from undiffuse.measure.report import Report, Row, report
+from undiffuse.measure.report import MEASURES, Measure, Report, Row, report
 from undiffuse.measure.table import table_report
 from undiffuse.measure.text import text_report
 from undiffuse.run.run import Run
@@ -36,7 +37,14 @@ Features = Literal["judge", "inception"]
 Protocol = dict[str, int | float | str | None]
 
 
-def of_samples(run: Run, count: int, sampling: Sampling, items: str, features: Features = "judge") -> Report:
+def of_samples(
+    run: Run,
+    count: int,
+    sampling: Sampling,
+    items: str,
+    features: Features = "judge",
+    measures: Sequence[Measure] = MEASURES,
+) -> Report:
     """``count`` samples, with the labels of random training rows, against held-out rows: points or pictures.
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
@@ -68,6 +76,7 @@ def of_samples(run: Run, count: int, sampling: Sampling, items: str, features: F
         held_out_labels=combined(test.labels, test.label_names)[0],
         label_names=names,
         features=extract,
+        measures=measures,
         validity=validity() if validity else None,
         at_most=count,
         seed=seed,

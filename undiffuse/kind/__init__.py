@@ -16,13 +16,14 @@ from undiffuse.evaluate.evaluate import Features, of_classifier
 from undiffuse.kind.kind import Kind
 from undiffuse.kind.pictures import Pictures
 from undiffuse.kind.points import Points
+from undiffuse.kind.series import Series
 from undiffuse.kind.table import Table
 from undiffuse.kind.text import Text
 from undiffuse.measure.report import Report
 from undiffuse.run.run import Run
 from undiffuse.sampling.sampling import Sampling
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Points(), Pictures(), Table(), Text())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (Points(), Pictures(), Series(), Table(), Text())}
 ENDINGS = tuple(dict.fromkeys(ending for kind in KINDS.values() for ending in kind.writers))  # that data is saved by
 
 

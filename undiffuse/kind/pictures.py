@@ -11,7 +11,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.describe import pixels
+from undiffuse.data.describe import columns, pixels
 from undiffuse.data.readers.pictures import decode_picture
 from undiffuse.draw.animation import State, film_of_pictures
 from undiffuse.draw.pictures import pictures
@@ -35,7 +35,7 @@ WHITE = 127  # above it, a mask asks for the pixel to be drawn
 
 @dataclass(frozen=True)
 class Pictures(Kind):
-    """Pictures, (count, channels, height, width) uint8."""
+    """Pictures, (count, channels, height, width) uint8; or float32, of any values."""
 
     name: ClassVar[str] = "pictures"
     item: ClassVar[str] = "picture"
@@ -50,7 +50,10 @@ class Pictures(Kind):
 
     def describe(self, data: Dataset) -> list[str]:
         """The range, mean and deviation of the pixels."""
-        return pixels(data)
+        if data.x.dtype == torch.uint8:
+            return pixels(data)
+        names = tuple(f"channel {k + 1}" for k in range(data.shape[0]))
+        return columns(Dataset(data.x.movedim(1, 3).flatten(0, 2), columns=names))
 
     def film(self, run: Run, states: Iterable[State], samples: Samples) -> "Iterator[Image]":
         """Pictures that come out of the noise."""
@@ -88,6 +91,8 @@ class Pictures(Kind):
 def _read(path: Path, run: Run) -> Tensor:
     """Pictures (count, channels, height, width) uint8; one in a picture's file, of the run's size."""
     if path.suffix.lower() not in ARRAYS:
+        if not run.codec.quantised:
+            raise UserError(f"{path}: this run makes pictures of numbers, not of bytes; give them as .npy")
         return torch.from_numpy(_decoded(path, run))[None]
     return _array(path, run)
 

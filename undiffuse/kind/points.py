@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 import torch
 
 from undiffuse.core.errors import UserError, nearest, usage
@@ -22,7 +21,8 @@ from undiffuse.draw.style import picture
 from undiffuse.evaluate.compare import Ruler
 from undiffuse.evaluate.evaluate import Features, of_samples
 from undiffuse.kind.distance import distance_reporter
-from undiffuse.kind.kind import Kind, Reporter, check_shape, check_some
+from undiffuse.kind.kind import Kind, Reporter
+from undiffuse.kind.numbers import known_numbers
 from undiffuse.measure.report import Report
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run.given import Given
@@ -115,20 +115,4 @@ class Points(Kind):
 
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
         """A .npy with NaN, or a .csv with empty cells, for what is to be drawn."""
-        if mask is not None:
-            raise UserError("points that are not known are NaN, or empty cells, in their file; leave --mask out")
-        x = _read(path)
-        check_shape(x, run, path)
-        return check_some(Given.missing(x), path)
-
-
-def _read(path: Path) -> torch.Tensor:
-    if path.suffix.lower() == ".npy":
-        try:
-            return torch.from_numpy(np.load(path, allow_pickle=False)).float()
-        except (ValueError, TypeError, EOFError) as error:
-            raise UserError(f"{path}: not an array of numbers ({error})") from None
-    try:
-        return torch.from_numpy(np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2)).float()
-    except ValueError as error:
-        raise UserError(f"{path}: not a .csv of numbers with a header ({' '.join(str(error).split())[:100]})") from None
+        return known_numbers(run, path, mask)

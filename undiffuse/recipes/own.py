@@ -45,7 +45,7 @@ def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
         if not source.path.lower().endswith(TABLES):
             raise
         return conditional(table().changed(data=_as_told(Table(source.path), told)), len(source.condition))
-    recipe = pictures(source, data.shape[1:]) if data.kind == "pictures" else points(source)
+    recipe = OWN[data.kind](source, data.shape[1:])
     numbers = any(not isinstance(one, Labels) for one in data.specifications.values())
     return conditional(recipe, len(data.specifications) if numbers else 0)
 

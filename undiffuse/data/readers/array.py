@@ -30,8 +30,9 @@ def from_array(
 ) -> Dataset:
     """Points from ``(count,)`` or ``(count, columns)`` numbers, pictures from three or four dimensions of bytes.
 
-    Pictures are whole numbers from 0 to 255, ``(count, height, width)``, ``(count, channels, height, width)`` or
-    ``(count, height, width, channels)``. The channels are the second dimension, unless only the last is
+    Floats are series, ``(count, channels, length)``, or pictures of four dimensions whose values are kept as they are.
+    Other pictures are whole numbers from 0 to 255, ``(count, height, width)``, ``(count, channels, height, width)``
+    or ``(count, height, width, channels)``. The channels are the second dimension, unless only the last is
     4 or less. ``labels`` that are floats with fractions are conditions of numbers: one called ``called``, of a number a
     column, or one for each of the ``attributes``. ``labels`` of any other type, ``(count,)`` or ``(count,
     attributes)``, are indexed by :func:`index_labels`, unless ``label_names`` names them; ``attributes`` are called
@@ -48,6 +49,9 @@ def from_array(
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and Dataset says where
             points = torch.from_numpy(columns.astype(np.float32))
         return Dataset(points, conditions, specifications, notes=notes, name=name)
+    if array.dtype.kind == "f" and array.ndim == 3:
+        series = torch.from_numpy(array.astype(np.float32))
+        return Dataset(series, conditions, specifications, kind="series", notes=notes, name=name)
     pictures = torch.from_numpy(_pictures(array, name))
     return Dataset(pictures, conditions, specifications, kind="pictures", notes=notes, name=name)
 
@@ -161,13 +165,15 @@ def index_attributes(values: np.ndarray, attributes: Sequence[str] = ()) -> tupl
 
 
 def _pictures(array: np.ndarray, name: str) -> np.ndarray:
-    """Any of the layouts above to ``(count, channels, height, width)`` uint8, in one piece."""
+    """Any of the layouts above to ``(count, channels, height, width)`` uint8 or float32, in one piece."""
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] > 4 >= array.shape[3]:
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4:
         raise UserError(f"{name}: shape {array.shape}; points have 2 dimensions, pictures 3 or 4")
+    if array.dtype.kind == "f":
+        return np.array(array, np.float32, order="C")
     if array.dtype != np.uint8:
         if array.dtype.kind not in "iu" or (array.size and (array.min() < 0 or array.max() > 255)):
             raise UserError(f"{name}: pictures are whole numbers from 0 to 255 (uint8), not {array.dtype}")

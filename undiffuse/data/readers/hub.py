@@ -66,7 +66,12 @@ def hub(
 
 def _loaded(name: str) -> "Parts":
     """Its splits."""
-    import datasets
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            "what the hub, its saved folders and .parquet files hold needs: pip install 'undiffuse[hub]'"
+        ) from None
 
     path = Path(name).expanduser()
     try:
