@@ -18,9 +18,9 @@ def floor_of(file: str) -> int:
 
 
 def imported(file: str) -> set[str]:
-    """The files that this one imports when it is imported itself; nothing inside of functions, nothing for types."""
+    """The files that this one imports, anywhere: inside of functions, and for types, too."""
     found = set()
-    for node in ast.parse((HOUSE / "undiffuse" / file).read_text()).body:
+    for node in ast.walk(ast.parse((HOUSE / "undiffuse" / file).read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "undiffuse":
             inner = (node.module or "").split(".")[1:]
             for names in ([*inner, name.name] for name in node.names):
@@ -46,3 +46,19 @@ def test_nothing_imports_from_a_floor_above():
         if floor_of(other) > floor_of(file)
     ]
     assert not above, above
+
+
+def test_no_file_leads_back_to_itself():
+    """No circle, on one floor either: whatever a file imports, and that imports, the file is not among it."""
+    reached: dict[str, set[str]] = {}
+
+    def beneath(file: str, above: tuple[str, ...] = ()) -> set[str]:
+        assert file not in above, " -> ".join([*above[above.index(file) :], file])
+        if file not in reached:
+            below = imported(file) - {"__init__.py"}
+            reached[file] = below.union(*(beneath(other, (*above, file)) for other in below))
+        return reached[file]
+
+    for file in FILES:
+        if file != "__init__.py":
+            beneath(file)

@@ -13,6 +13,7 @@ from undiffuse.recipes.known import cifar10, fashion_mnist, fashion_mnist_ddpm, 
 from undiffuse.recipes.letters import letters, letters_post
 from undiffuse.recipes.own import of_hub, own_data
 from undiffuse.recipes.piano import piano
+from undiffuse.recipes.series import pulse
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import heartbeat, heartbeat_masked, shakespeare
 from undiffuse.recipes.tokens import fashion_mnist_discrete, fashion_mnist_vq, quantised_digits
@@ -31,6 +32,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "letters": letters,
     "letters-post": letters_post,
     "piano": piano,
+    "pulse": pulse,
     "table": table,
     "heartbeat": heartbeat,
     "heartbeat-masked": heartbeat_masked,

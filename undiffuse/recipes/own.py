@@ -1,6 +1,7 @@
 """Data of your own: what it is decides how it is trained."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,12 +11,15 @@ from undiffuse.condition.specification import Labels
 from undiffuse.core.configuration import override
 from undiffuse.core.errors import UserError
 from undiffuse.data.readers.open import existing
+from undiffuse.data.readers.raw import unpacked
+from undiffuse.data.readers.series import NAMES, is_wav_folder
 from undiffuse.data.readers.text import ENDINGS
-from undiffuse.data.source import Files, Hub, Table, Text
+from undiffuse.data.source import Files, Hub, Series, Table, Text
 from undiffuse.net import MLP, Folded, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
+from undiffuse.recipes.series import series
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import text
 from undiffuse.sampling.sampling import Guidance, Sampling
@@ -23,7 +27,7 @@ from undiffuse.sampling.sampling import Guidance, Sampling
 BYTES = 256
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 NOTHING: Mapping[str, str] = MappingProxyType({})
-S = TypeVar("S", Files, Hub, Table, Text)
+S = TypeVar("S", Files, Hub, Series, Table, Text)
 
 
 def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
@@ -36,6 +40,9 @@ def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
 
     Raises UserError where there is no data, or none that is understood.
     """
+    if is_series(existing(path), told):
+        own = _as_told(Series(str(path.expanduser().resolve())), told)
+        return series(own, own.open().shape[1:])
     source = _as_told(Files(str(existing(path).resolve())), told)
     if source.path.lower().endswith(ENDINGS):
         return _text(_as_told(Text(source.path), told))
@@ -53,6 +60,18 @@ def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
 def conditional(recipe: Recipe, count: int) -> Recipe:
     """Of several conditions each is dropped by itself too, so that some may be asked for and others not."""
     return recipe.changed(each_dropout=0.1) if count > 1 else recipe
+
+
+def is_series(path: Path, told: Mapping[str, str] = NOTHING) -> bool:
+    """Whether there are signals: .wav files, or a .csv of which a column, called series or told, names the series."""
+    if is_wav_folder(path):
+        return True
+    if not path.name.lower().endswith(TABLES):
+        return False
+    if "by" in told:
+        return True
+    first = unpacked(path)[:4096].decode("utf-8", errors="replace").partition("\n")[0]
+    return any(name.strip(' "\r').lower() in NAMES for name in re.split("[,;\t|]", first))
 
 
 def _text(source: Text) -> Recipe:
@@ -73,7 +92,7 @@ def _as_told(source: S, told: Mapping[str, str]) -> S:
     return source
 
 
-def points(source: Files) -> Recipe:
+def points(source: Files, size: tuple[int, ...] = ()) -> Recipe:
     """Points of any number of columns, from a .npy, .npz, .csv or .tsv file."""
     return Recipe(
         data=source,
@@ -109,3 +128,6 @@ def pictures(source: Files | Hub, size: tuple[int, ...]) -> Recipe:
         training=Training(steps=20_000, batch=64, precision="bf16", save_every=500, report_every=2_000),
         sampling=Sampling(sampler="dpm++2m", guidance=Guidance(1.5)),
     )
+
+
+OWN: dict[str, Callable[..., Recipe]] = {"points": points, "pictures": pictures, "series": series}  # by kind of data
