@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Resampling = Literal["learned", "early", "plain"]
+Kernel = tuple[int, int]  # (height, width)
+SQUARE: Kernel = (3, 3)
 
 
 class Residual(nn.Module):
@@ -19,14 +21,22 @@ class Residual(nn.Module):
     The last convolution starts at zero, so that a deep network starts as a shallow one. Dropout comes before it.
     """
 
-    def __init__(self, wide_in: int, width: int, embedding: int, groups: int = 8, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        wide_in: int,
+        width: int,
+        embedding: int,
+        groups: int = 8,
+        dropout: float = 0.0,
+        kernel: Kernel = SQUARE,
+    ) -> None:
         super().__init__()
         self.norm_in = GroupNorm(wide_in, groups)
-        self.conv_in = nn.Conv2d(wide_in, width, 3, padding=1)
+        self.conv_in = convolution(wide_in, width, kernel)
         self.modulation = nn.Linear(embedding, 2 * width)
         self.norm_out = GroupNorm(width, groups)
         self.dropout = nn.Dropout(dropout)
-        self.conv_out = zero(nn.Conv2d(width, width, 3, padding=1))
+        self.conv_out = zero(convolution(width, width, kernel))
         self.shortcut = mix(wide_in, width)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
@@ -69,26 +79,31 @@ class GroupNorm(nn.GroupNorm):
 class Shrink(nn.Sequential):
     """Half as high and wide, rounded up: a convolution of stride 2, or the mean of each square of 4 pixels."""
 
-    def __init__(self, wide_in: int, width: int, resampling: Resampling) -> None:
+    def __init__(self, wide_in: int, width: int, resampling: Resampling, kernel: Kernel = SQUARE) -> None:
         if resampling == "plain":
             super().__init__(nn.AvgPool2d(2, ceil_mode=True), mix(wide_in, width))
         else:
-            super().__init__(nn.Conv2d(wide_in, width, 3, stride=2, padding=1))
+            super().__init__(convolution(wide_in, width, kernel, stride=2))
 
 
 class Grow(nn.Module):
     """Enlarged to any size by copying the nearest pixel, and convolved: afterwards, before ("early") or not at all."""
 
-    def __init__(self, wide_in: int, width: int, resampling: Resampling) -> None:
+    def __init__(self, wide_in: int, width: int, resampling: Resampling, kernel: Kernel = SQUARE) -> None:
         super().__init__()
         self.early = resampling != "learned"  # mixing channels commutes with copying pixels, and is cheaper before
-        self.conv = mix(wide_in, width) if resampling == "plain" else nn.Conv2d(wide_in, width, 3, padding=1)
+        self.conv = mix(wide_in, width) if resampling == "plain" else convolution(wide_in, width, kernel)
 
     def forward(self, h: Tensor, size: tuple[int, int]) -> Tensor:
         """(batch, wide_in, height, width) -> (batch, width, *size)."""
         if self.early:
             return F.interpolate(self.conv(h), size=size, mode="nearest")
         return self.conv(F.interpolate(h, size=size, mode="nearest"))
+
+
+def convolution(wide_in: int, width: int, kernel: Kernel = SQUARE, stride: int = 1) -> nn.Conv2d:
+    """A convolution that keeps height and width, or, with a stride, divides them, rounded up; the kernel is odd."""
+    return nn.Conv2d(wide_in, width, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2))
 
 
 def mix(wide_in: int, width: int) -> nn.Module:

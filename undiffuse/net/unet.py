@@ -16,7 +16,19 @@ from torch.nn import functional as F
 
 from undiffuse.condition.encoder import Routes, Widths, scaled
 from undiffuse.core.errors import UserError
-from undiffuse.net.blocks import Attention, GroupNorm, Grow, Resampling, Residual, Shrink, parts, zero
+from undiffuse.net.blocks import (
+    SQUARE,
+    Attention,
+    GroupNorm,
+    Grow,
+    Kernel,
+    Resampling,
+    Residual,
+    Shrink,
+    convolution,
+    parts,
+    zero,
+)
 from undiffuse.net.transformer import CrossAttention
 
 
@@ -97,14 +109,18 @@ class UNet:
         Raises:
             UserError: Data that are no pictures, or tokens where no level attends.
         """
-        if not any(map(self.attends, range(len(self.multiples)))):
-            routes.require_only("a U-Net without attention", "channels")
+        self.check(routes)
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(
                 f"a U-Net takes pictures (channels, height, width) of any size, not data of shape {tuple(shape)}; "
                 "use an MLP"
             )
         return NestedUNet(self, shape[0], routes, out_multiple)
+
+    def check(self, routes: Widths) -> None:
+        """Raises UserError for tokens where no level attends."""
+        if not any(map(self.attends, range(len(self.multiples)))):
+            routes.require_only("a U-Net without attention", "channels")
 
 
 class NestedUNet(nn.Module):
@@ -113,13 +129,15 @@ class NestedUNet(nn.Module):
     Ronneberger et al. 2015 with the residual blocks of ADM. The contract is in ``undiffuse.net``.
     """
 
-    def __init__(self, design: UNet, channels: int, routes: Widths, out_multiple: int = 1) -> None:
+    def __init__(
+        self, design: UNet, channels: int, routes: Widths, out_multiple: int = 1, kernel: Kernel = SQUARE
+    ) -> None:
         super().__init__()
         self.channels = channels
-        self.stem = nn.Conv2d(channels + routes.channels, design.width_of(0), 3, padding=1)
-        self.levels = _Level(design, routes, 0, design.width_of(0))
+        self.stem = convolution(channels + routes.channels, design.width_of(0), kernel)
+        self.levels = _Level(design, routes, 0, design.width_of(0), kernel)
         self.norm = GroupNorm(design.width_of(0), design.groups)
-        self.head = zero(nn.Conv2d(design.width_of(0), out_multiple * channels, 3, padding=1))
+        self.head = zero(convolution(design.width_of(0), out_multiple * channels, kernel))
 
     def forward(self, x: Tensor, routes: Routes) -> Tensor:
         """The prediction. Raises UserError for another count of channels."""
@@ -145,7 +163,7 @@ class _Level(nn.Module):
     What the blocks of the way down hand over is taken by the first ones of the way up, the latest first.
     """
 
-    def __init__(self, design: UNet, routes: Widths, level: int, h: int) -> None:
+    def __init__(self, design: UNet, routes: Widths, level: int, h: int, kernel: Kernel) -> None:
         super().__init__()
         self.dense, self.skip_scale = design.dense, design.skip_scale
         width, count, attends = design.width_of(level), design.blocks_of(level), design.attends(level)
@@ -153,22 +171,23 @@ class _Level(nn.Module):
         handed = [h]  # channels of what comes in, and of what each block makes of it
         self.down, self.middle, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for _ in range(count):
-            self.down.append(_Block(design, routes, handed[-1], width, attends))
+            self.down.append(_Block(design, routes, handed[-1], width, attends, kernel))
             handed.append(width)
         h = handed[-1]
         if not coarsest:
             below = design.width_of(level + 1)  # dense skips leave it to the blocks to change the width
             enter, leave = (h, below) if self.dense else (below, width)
-            self.shrink = Shrink(h, enter, design.resampling)
-            self.inner = _Level(design, routes, level + 1, enter)
-            self.grow = Grow(below, leave, design.resampling)
+            self.shrink = Shrink(h, enter, design.resampling, kernel)
+            self.inner = _Level(design, routes, level + 1, enter, kernel)
+            self.grow = Grow(below, leave, design.resampling, kernel)
             h = leave
         elif self.dense:
-            self.middle.extend([_Block(design, routes, h, width, attends), _Block(design, routes, width, width, False)])
+            self.middle.append(_Block(design, routes, h, width, attends, kernel))
+            self.middle.append(_Block(design, routes, width, width, False, kernel))
         if not self.dense:
             handed = [] if coarsest else handed[-1:]
         for _ in range(count + self.dense if handed else 0):
-            self.up.append(_Block(design, routes, h + (handed.pop() if handed else 0), width, attends))
+            self.up.append(_Block(design, routes, h + (handed.pop() if handed else 0), width, attends, kernel))
             h = width
 
     def forward(self, h: Tensor, routes: Routes) -> Tensor:
@@ -193,9 +212,9 @@ class _Level(nn.Module):
 class _Block(nn.Module):
     """A residual block and, at a level that attends, attention among pixels and to tokens."""
 
-    def __init__(self, design: UNet, routes: Widths, wide_in: int, width: int, attends: bool) -> None:
+    def __init__(self, design: UNet, routes: Widths, wide_in: int, width: int, attends: bool, kernel: Kernel) -> None:
         super().__init__()
-        self.residual = Residual(wide_in, width, routes.vector, design.groups, design.dropout)
+        self.residual = Residual(wide_in, width, routes.vector, design.groups, design.dropout, kernel)
         self.look = Attention(width, design.heads, design.groups) if attends else nn.Identity()
         heads = parts(width, most=design.heads, smallest=16)
         self.across = CrossAttention(width, heads, routes.tokens) if attends and routes.tokens else None

@@ -30,7 +30,7 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
-from undiffuse.net import MLP, DiT, Folded, UNet
+from undiffuse.net import MLP, DiT, Folded, SignalUNet, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.table import TableMLP
 from undiffuse.net.token_transformer import TokenTransformer
@@ -51,7 +51,7 @@ from undiffuse.process import learned as _learned  # noqa: F401  # a schedule th
 from undiffuse.process.categorical import TokenShape
 from undiffuse.process.mixed import RowShape
 
-Net = MLP | UNet | Folded | DiT  # of numbers
+Net = MLP | UNet | Folded | DiT | SignalUNet  # of numbers
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.readers.array import from_array, index_labels
+from undiffuse.data.readers.array import from_array
 from undiffuse.data.readers.table import read_table
 
 WAV = ".wav"
@@ -104,9 +104,8 @@ def _dataset(
         notes.append(f"{short} series are shorter than {wanted:,} values: left out")
     every = zip(found, counts, strict=True)
     pieces = [signal[:, k * wanted : (k + 1) * wanted] for signal, count in every for k in range(count)]
-    indices, names = (None, ()) if labels is None else index_labels(np.repeat(labels, counts))
-    x = np.stack(pieces).astype(np.float32)
-    return from_array(x, indices, names, name, tuple(notes))
+    each = None if labels is None else np.repeat(labels, counts)
+    return from_array(np.stack(pieces).astype(np.float32), each, name=name, notes=tuple(notes))
 
 
 def _wav(path: Path) -> tuple[int, np.ndarray]:

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset, check_split
 
@@ -35,7 +36,7 @@ def pulses(count: int, length: int, seed: int, split: str = "train") -> Dataset:
     seeds = {"train": [2 * seed], "test": [2 * seed + 1], "all": [2 * seed, 2 * seed + 1]}[split]
     drawn = [_drawn(count, length, one) for one in seeds]
     x, labels = (torch.cat(part) for part in zip(*drawn, strict=True))
-    return Dataset(x[:, None], labels, tuple(RATES), "series", name="pulse")
+    return Dataset(x[:, None], *labelled(labels, tuple(RATES)), kind="series", name="pulse")
 
 
 def _drawn(count: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
