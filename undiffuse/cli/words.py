@@ -84,7 +84,7 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
     asked = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     how = {name: getattr(options, name, None) for name in ("sampler", "steps", "grid", "seed")}
     with usage():
-        return run.sampling.override(**how, guidance=Guidance(options.guidance, **asked))
+        return run.sampling.override(**how, guidance=Guidance(getattr(options, "guidance", None), **asked))
 
 
 def asked(options: Namespace, run: "Run") -> "Asked":

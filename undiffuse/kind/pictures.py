@@ -93,7 +93,7 @@ def _read(path: Path, run: Run) -> Tensor:
     if path.suffix.lower() not in ARRAYS:
         if not run.codec.quantised:
             raise UserError(f"{path}: this run makes pictures of numbers, not of bytes; give them as .npy")
-        return torch.from_numpy(_decoded(path, run))[None]
+        return torch.tensor(_decoded(path, run))[None]
     return _array(path, run)
 
 
@@ -127,7 +127,7 @@ def _covered(mask: Path, run: Run) -> Tensor:
     """Where a mask asks for something to be drawn, (count, 1 or channels, height, width) bool."""
     if mask.suffix.lower() in ARRAYS:
         return _array(mask, run).bool()
-    return torch.from_numpy(_decoded(mask, run)).amax(0, keepdim=True)[None] > WHITE
+    return torch.tensor(_decoded(mask, run)).amax(0, keepdim=True)[None] > WHITE
 
 
 def _transparent(path: Path, run: Run) -> Tensor:

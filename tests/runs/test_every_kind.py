@@ -1,0 +1,184 @@
+"""Every command on every kind of data: done, or said in one line why not and what to do instead."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import undiffuse
+from undiffuse.cli import main
+from undiffuse.kind import KINDS
+
+SHORT = ["--steps", "3", "--batch", "8", "--warmup", "1", "--report-every", "3", "--save-every", "3", "--quiet"]
+TEXT = "The cat sat on the mat, and the hat was on the cat. " * 60
+RNG = np.random.default_rng(0)
+
+
+def points(folder: Path) -> Path:
+    rows = RNG.normal(size=(200, 2))
+    (folder / "points.csv").write_text("a,b\n" + "".join(f"{a:.4f},{b:.4f}\n" for a, b in rows))
+    return folder / "points.csv"
+
+
+def pictures(folder: Path) -> Path:
+    np.savez(folder / "pictures.npz", x=RNG.integers(0, 256, (120, 1, 8, 8), np.uint8), y=np.arange(120) % 2)
+    return folder / "pictures.npz"
+
+
+def fields(folder: Path) -> Path:
+    np.save(folder / "fields.npy", RNG.normal(size=(120, 2, 8, 8)).astype(np.float32))
+    return folder / "fields.npy"
+
+
+def table(folder: Path) -> Path:
+    rows = "".join(f"{a:.2f},{'xyz'[k % 3]}\n" for k, a in enumerate(RNG.normal(size=200)))
+    (folder / "table.csv").write_text("size,colour\n" + rows)
+    return folder / "table.csv"
+
+
+def text(folder: Path) -> Path:
+    (folder / "text.txt").write_text(TEXT)
+    return folder / "text.txt"
+
+
+def series(folder: Path) -> Path:
+    np.save(folder / "series.npy", np.cumsum(RNG.normal(size=(120, 2, 40)), -1).astype(np.float32))
+    return folder / "series.npy"
+
+
+MADE = {  # how some data of a kind is made, and the network that is small
+    "points": (points, "--net.width 8 --net.depth 1"),
+    "pictures": (pictures, "--net unet --net.width 8 --net.embedding 8"),
+    "fields": (fields, "--net unet --net.width 8 --net.embedding 8"),
+    "table": (table, "--net.width 8 --net.depth 1"),
+    "text": (text, "--net.width 8 --net.depth 1 --net.heads 1 --data.length 24"),
+    "series": (series, "--net.inner.width 8 --net.inner.embedding 8 --net.inner.multiples 1,1"),
+}
+KNOWN = {  # what of such data may be known
+    "points": ["--given", "a=1.5"],
+    "pictures": ["--known", "half.png", "--mask", "mask.png"],
+    "fields": ["--known", "half.npy", "--mask", "mask.png"],
+    "table": ["--given", "colour=x"],
+    "text": ["--prompt", "The _at"],
+    "series": ["--known", "half.npy"],
+}
+
+
+@pytest.fixture(scope="module", params=sorted(MADE))
+def trained(request, tmp_path_factory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp(request.param)
+    make, small = MADE[request.param]
+    assert main(["train", str(make(folder)), "--out", str(folder / "run"), *SHORT, *small.split()]) == 0
+    return request.param, folder
+
+
+def run_of(folder: Path) -> "undiffuse.Run":
+    return undiffuse.load(folder / "run")
+
+
+def holes(name: str, folder: Path) -> str:
+    """A file of such data of which some is known."""
+    shape = run_of(folder).shape
+    if name == "points":
+        (folder / "holes.csv").write_text("a,b\n1.5,\n,0.5\n")
+    elif name == "table":
+        (folder / "holes.csv").write_text("size,colour\n1.5,\n,x\n")
+    elif name == "text":
+        (folder / "holes.txt").write_text("The _at sat")
+        return "holes.txt"
+    elif name == "pictures":
+        Image.fromarray(np.full((8, 8), 200, np.uint8)).save(folder / "half.png")
+    else:
+        x = np.zeros((1, *shape), np.float32)
+        if name == "series":
+            x[..., shape[-1] // 2 :] = np.nan
+        np.save(folder / "half.npy", x)
+    if len(shape) == 3:
+        mask = np.zeros((8, 8), np.uint8)
+        mask[4:] = 255
+        Image.fromarray(mask).save(folder / "mask.png")
+    return {"points": "holes.csv", "table": "holes.csv", "series": "half.npy"}.get(name, "")
+
+
+def answers(words: list[str], capsys) -> tuple[int, str, str]:
+    code = main(words)
+    said = capsys.readouterr()
+    assert said.err.count("\n") <= 1 and "UNDIFFUSE_DEBUG" not in said.err, said.err
+    return code, said.out, said.err
+
+
+def test_it_is_described(trained, capsys):
+    _, folder = trained
+    code, out, _ = answers(["data", str(folder / "run")], capsys)
+    assert code == 0 and re.search(r": \d+ (points|pictures|rows|pieces|series) of", out)
+
+
+def test_it_is_sampled_into_every_file(trained, capsys, monkeypatch):
+    _, folder = trained
+    monkeypatch.chdir(folder)
+    run = run_of(folder)
+    for ending in KINDS[run.kind].writers:
+        assert answers(["sample", "run", "-n", "3", "--steps", "2", "--out", f"x{ending}"], capsys)[0] == 0
+        assert (folder / f"x{ending}").stat().st_size > 0
+    code, _, error = answers(["sample", "run", "--out", "x.exe"], capsys)
+    assert code in (1, 2) and "x.exe" in error
+
+
+def test_what_is_known_comes_back(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    file = holes(name, folder)
+    words = ["sample", "run", "-n", "3", "--steps", "2", "--out", f"known{list(KINDS[run_of(folder).kind].writers)[1]}"]
+    code, _, error = answers([*words, *KNOWN[name], "--force"], capsys)
+    assert code == 0, error
+    if file:
+        assert answers(["sample", "run", "-n", "2", "--steps", "2", "--known", file, "--force"], capsys)[0] == 0
+        code, out, error = answers(["impute", "run", file, "--force"], capsys)
+        assert code == 0 and "filled" in out, error
+
+
+def test_it_is_filmed(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    code, _, error = answers(["animate", "run", "-n", "2", "--steps", "3", "--out", "film.gif"], capsys)
+    assert (code == 0) == (name != "table") and (code == 0 or "rows are not filmed" in error)
+
+
+def test_it_is_evaluated(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("undiffuse.measure.judge.STEPS", (5, 5))
+    code, out, error = answers(["evaluate", "run", "-n", "12", "--steps", "2", "--json"], capsys)
+    assert code == 0 and '"floor"' in out, error
+    assert ("autocorrelation" in out) == (name == "series")
+
+
+def test_its_likelihood_is_told(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    code, out, error = answers(["likelihood", "run", "-n", "4", "--json"], capsys)
+    units = {"points": "nats a point", "pictures": "bits a dimension", "fields": "nats a picture"}
+    units |= {"text": "bits a token", "series": "nats a series"}
+    assert (code == 0) == (name in units) and (units.get(name, "") in out)
+    assert code == 0 or "the likelihood is not measured" in error
+
+
+def test_samplers_are_compared(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("undiffuse.measure.judge.STEPS", (5, 5))
+    code, _, error = answers(["compare", "run", "-n", "8", "--steps", "2,3", "--seeds", "1", "--out", "cmp"], capsys)
+    assert (code == 0) == (name != "table") and (code == 0 or "nothing to compare" in error), error
+
+
+def test_a_stranger_s_words_are_refused_in_its_own(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    for other, words in KNOWN.items():
+        if "--prompt" in words and name != "text":
+            code, _, error = answers(["sample", "run", *words, "--force"], capsys)
+            assert code in (1, 2) and "only a text takes a prompt" in error, other
+    code, _, error = answers(["sample", "run", "--mask", "mask.png", "--force"], capsys)
+    assert code == 2 and "--mask says which part of --known FILE is to be drawn" in error
