@@ -5,15 +5,14 @@
 over pairs of different rows, so that its mean is 0 for two sets of one law, whatever their size.
 """
 
-import torch
 from torch import Tensor
 
-from undiffuse.measure.rows import rows
+from undiffuse.measure.rows import precise, rows
 
 
 def kid(samples: Tensor, data: Tensor) -> float:
     """Of two sets of features (n, d) and (m, d), at least 2 rows each. Raises UserError as `rows` does."""
-    x, y = (part.double() for part in rows(samples, data))
+    x, y = map(precise, rows(samples, data))
     return float(_within(x) + _within(y) - 2 * _kernel(x, y).mean())
 
 
@@ -23,5 +22,4 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 
 def _within(x: Tensor) -> Tensor:
     """The mean over pairs of different rows."""
-    pairs = _kernel(x, x)
-    return (pairs.sum() - torch.trace(pairs)) / (len(x) * (len(x) - 1))
+    return _kernel(x, x).fill_diagonal_(0).sum() / (len(x) * (len(x) - 1))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
-from undiffuse.measure.neighbours import BLOCK, nearest, rounding, squared_distances
+from undiffuse.measure.neighbours import ACCURACY, BLOCK, nearest, squared_distances
 from undiffuse.measure.rows import rows
 
 
@@ -38,19 +38,27 @@ def manifold(samples: Tensor, data: Tensor, *, k: int = 5, block: int = BLOCK) -
     if k < 1:
         raise UserError(f"k must be at least 1, not {k}")
     x, y = rows(samples, data, least=k + 1)
-    # Rounding must not put a copy outside a ball of radius zero.
-    slack = rounding(torch.cat([x, y]))
-    x_reach, y_reach = (nearest(part, part, k, block)[0][:, -1].square() + slack for part in (x, y))
-    holders = x.new_zeros(len(x))  # balls of the data that hold each sample
-    recalled = torch.zeros(len(y), dtype=torch.bool, device=x.device)
-    closest = x.new_full((len(y),), torch.inf)
+    x_reach, y_reach = (_squared_reach(part, k, block) for part in (x, y))
+    holders = torch.zeros(len(x), dtype=torch.int64, device=x.device)  # balls of the data that hold each sample
+    recalled, covered = (torch.zeros(len(y), dtype=torch.bool, device=x.device) for _ in range(2))
     for where, squared in squared_distances(x, y, block):
-        holders[where] = (squared <= y_reach).sum(1).to(x)
+        inside = squared <= y_reach
+        holders[where] = inside.sum(1)
+        covered |= inside.any(0)
         recalled |= (squared <= x_reach[where, None]).any(0)
-        closest = torch.minimum(closest, squared.amin(0))
     return Manifold(
-        precision=float((holders > 0).double().mean()),
-        recall=float(recalled.double().mean()),
-        density=float(holders.double().mean()) / k,
-        coverage=float((closest <= y_reach).double().mean()),
+        precision=_share(holders > 0),
+        recall=_share(recalled),
+        density=int(holders.sum()) / (k * len(x)),
+        coverage=_share(covered),
     )
+
+
+def _squared_reach(points: Tensor, k: int, block: int) -> Tensor:
+    """The squared radius of each ball, beyond the rounding of its own distances: a copy of a neighbour is inside."""
+    squared = nearest(points, points, k, block)[0][:, -1].square()
+    return squared * (1 + 2 * ACCURACY[squared.dtype])
+
+
+def _share(held: Tensor) -> float:
+    return int(held.sum()) / len(held)

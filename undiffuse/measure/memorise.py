@@ -21,7 +21,7 @@ class Memorisation(NamedTuple):
     held_out: float  # the same, for held-out data
     copied: float  # share of samples no farther from the training set than the threshold
     threshold: float  # the quantile of the held-out data's distances
-    quantile: float  # and so the share of held-out data below it
+    quantile: float  # the share of held-out data no farther than that: more than was asked for, where distances tie
 
 
 def memorisation(
@@ -42,7 +42,7 @@ def memorisation(
         held_out=float(theirs.median()),
         copied=float((ours <= threshold).double().mean()),
         threshold=threshold,
-        quantile=quantile,
+        quantile=float((theirs <= threshold).double().mean()),
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.measure.neighbours import BLOCK, squared_distances
-from undiffuse.measure.rows import rows
+from undiffuse.measure.rows import precise, rows
 
 Kernel = Callable[[Tensor], Tensor]  # of the squared distance
 SCALES = (0.25, 0.5, 1.0, 2.0)  # bandwidths, in medians: detail as well as outline
@@ -69,10 +69,12 @@ def discrepancy(x: Tensor, y: Tensor, kernel_sums: Kernel, unbiased: bool, block
 
 
 def median_distance(data: Tensor, at_most: int = 1000) -> float:
-    """The median distance between two rows of ``data (m, *shape)``: the usual bandwidth.
+    """The median distance between two rows of ``data (m, *shape)`` that differ: the usual bandwidth.
 
-    Of at most ``at_most`` rows, evenly spaced through the data.
+    Of at most ``at_most`` rows, evenly spaced through the data; 0 where all are alike.
     """
     flat = data.reshape(len(data), -1)
     flat = flat[torch.linspace(0, len(flat) - 1, min(len(flat), at_most), device=flat.device).round().long()]
-    return float(torch.pdist(flat).median())
+    distances = torch.pdist(precise(flat))
+    apart = distances[distances > 0]
+    return float(apart.median()) if len(apart) else 0.0

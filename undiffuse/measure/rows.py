@@ -23,6 +23,11 @@ def rows(samples: Tensor, data: Tensor, least: int = 2) -> tuple[Tensor, Tensor]
     return x, y.to(x.device)
 
 
+def precise(x: Tensor) -> Tensor:
+    """In float64, or in float32 where the device has nothing wider."""
+    return x.to(torch.float32 if x.device.type == "mps" else torch.float64)
+
+
 def _flat(part: Tensor, dtype: torch.dtype, least: int, what: str) -> Tensor:
     if len(part) < least:
         raise UserError(f"{len(part)} {what}: this measure needs at least {least}")

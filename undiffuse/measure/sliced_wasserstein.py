@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
-from undiffuse.measure.rows import rows
+from undiffuse.measure.rows import precise, rows
 
 BLOCK = 2**23  # projected numbers held at once
 
@@ -28,7 +28,8 @@ def sliced_wasserstein(
     """
     if projections < 1:
         raise UserError(f"projections must be at least 1, not {projections}")
-    x, y = rows(samples, data, least=1)
+    x, y = map(precise, rows(samples, data, least=1))
+    x, y = x - y.mean(0), y - y.mean(0)  # far from the origin, projections would round
     lines = directions(projections, x.shape[1], seed).to(x)
     total = 0.0
     for part in lines.split(max(1, block // (len(x) + len(y)))):
