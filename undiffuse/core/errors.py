@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+SEEDS = 2**63
+
 
 class UserError(ValueError):
     """A mistake of the user's, in one line. The command line prints it without a traceback.
@@ -32,6 +34,14 @@ def usage() -> Iterator[None]:
     except UserError as error:
         error.usage = True
         raise
+
+
+def check_seed(seed: int) -> None:
+    """Raise a UserError unless ``seed`` is what every generator takes."""
+    if seed < 0:
+        raise UserError(f"seed must be at least 0, not {seed}")
+    if seed >= SEEDS:
+        raise UserError(f"seed must be below 2^63, not {seed}")
 
 
 def nearest(name: str, names: Iterable[str], what: str = "name") -> str:

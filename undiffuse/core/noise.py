@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import check_seed
 
 
 class Noise(Protocol):
@@ -38,8 +38,7 @@ class SeededNoise:
     BLOCK = 4096  # numbers per block: the cost of positioning the generator is then below a tenth
 
     def __init__(self, seed: int, first: int = 0) -> None:
-        if seed < 0:
-            raise UserError(f"seed must be at least 0, not {seed}")
+        check_seed(seed)
         self.seed, self.first, self.draws = seed, first, 0
 
     def normal(self, like: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from undiffuse.core.errors import UserError, usage
+from undiffuse.core.errors import UserError, check_seed, usage
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Toy
 from undiffuse.data.synthetic.densities import DENSITIES
@@ -91,6 +91,7 @@ def likelihood(
     if run.is_of_tokens and flow:
         raise UserError("tokens have no probability flow; leave --flow out for the bound")
     _check_steps(steps, flow)
+    check_seed(seed)
     data = _rows(run, split, _count(run, count, flow), seed)
     by = "the flow" if flow else f"the bound of {steps:,} steps" if steps else "the bound"
     how: Protocol = {"by": by, "rows": len(data), "split": split, "seed": seed}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.condition.label import combined, labels_of, names_of
-from undiffuse.core.errors import UserError, usage
+from undiffuse.core.errors import UserError, check_seed, usage
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.animation import State
 from undiffuse.draw.save import Rows, Writer
@@ -71,6 +71,7 @@ class Kind(ABC):
 
     def some(self, data: Dataset, count: int, seed: int = 0) -> Rows:
         """At most ``count`` rows of the data, drawn by ``seed``."""
+        check_seed(seed)
         chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
         labels, names = combined(data.labels, data.label_names)
         labels = None if labels is None else labels[chosen]

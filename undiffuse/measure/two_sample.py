@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 ENOUGH = 100  # rows of both kinds
+SEEDS = 2**32  # of scikit-learn's
 
 
 class TwoSample(NamedTuple):
@@ -48,6 +49,7 @@ def two_sample_test(
 
     count = min(len(x), len(y))
     generator = torch.Generator().manual_seed(seed)
+    seed %= SEEDS
     both = torch.cat([part[torch.randperm(len(part), generator=generator)[:count]].cpu() for part in (x, y)])
     labels = torch.arange(2).repeat_interleave(count).numpy()
     stopped_early = 2 * count >= ENOUGH  # of fewer, too few are left to judge when

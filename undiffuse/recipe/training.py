@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import UserError, check_seed
 from undiffuse.train.average import power
 from undiffuse.train.rate import Decay
 
@@ -54,8 +54,9 @@ class Training:
             self._require(name, "at least 1", getattr(self, name) >= 1)
         for name in ("lr", "clip"):
             self._require(name, "above 0", getattr(self, name) > 0)
-        for name in ("warmup", "weight_decay", "seed"):
+        for name in ("warmup", "weight_decay"):
             self._require(name, "at least 0", getattr(self, name) >= 0)
+        check_seed(self.seed)
         for name in ("condition_dropout", "each_dropout", "beta2"):
             self._require(name, "at least 0 and below 1", 0 <= getattr(self, name) < 1)
         self._require("averages", "one or more widths", len(set(self.averages)) == len(self.averages) > 0)

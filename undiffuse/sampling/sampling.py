@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import UserError, check_seed
 
 ASKED = 2.0  # the weight where guidance is asked for without one: of a classifier it is Bayes' rule
 
@@ -71,6 +71,7 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.steps is not None and self.steps < 1:
             raise UserError(f"steps must be at least 1, not {self.steps}")
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from undiffuse.condition.label import labelled, specifications_of
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import UserError, check_seed
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import arrays_of
 from undiffuse.data.readers.idx import idx, is_idx
@@ -45,6 +45,7 @@ def letters(path: str | None = None, copies: int = 20, seed: int = 0, split: str
         UserError: No letters there, with where to get some; copies below 1.
     """
     check_split(split)
+    check_seed(seed)
     if copies < 1:
         raise UserError(f"copies must be at least 1, not {copies}")
     found = place("letters", path, ADVICE)

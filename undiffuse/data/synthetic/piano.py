@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from undiffuse.condition.label import labelled
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import UserError, check_seed
 from undiffuse.data.dataset import Dataset, check_split
 
 NAMES = ("C", "D", "E", "F", "G", "A", "B")
@@ -150,6 +150,7 @@ def piano(
             4 pixels, a height below 16, or an unknown split.
     """
     check_split(split)
+    check_seed(seed)
     height, width = size
     if count < 2:
         raise UserError(f"piano: {count} pictures asked for; at least 2 are needed")

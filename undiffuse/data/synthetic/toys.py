@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from undiffuse.condition.label import labelled
-from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.errors import UserError, check_seed, nearest
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.synthetic.densities import DENSITIES
 
@@ -113,11 +113,12 @@ def toy(name: str, count: int, seed: int = 0, split: str = "train") -> Dataset:
     """``count`` points of a toy. The test split is a fresh draw, not a part of the train split.
 
     Raises:
-        UserError: An unknown toy or split, or fewer than 2 points asked for.
+        UserError: An unknown toy or split, a seed below 0 or beyond 2^63, or fewer than 2 points asked for.
     """
     if name not in TOYS:
         raise UserError(nearest(name, TOYS, "toy"))
     check_split(split)
+    check_seed(seed)
     if count < 2:
         raise UserError(f"{name}: {count} points asked for; at least 2 are needed")
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
