@@ -26,7 +26,7 @@ from undiffuse.draw.curves import Quality, quality
 from undiffuse.draw.style import save
 from undiffuse.evaluate.judged import judge_of
 from undiffuse.measure.estimate import Estimate, estimate
-from undiffuse.measure.floor import Floor, floor
+from undiffuse.measure.floor import Floor, draw, filled_up, halves, in_their_place, summarise
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run.run import Run
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 USUAL = ("ddim", "gradient-estimation", "dpm++2m")  # compared unless others are named
 TOKEN_USUAL = ("ancestral", "first-hitting", "surest-first")
-FLOOR = 10  # times as much real data, from which the floor is drawn
+DRAWS = 5  # of real data, whose median is the floor
 FILES = ("compare.png", "compare.json", "compare.csv")
 SURE = 2.0  # standard errors from which a difference is believed
 
@@ -269,6 +269,7 @@ class Ruler(NamedTuple):
     between: Callable[[Tensor, Tensor], float]
     seen: str = "the data itself"
     features: Callable[[Tensor], Tensor] = _itself
+    has_learned: bool = False  # the features, of the training rows
 
 
 class _Protocol:
@@ -276,12 +277,17 @@ class _Protocol:
 
     def __init__(self, run: Run, ruler: Callable[[Run, Dataset, Dataset], Ruler], count: int) -> None:
         test, train = run.dataset("test"), run.dataset("train")
-        self.count = min(count, len(test), (len(test) + len(train)) // 2)
-        real = _some(torch.cat([test.x, train.x]), FLOOR * self.count)
-        held_out = test.take(_some(torch.arange(len(test)), self.count))
+        self.count = min(count, len(test), len(train))
         self.conditions = random_conditions(train, self.count) if run.specifications else None
         self.ruler = ruler(run, train, test)
-        self._held_out, self._real = self.ruler.features(held_out.x), self.ruler.features(real)
+        generator = torch.Generator().manual_seed(0)  # always the same rows
+        held_out = draw(test.x, self.count, generator)
+        if self.ruler.has_learned:
+            pool = filled_up(test.x, train.x, 2 * self.count, generator)
+            self._real = halves(pool, self.count, DRAWS, generator)
+        else:
+            self._real = in_their_place(train.x, held_out, DRAWS, generator)
+        self._held_out = self.ruler.features(held_out)
 
     def distance(self, samples: Tensor) -> float:
         """From samples to as many held-out rows."""
@@ -289,12 +295,7 @@ class _Protocol:
 
     def floor(self) -> Floor:
         """From real data to as much real data."""
-        return floor(self.ruler.between, self._real, self.count)
-
-
-def _some(rows: Tensor, count: int) -> Tensor:
-    """At most ``count`` rows, always the same ones."""
-    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:count]]
+        return summarise([self.ruler.between(*map(self.ruler.features, pair)) for pair in self._real])
 
 
 def ruler_of_pictures(run: Run, train: Dataset, test: Dataset) -> Ruler:
@@ -302,7 +303,8 @@ def ruler_of_pictures(run: Run, train: Dataset, test: Dataset) -> Ruler:
     judge = judge_of(run, train, test)
     if judge is None:
         return Ruler("sliced Wasserstein", sliced_wasserstein)
-    return Ruler("Frechet distance", frechet_distance, f"of a classifier {judge.accuracy:.1%} right", judge.features)
+    seen = f"of a classifier {judge.accuracy:.1%} right"
+    return Ruler("Frechet distance", frechet_distance, seen, judge.features, has_learned=True)
 
 
 def _better(one: Trial, other: Trial) -> bool:

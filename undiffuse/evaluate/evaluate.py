@@ -64,7 +64,6 @@ def of_samples(
     samples, conditions = run.draw(count, asked, sampling)
     labels = labels_of(conditions, run.specifications)
     judge = judge_of(run, train, test) if labels is not None else None
-    test = test.take(torch.randperm(len(test), generator=torch.Generator().manual_seed(seed)))
     combination, names = combined(labels, run.label_names)
     validity = getattr(run.recipe.data, "validity", None)
     found = report(

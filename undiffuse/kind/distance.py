@@ -1,6 +1,7 @@
 """Reports on a training by one distance to held-out rows, with a picture of the samples."""
 
 from collections.abc import Callable
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,22 +10,26 @@ from undiffuse.condition.label import combined
 from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.draw.save import Rows
 from undiffuse.kind.kind import Kind, Progress, Reporter
-from undiffuse.measure.floor import floor
+from undiffuse.measure.floor import in_their_place
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run.run import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FLOORS = 5  # draws of training rows, whose median is the floor
 
-def distance_reporter(kind: Kind, held_out: Dataset, seed: int, draw: Callable[[Run, Rows, Rows], "Image"]) -> Reporter:
+
+def distance_reporter(
+    kind: Kind, train: Dataset, held_out: Dataset, seed: int, draw: Callable[[Run, Rows, Rows], "Image"]
+) -> Reporter:
     """The sliced Wasserstein distance to held-out rows, beside its floor; ``draw(run, samples, real)`` draws."""
-    count = min(kind.reported, len(held_out) // 2)
-    order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
-    pool = held_out.take(order[: 2 * count])
-    real = held_out.take(order[:count]) if count > 1 else pool
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(held_out), generator=generator)
+    real = held_out.take(order[: min(kind.reported, len(train))])
     conditions = random_conditions(held_out, len(real), seed)
-    least = floor(sliced_wasserstein, pool.x, count, seed=seed).median
+    pairs = in_their_place(train.x, real.x, FLOORS, generator)
+    least = median(sliced_wasserstein(a, b, seed=seed) for a, b in pairs)
     shown = Rows(real.x, combined(real.labels, held_out.label_names)[0], title="data")
 
     def report(run: Run) -> Progress:

@@ -110,8 +110,11 @@ class Kind(ABC):
         """Every measure of ``count`` samples beside its floor; see `undiffuse.evaluate.evaluate`."""
 
     @abstractmethod
-    def reporter(self, held_out: Dataset, seed: int) -> Reporter:
-        """What is drawn and measured as a training goes on: always of the same noise, against the same rows."""
+    def reporter(self, train: Dataset, held_out: Dataset, seed: int) -> Reporter:
+        """What is drawn and measured as a training goes on: always of the same noise, against the same held-out rows.
+
+        The floor is what rows of ``train`` get in the samples' place.
+        """
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
         """How far samples are from held-out rows, for a comparison. Raises UserError where there is none."""

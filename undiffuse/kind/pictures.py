@@ -65,13 +65,13 @@ class Pictures(Kind):
         """Distances between samples and held-out pictures, on the judge's features where there are labels."""
         return of_samples(run, count, sampling, self.items, features)
 
-    def reporter(self, held_out: Dataset, seed: int) -> Reporter:
+    def reporter(self, train: Dataset, held_out: Dataset, seed: int) -> Reporter:
         """The sliced Wasserstein distance, and a sheet of pictures, the labels in turn."""
 
         def sheet(run: Run, samples: Rows, real: Rows) -> "Image":
             return pictures(run.sample(SHEET, seed=seed))
 
-        return distance_reporter(self, held_out, seed, sheet)
+        return distance_reporter(self, train, held_out, seed, sheet)
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
         """Frechet distance where a classifier can be had to look at them, else sliced Wasserstein."""

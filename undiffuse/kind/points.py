@@ -81,7 +81,7 @@ class Points(Kind):
         """Distances between samples and held-out points."""
         return of_samples(run, count, sampling, self.items, features)
 
-    def reporter(self, held_out: Dataset, seed: int) -> Reporter:
+    def reporter(self, train: Dataset, held_out: Dataset, seed: int) -> Reporter:
         """The sliced Wasserstein distance, and points beside the data."""
 
         def drawn(run: Run, samples: Rows, real: Rows) -> "Image":
@@ -91,7 +91,7 @@ class Points(Kind):
             ]
             return picture(points(clouds, samples.label_names, run.columns))
 
-        return distance_reporter(self, held_out, seed, drawn)
+        return distance_reporter(self, train, held_out, seed, drawn)
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
         """Sliced Wasserstein distance."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import ClassVar
 
 import torch
@@ -17,8 +17,9 @@ from undiffuse.data.describe import cells
 from undiffuse.data.readers.table import read_rows, write_table
 from undiffuse.draw.save import Rows, Writer
 from undiffuse.evaluate.evaluate import Features, of_table
+from undiffuse.kind.distance import FLOORS
 from undiffuse.kind.kind import Kind, Progress, Reporter, check_some
-from undiffuse.measure.floor import floor
+from undiffuse.measure.floor import draw, in_their_place
 from undiffuse.measure.report import Report
 from undiffuse.measure.table import column_distances
 from undiffuse.run.given import Given
@@ -60,22 +61,20 @@ class Table(Kind):
         """Column by column, pair by pair, to a detector, in use, and as to privacy."""
         return of_table(run, count, sampling, target)
 
-    def reporter(self, held_out: Dataset, seed: int) -> Reporter:
+    def reporter(self, train: Dataset, held_out: Dataset, seed: int) -> Reporter:
         """The mean distance by columns."""
-        count = min(self.reported, len(held_out) // 2)
-        order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
-        pool = held_out.take(order[: 2 * count])
-        real = held_out.take(order[:count]) if count > 1 else pool
+        generator = torch.Generator().manual_seed(seed)
+        real = draw(held_out.x, min(self.reported, len(train)), generator)
         conditions = random_conditions(held_out, len(real), seed)
 
         def by_columns(x: Tensor, y: Tensor) -> float:
             return fmean(column_distances(x, y, held_out.schema))
 
-        least = floor(by_columns, pool.x, count, seed=seed).median
+        least = median(by_columns(*pair) for pair in in_their_place(train.x, real, FLOORS, generator))
 
         def report(run: Run) -> Progress:
-            distance = by_columns(run.sample(len(real), conditions, seed=seed), real.x)
-            line = f"distance by columns {distance:.3g} (floor {least:.3g}, {count:,} samples)"
+            distance = by_columns(run.sample(len(real), conditions, seed=seed), real)
+            line = f"distance by columns {distance:.3g} (floor {least:.3g}, {len(real):,} samples)"
             return Progress(line, {"distance by columns": distance, "floor": least})
 
         return report

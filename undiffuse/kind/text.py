@@ -93,7 +93,7 @@ class Text(Kind):
         """Bits a token of held-out text, and what samples are made of."""
         return of_text(run, count, sampling)
 
-    def reporter(self, held_out: Dataset, seed: int) -> Reporter:
+    def reporter(self, train: Dataset, held_out: Dataset, seed: int) -> Reporter:
         """Bits a token, and a text."""
         count = max(2, min(self.reported, len(held_out) // 2))
         data = held_out.take(torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))[:count])

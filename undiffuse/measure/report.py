@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.measure.energy import energy_distance
-from undiffuse.measure.floor import Floor, real_against_real, summarise
+from undiffuse.measure.floor import Floor, Pair, draw, filled_up, halves, in_their_place, summarise
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.inception_score import inception_score
 from undiffuse.measure.judge import Judge
@@ -182,33 +182,37 @@ def report(
 ) -> Report:
     """Measure ``samples (n, *shape)`` against ``held_out (m, *shape)``, data that the model was not trained on.
 
-    Every comparison is of one count: as many rows as samples and held-out data both have and as two disjoint draws
-    of real data (held-out, and ``train`` where given) can have, ``at_most`` so many. The floor is the median over
-    ``draws`` such pairs. With ``train``, also how near the samples come to it; with a ``judge`` and the ``labels
-    (n,)`` that were asked for, how many samples show them; with ``validity``, a name and a check
-    ``(n, *shape) -> (n,)`` bool, how many samples pass. ``features`` (the judge's, if there is one) serve the
-    two-sample test, precision to coverage and the Frechet distance. Raises ``UserError`` as the measures do.
+    Every comparison is of one count, ``at_most`` so many: as many rows as samples, held-out data and ``train`` all
+    have; without ``train``, as two disjoint draws of held-out data can have. Whatever the order of the rows, they are
+    drawn at random. The floor is the median over ``draws`` such comparisons of real rows (`undiffuse.measure.floor`).
+    With ``train``, also how near the samples come to it; with a ``judge`` and the ``labels (n,)`` that were asked for,
+    how many samples show them; with ``validity``, a name and a check ``(n, *shape) -> (n,)`` bool, how many samples
+    pass. ``features`` (the judge's, if there is one) serve the two-sample test, precision to coverage and the Frechet
+    distance; the judge knows the rows that it was trained on, so that their floor is of held-out rows, as far as there
+    are enough. Raises ``UserError`` as the measures do.
     """
     rows(samples, held_out)
-    real = len(held_out) + (0 if train is None else len(train))
-    count = min(len(samples), len(held_out), real // 2, at_most)
+    count = min(len(samples), len(held_out), len(held_out) // 2 if train is None else len(train), at_most)
     generator = torch.Generator().manual_seed(seed)
-    x, y = (part[torch.randperm(len(part), generator=generator)[:count]] for part in (samples, held_out))
-    extract = features or (judge.features if judge else None)
-    some = _chosen(held_out, train, torch.randperm(real, generator=generator)[: 2 * count * draws])  # for the floors
-    views = {False: (x, y, some)}
-    views[True] = (extract(x), extract(y), extract(some)) if extract else views[False]
+    x, y = (draw(part, count, generator) for part in (samples, held_out))
+    real = halves(held_out, count, draws, generator) if train is None else in_their_place(train, y, draws, generator)
+    views = {False: _View(x, y, real)}
+    if features:
+        views[True] = views[False].through(features)
+    elif judge:
+        pool = held_out if train is None else filled_up(held_out, train, 2 * count, generator)
+        views[True] = _View(x, y, halves(pool, count, draws, generator)).through(judge.features)
+    else:
+        views[True] = views[False]
 
     table: list[Row] = []
     by_label: tuple[Asked, ...] = ()
     for measure in measures:
-        ours, theirs, pool = views[measure.on_features]
-
-        def function(a: Tensor, b: Tensor, measure: Measure = measure) -> Sequence[float]:
-            return measure.function(a, b, seed)
-
-        floors = zip(*real_against_real(function, pool, count, draws=draws, seed=seed), strict=True)
-        for number, value, known in zip(measure.numbers, function(ours, theirs), floors, strict=True):
+        view = views[measure.on_features]
+        floors = zip(*(measure.function(a, b, seed) for a, b in view.real), strict=True)
+        for number, value, known in zip(
+            measure.numbers, measure.function(view.samples, view.held_out, seed), floors, strict=True
+        ):
             table.append(_row(number, value, summarise(known)))
     if train is not None:
         found = memorisation(x, train, y)
@@ -219,7 +223,7 @@ def report(
             raise UserError(f"{len(samples)} samples need labels of shape ({len(samples)},), not {tuple(labels.shape)}")
         right = judge.predict(samples) == labels.cpu()
         table.append(_row(LABELLED, float(right.double().mean()), Floor(judge.accuracy, math.nan)))
-        scores = (inception_score(judge.probabilities(part)) for part in (samples, held_out))
+        scores = (inception_score(judge.probabilities(part)) for part in (x, y))
         table.append(_row(SCORE, next(scores), Floor(next(scores), math.nan)))
         by_label = _by_label(judge, right, labels.cpu(), held_out, held_out_labels, label_names)
     if validity is not None:
@@ -239,11 +243,18 @@ def report(
     return Report(tuple(table), protocol, by_label)
 
 
-def _chosen(held_out: Tensor, train: Tensor | None, which: Tensor) -> Tensor:
-    """Rows of both, counted on from one to the other, in order and alike; without a copy of all the others."""
-    which, first = which.sort().values, len(held_out)
-    some = held_out[which[which < first]]
-    return some if train is None else torch.cat([some, train[which[which >= first] - first].to(held_out)])
+class _View(NamedTuple):
+    """What a measure looks at: samples, as many held-out rows, and pairs of real rows, whose distance is the floor."""
+
+    samples: Tensor
+    held_out: Tensor
+    real: list[Pair]
+
+    def through(self, features: Callable[[Tensor], Tensor]) -> "_View":
+        """The same, by their features."""
+        theirs = features(self.held_out)
+        real = [(features(a), theirs if b is self.held_out else features(b)) for a, b in self.real]
+        return _View(features(self.samples), theirs, real)
 
 
 def _by_label(

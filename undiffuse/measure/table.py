@@ -1,7 +1,8 @@
 """How good is a synthetic table? Column by column, pair by pair, to a detector, in use, and as to privacy.
 
 All compare rows (count, columns) float64 as `Dataset` has them, category columns as indices, NaN where a cell is
-missing; missing is a value as any other. Each number stands beside its floor, what other real rows get.
+missing; missing is a value as any other. Each number stands beside its floor, what training rows get in the samples'
+place.
 """
 
 import math
@@ -16,10 +17,10 @@ from torch import Tensor
 from undiffuse.codec.quantile import Quantile, to_normal
 from undiffuse.core.errors import UserError
 from undiffuse.data.column import Column, find_column
-from undiffuse.measure.floor import real_against_real, summarise
+from undiffuse.measure.floor import draw, in_their_place, summarise
 from undiffuse.measure.memorise import memorisation
 from undiffuse.measure.report import COPIED, NEAREST, Number, Report, Row
-from undiffuse.measure.two_sample import two_sample_test
+from undiffuse.measure.two_sample import SEEDS, two_sample_test
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -49,32 +50,32 @@ def table_report(
     seed: int = 0,
     draws: int = 3,
 ) -> Report:
-    """Samples (n, columns) against held-out rows, and against those that the model was trained on.
+    """Samples (n, columns) against held-out rows, and against those that the model was trained on; drawn at random.
 
     ``target`` is the column that is to be predicted of the others: the last category unless it is named.
     Raises `UserError` for a column that is not there or is no category, or fewer than 10 rows to compare.
     """
     wanted = _target(schema, target) if target else _last_category(schema)
-    count = min(len(samples), len(held_out))
+    count = min(len(samples), len(held_out), len(train))
     if count < 10:
         raise UserError(f"a table is measured on at least 10 rows, not {count}")
-    pool = torch.cat([held_out, train])
-    x, y = samples[:count], held_out[:count]
+    generator = torch.Generator().manual_seed(seed)
+    x, y = (draw(part, count, generator) for part in (samples, held_out))
+    real = in_their_place(train, y, draws, generator)
     codes = _Binned(train, schema)
 
     def distances(a: Tensor, b: Tensor) -> list[float]:
         each = column_distances(a, b, schema)
         return [sum(each) / len(each), max(each), codes.pair_distance(a, b)]
 
-    known = zip(*real_against_real(distances, pool, min(count, len(pool) // 2), draws=draws, seed=seed), strict=True)
+    known = zip(*(distances(a, b) for a, b in real), strict=True)
     found = zip((COLUMNS, WORST, PAIRS), distances(x, y), map(summarise, known), strict=True)
     rows = [_row(number, value, floor.median, floor.spread) for number, value, floor in found]
-    other = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:count]]
-    rows.append(_row(DETECTOR, detector(x, y, schema, seed), detector(other, y[: len(other)], schema, seed)))
+    rows.append(_row(DETECTOR, detector(x, y, schema, seed), detector(*real[0], schema, seed)))
     if wanted is not None:
         name = Number(f"{schema[wanted].name} predicted, AUC", "higher", USE)
-        as_many = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: len(samples)]]
-        use = (usefulness(part, held_out, schema, wanted, seed) for part in (samples, as_many))
+        learned_from = (draw(part, min(len(samples), len(train)), generator) for part in (samples, train))
+        use = (usefulness(part, held_out, schema, wanted, seed) for part in learned_from)
         rows.append(_row(name, next(use), next(use)))
     near = memorisation(codes.rows(x), codes.rows(train), codes.rows(y))
     rows += [_row(NEAREST, near.distance, near.held_out), _row(COPIED, near.copied, near.quantile)]
@@ -203,7 +204,7 @@ def _trees(schema: Sequence[Column], seed: int) -> "HistGradientBoostingClassifi
 
     categories = [not column.is_number and len(column.categories) <= MOST for column in schema]
     options: dict[str, Any] = {"categorical_features": categories} if any(categories) else {}
-    return HistGradientBoostingClassifier(random_state=seed, **options)
+    return HistGradientBoostingClassifier(random_state=seed % SEEDS, **options)
 
 
 def _last_category(schema: Sequence[Column]) -> int | None:

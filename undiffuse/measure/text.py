@@ -4,14 +4,13 @@ All compare pieces of text, (count, length) tokens, each beside what held-out pi
 """
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.data.alphabet import Alphabet, Pretrained
-from undiffuse.measure.floor import real_against_real, summarise
+from undiffuse.measure.floor import draw, in_their_place, summarise
 from undiffuse.measure.report import Number, Report, Row
 
 RUNS = (1, 2, 4)  # tokens, whose frequencies are compared
@@ -22,34 +21,31 @@ WORDS = Number("words known", "higher", "the share of words, whole ones, that ar
 def text_report(
     samples: Tensor, held_out: Tensor, train: Tensor, alphabet: Alphabet, seed: int = 0, draws: int = 3
 ) -> Report:
-    """Samples (n, length) against held-out pieces, and against the training pieces.
+    """Samples (n, length) against held-out pieces, and against the training pieces; as many of each, drawn at random.
 
-    Frequencies of single tokens, pairs and fours are compared by total variation; the floor is of real pieces, held-out
-    and training's. A word is known that some training piece has whole: as these overlap, any word inside the text that
-    is shorter than a piece. Raises `UserError` for fewer than 2 pieces.
+    Frequencies of single tokens, pairs and fours are compared by total variation; the floor is of training pieces in
+    the samples' place, as no text is written alike from end to end. A word is known that some training piece has whole:
+    as these overlap, any word inside the text that is shorter than a piece. Raises `UserError` for fewer than 2 pieces.
     """
-    count = min(len(samples), len(held_out))
+    count = min(len(samples), len(held_out), len(train))
     if count < 2:
         raise UserError(f"a text is measured on at least 2 pieces, not {count}")
-    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: 2 * count]
-    pool = torch.cat([held_out, train[chosen].to(held_out)])
+    generator = torch.Generator().manual_seed(seed)
+    x, y = (draw(part, count, generator) for part in (samples, held_out))
+    real = in_their_place(train, y, draws, generator)
     rows = []
     length = samples.shape[1]
     for run in (run for run in RUNS if run <= length):
-        known = real_against_real(partial(variation, run=run), pool, count, draws=draws, seed=seed)
-        floor, number = summarise(known), _frequencies(run)
-        value = variation(samples[:count], held_out[:count], run)
+        floor, number = summarise([variation(a, b, run) for a, b in real]), _frequencies(run)
+        value = variation(x, y, run)
         rows.append(Row(number.name, value, floor.median, floor.spread, number.better, number.meaning))
     seen = coded(train, min(COPIED, length)).unique()
-    copies = (
-        float(torch.isin(coded(part[:count], min(COPIED, length)), seen).double().mean())
-        for part in (samples, held_out)
-    )
+    copies = (float(torch.isin(coded(part, min(COPIED, length)), seen).double().mean()) for part in (x, y))
     number = _copied(min(COPIED, length))
     rows.append(Row(number.name, next(copies), next(copies), torch.nan, number.better, number.meaning))
     if not isinstance(alphabet, Pretrained):
         words = set(_words(alphabet, train))
-        shares = (_known(alphabet, part[:count], words) for part in (samples, held_out))
+        shares = (_known(alphabet, part, words) for part in (x, y))
         rows.append(Row(WORDS.name, next(shares), next(shares), torch.nan, WORDS.better, WORDS.meaning))
     return Report(
         tuple(rows), {"samples": count, "held-out pieces": count, "training pieces": len(train), "seed": seed}

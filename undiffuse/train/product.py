@@ -35,7 +35,7 @@ class Model:
 
     def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path, data: Dataset) -> None:
         self.trainer, self.recipe, self.folder, self.data = trainer, recipe, folder, data
-        self._report = reporter_of(recipe.data.open("test"), recipe.training.seed, recipe.is_classifier)
+        self._report = reporter_of(data, recipe.data.open("test"), recipe.training.seed, recipe.is_classifier)
 
     def report(self, tensors: dict[str, Tensor], log: Log, seconds: float) -> str:
         """Samples beside held-out data."""

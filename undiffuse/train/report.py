@@ -11,11 +11,11 @@ from undiffuse.run.run import Run
 from undiffuse.train.log import Log
 
 
-def reporter_of(held_out: Dataset, seed: int, is_classifier: bool) -> Reporter:
+def reporter_of(train: Dataset, held_out: Dataset, seed: int, is_classifier: bool) -> Reporter:
     """What reports on one training: its kind of data, or, of a classifier, its accuracy by noise."""
     kind = kind_of(held_out)
     if not is_classifier:
-        return kind.reporter(held_out, seed)
+        return kind.reporter(train, held_out, seed)
     order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
     return classifier_reporter(held_out.take(order[: 2 * kind.reported]), seed)
 

@@ -1,0 +1,188 @@
+"""Whatever the order of the rows, and wherever they come from: perfect samples are at their floor.
+
+A value and its floor are drawn in the same way: at random, as many rows, held against the same held-out rows. Files
+come sorted, and held-out data is seldom quite as training data is (the end of a text, other writers).
+"""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from undiffuse.evaluate.compare import compare
+from undiffuse.data.alphabet import Characters
+from undiffuse.data.column import Column
+from undiffuse.data.dataset import Dataset
+from undiffuse.data.source import Toy
+from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.measure import report
+from undiffuse.measure.table import table_report
+from undiffuse.measure.text import text_report
+from undiffuse.net import MLP
+from undiffuse.recipes import RECIPES
+from undiffuse.run.run import Run
+from undiffuse.train.loop import train
+from undiffuse.train.report import Reporter
+
+LOWER = ("sliced Wasserstein", "energy distance", "MMD", "Frechet distance", "columns", "worst column", "pairs")
+ALPHABET = Characters.of("abcd")
+SCHEMA = (Column("x", "number"), Column("y", "number"), Column("hue", "category", ("red", "blue", "green")))
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def points(count, seed):
+    return torch.randn(count, 2, generator=generator(seed)) + torch.tensor([3.0, 0.0])
+
+
+def table(count, seed):
+    hue = torch.randint(3, (count, 1), generator=generator(seed)).double()
+    return torch.cat([points(count, seed + 100).double() + hue, hue], 1)
+
+
+def text(count, seed, a=0.25):
+    """Letters as likely as each other, or with more of the first."""
+    law = torch.tensor([a, *[(1 - a) / 3] * 3])
+    return torch.multinomial(law.expand(count, 4), 40, replacement=True, generator=generator(seed)).to(torch.uint8)
+
+
+def in_order(x):
+    """As a file sorted by its first number."""
+    return x[x[:, 0].double().argsort() if x.ndim == 2 and x.is_floating_point() else x.double().mean(1).argsort()]
+
+
+REPORTS = {
+    "points": (points, lambda samples, held_out, train: report(samples, held_out, train=train, at_most=300)),
+    "a table": (table, lambda samples, held_out, train: table_report(samples, held_out, train, SCHEMA)),
+    "a text": (text, lambda samples, held_out, train: text_report(samples, held_out, train, ALPHABET)),
+}
+every = pytest.mark.parametrize(("draw", "measured"), REPORTS.values(), ids=REPORTS)
+
+
+@every
+@pytest.mark.parametrize("sorted_ones", ["samples", "held out", "train", "all"])
+def test_the_order_of_rows_says_nothing(draw, measured, sorted_ones):
+    """Fewer are compared than there are, so that the first are not all."""
+    rows = {"samples": draw(300, 0), "held out": draw(1500, 1), "train": draw(3000, 2)}
+    if sorted_ones == "samples":
+        rows["samples"], rows["held out"] = draw(1500, 0), draw(300, 1)
+    found = measured(*(in_order(x) if sorted_ones in (name, "all") else x for name, x in rows.items()))
+    for row in found.rows:
+        if row.name in LOWER or (row.name.endswith(("tokens", "in a row"))):
+            assert row.value < (6 if row.name == "Frechet distance" else 2.5) * row.floor, row
+    for name in {"two-sample accuracy", "detector AUC"} & {row.name for row in found.rows}:
+        assert found[name].value < 0.58 and found[name].floor < 0.58
+
+
+@every
+def test_held_out_data_of_another_law_is_as_far_from_perfect_samples_as_the_floor_says(draw, measured):
+    """What is trained on is all that samples can be like: the floor is no nearer than that."""
+    shifted = {points: lambda: points(400, 1) + 1, table: lambda: table(400, 1) + torch.tensor([1.0, 0, 0])}
+    held_out = shifted.get(draw, lambda: text(400, 1, a=0.4))()
+    found = measured(draw(400, 0), held_out, draw(3000, 2))
+    for row in found.rows:
+        if row.name in (*LOWER, "single tokens", "detector AUC", "two-sample accuracy", "density", "coverage"):
+            assert 0.8 < row.ratio < 1.25, row
+
+
+def test_samples_are_held_to_the_rows_that_their_floor_is_held_to():
+    """Samples that are the training rows have the floor itself, not one of other rows."""
+    held_out, rows = points(200, 1), points(200, 2)
+    for row in report(rows, held_out, train=rows).rows:
+        if row.name not in ("copied", "nearest training example", "two-sample accuracy"):
+            assert row.value == pytest.approx(row.floor, rel=1e-6), row
+
+
+class Learned:
+    """Stands for a judge that knows its training rows by heart: it sees them all alike, and others as they are."""
+
+    accuracy = 1.0
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def features(self, x):
+        known = (x[:, None] == self.rows).all(-1).any(1)
+        return torch.where(known[:, None], 0.1 * x, x)
+
+    def predict(self, x):
+        return torch.zeros(len(x), dtype=torch.int64)
+
+    def probabilities(self, x):
+        return torch.nn.functional.one_hot((100 * x[:, 1].abs()).long() % 10, 10).double()  # ten labels, clearly
+
+
+def test_a_judge_s_features_are_not_compared_of_rows_that_it_was_trained_on():
+    """It is surer of those: were they to stand for samples, perfect ones would seem to miss much of the data."""
+    train, held_out = points(900, 2), points(900, 1)
+    found = report(points(300, 0), held_out, train=train, judge=Learned(train))
+    for name in ("recall", "density", "coverage", "precision", "two-sample accuracy"):
+        assert 0.85 < found[name].ratio < 1.15, found[name]
+    few = report(points(300, 0), held_out[:20], train=train, judge=Learned(train))
+    assert few.protocol["held-out rows"] == 20  # filled up, where held-out rows are too few for a floor
+
+
+def test_scores_that_grow_with_the_count_are_of_equal_counts():
+    """An inception score is at most the number of rows; of two samples, so is its floor."""
+    two, held_out = points(2, 0), points(500, 1)
+    found = report(two, held_out, train=held_out, judge=Learned(two), labels=torch.zeros(2).long(), measures=())
+    assert found["inception score"].value <= 2.001 and found["inception score"].floor <= 2.001
+
+
+def test_the_share_of_held_out_rows_that_are_copies_is_the_floor_of_copied():
+    """Of data that repeats, held-out rows are copies too."""
+    few = torch.randint(4, (600, 2), generator=generator(0)).float()
+    found = report(few[:200], few[200:400], train=few[400:])
+    assert found["copied"].value == found["copied"].floor == 1
+
+
+# ------------------------------------------------------------------------------------------ in a run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    tiny = {"steps": 2, "batch": 8, "sampling_steps": 2, "report_every": 2, "save_every": 2}
+    recipe = replace(RECIPES["swiss-roll"](), net=MLP(width=8), data=Toy("swiss-roll", 4000), **tiny)
+    return train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True)
+
+
+@pytest.fixture
+def perfect(run, monkeypatch):
+    """A run whose samples are fresh points of the data's law, and whose held-out points come in order."""
+    fresh, opened = Toy("swiss-roll", 4000, seed=9), Run.dataset
+
+    def dataset(self, split="train"):
+        data = opened(self, split)
+        return data.take(data.x[:, 0].argsort()) if split == "test" else data
+
+    monkeypatch.setattr(Run, "dataset", dataset)
+    monkeypatch.setattr(Run, "sample", lambda self, count, *_, seed=0, **__: fresh.open().x[seed * count :][:count])
+    return run
+
+
+def test_evaluate_and_compare_read_a_sorted_file_as_any_other(perfect):
+    found = evaluate(perfect, 1000)
+    for name in ("sliced Wasserstein", "energy distance", "MMD"):
+        assert found[name].ratio < 2.5, found[name]
+    assert found["two-sample accuracy"].value < 0.55
+    trials = compare(perfect, ["ddim"], [2], seeds=2, count=1000)
+    assert trials.trials[0].estimate.mean < 2.5 * trials.floor.median
+
+
+@pytest.mark.parametrize("seed", [2**32, 2**63 - 1])
+def test_a_seed_that_scikit_learn_does_not_take_is_a_seed(perfect, monkeypatch, seed):
+    monkeypatch.setattr(Run, "sample", lambda self, count, *_, **__: Toy("swiss-roll", count).open().x)
+    assert evaluate(perfect, 50, seed=seed).protocol["seed"] == seed
+    rows = table(60, 0)
+    assert table_report(rows, rows.flip(0), rows, SCHEMA, seed=seed).protocol["seed"] == seed
+
+
+def test_a_training_s_report_holds_samples_to_the_rows_of_its_floor():
+    """Held-out points are one apart from those trained on, and so is the floor."""
+    ours, theirs = Dataset(points(3000, 0)), Dataset(in_order(points(3000, 1)) + 1)
+    known = Reporter(ours, theirs, seed=3)
+    fresh = known._distance(points(known.count, 5), known.data.x)
+    assert fresh == pytest.approx(known.floor, rel=0.1) and math.isclose(known.floor, 1, rel_tol=0.1)
