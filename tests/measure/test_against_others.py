@@ -16,8 +16,8 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
-from undiffuse.data.column import Column
 from undiffuse.core.errors import UserError
+from undiffuse.data.column import Column
 from undiffuse.measure import (
     directions,
     energy_distance,
