@@ -4,8 +4,8 @@ A value and its floor are drawn in the same way: at random, as many rows, held a
 come sorted, and held-out data is seldom quite as training data is (the end of a text, other writers).
 """
 
-import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,16 +14,15 @@ from undiffuse.data.alphabet import Characters
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Toy
-from undiffuse.evaluate.compare import compare
-from undiffuse.evaluate.evaluate import evaluate
+from undiffuse.kind import compare, evaluate
 from undiffuse.measure import MEASURES, report
 from undiffuse.measure.table import table_report
 from undiffuse.measure.text import text_report
 from undiffuse.net import MLP
 from undiffuse.recipes import RECIPES
-from undiffuse.run.run import Run
+from undiffuse.run.run import Run, Samples
 from undiffuse.train.loop import train
-from undiffuse.train.report import Reporter
+from undiffuse.train.report import reporter_of
 
 LOWER = ("sliced Wasserstein", "energy distance", "MMD", "Frechet distance", "columns", "worst column", "pairs")
 ALPHABET = Characters.of("abcd")
@@ -153,14 +152,19 @@ def run(tmp_path_factory):
 @pytest.fixture
 def perfect(run, monkeypatch):
     """A run whose samples are fresh points of the data's law, and whose held-out points come in order."""
-    fresh, opened = Toy("swiss-roll", 4000, seed=9), Run.dataset
+    fresh, opened = Toy("swiss-roll", 6000, seed=9), Run.dataset
 
     def dataset(self, split="train"):
         data = opened(self, split)
         return data.take(data.x[:, 0].argsort()) if split == "test" else data
 
     monkeypatch.setattr(Run, "dataset", dataset)
-    monkeypatch.setattr(Run, "sample", lambda self, count, *_, seed=0, **__: fresh.open().x[seed * count :][:count])
+
+    def drawn(self, count, labels=None, sampling=None):
+        first = (sampling or self.sampling).seed % 3 * count
+        return Samples(fresh.open().x[first : first + count], None)
+
+    monkeypatch.setattr(Run, "draw", drawn)
     return run
 
 
@@ -174,16 +178,23 @@ def test_evaluate_and_compare_read_a_sorted_file_as_any_other(perfect):
 
 
 @pytest.mark.parametrize("seed", [2**32, 2**63 - 1])
-def test_a_seed_that_scikit_learn_does_not_take_is_a_seed(perfect, monkeypatch, seed):
-    monkeypatch.setattr(Run, "sample", lambda self, count, *_, **__: Toy("swiss-roll", count).open().x)
-    assert evaluate(perfect, 50, seed=seed).protocol["seed"] == seed
+def test_a_seed_that_scikit_learn_does_not_take_is_a_seed(perfect, seed):
+    assert evaluate(perfect, 50, perfect.sampling.override(seed=seed)).protocol["seed"] == seed
     rows = table(60, 0)
     assert table_report(rows, rows.flip(0), rows, SCHEMA, seed=seed).protocol["seed"] == seed
 
 
-def test_a_training_s_report_holds_samples_to_the_rows_of_its_floor():
+def test_a_training_s_report_holds_samples_to_the_rows_of_its_floor(perfect):
     """Held-out points are one apart from those trained on, and so is the floor."""
-    ours, theirs = Dataset(points(3000, 0)), Dataset(in_order(points(3000, 1)) + 1)
-    known = Reporter(ours, theirs, seed=3)
-    fresh = known._distance(points(known.count, 5), known.data.x)
-    assert fresh == pytest.approx(known.floor, rel=0.1) and math.isclose(known.floor, 1, rel_tol=0.1)
+    ours, theirs = perfect.dataset("train"), perfect.dataset("test")
+    found = reporter_of(ours, replace(theirs, x=theirs.x + 1), seed=2, is_classifier=False)(perfect).numbers
+    assert found["floor"] == pytest.approx(1, rel=0.05)
+    assert found["sliced Wasserstein"] == pytest.approx(found["floor"], rel=0.05)
+
+
+def test_a_table_s_training_report_does_too():
+    ours, theirs = (Dataset(table(3000, seed), kind="table", schema=SCHEMA) for seed in (0, 1))
+    theirs = replace(theirs, x=in_order(theirs.x) + torch.tensor([1.0, 0, 0], dtype=torch.float64))
+    fresh = SimpleNamespace(sample=lambda count, seed: table(count, 2))
+    found = reporter_of(ours, theirs, seed=2, is_classifier=False)(fresh).numbers
+    assert found["distance by columns"] == pytest.approx(found["floor"], rel=0.25)
