@@ -36,6 +36,7 @@ def usage() -> Iterator[None]:
         raise
 
 
+@usage()
 def check_seed(seed: int) -> None:
     """Raise a UserError unless ``seed`` is what every generator takes."""
     if seed < 0:
