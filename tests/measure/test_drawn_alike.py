@@ -144,8 +144,10 @@ def test_the_share_of_held_out_rows_that_are_copies_is_the_floor_of_copied():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    tiny = {"steps": 2, "batch": 8, "sampling_steps": 2, "report_every": 2, "save_every": 2}
-    recipe = replace(RECIPES["swiss-roll"](), net=MLP(width=8), data=Toy("swiss-roll", 4000), **tiny)
+    recipe = RECIPES["swiss-roll"]()
+    model = replace(recipe.model, net=MLP(width=8))
+    tiny = replace(recipe.training, steps=2, batch=8, report_every=2, save_every=2)
+    recipe = replace(recipe, data=Toy("swiss-roll", 4000), model=model, training=tiny)
     return train(recipe, tmp_path_factory.mktemp("run") / "run", quiet=True)
 
 
