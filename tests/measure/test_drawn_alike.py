@@ -197,6 +197,6 @@ def test_a_training_s_report_holds_samples_to_the_rows_of_its_floor(perfect):
 def test_a_table_s_training_report_does_too():
     ours, theirs = (Dataset(table(3000, seed), kind="table", schema=SCHEMA) for seed in (0, 1))
     theirs = replace(theirs, x=in_order(theirs.x) + torch.tensor([1.0, 0, 0], dtype=torch.float64))
-    fresh = SimpleNamespace(sample=lambda count, seed: table(count, 2))
+    fresh = SimpleNamespace(sample=lambda count, asked, seed: table(count, 2))
     found = reporter_of(ours, theirs, seed=2, is_classifier=False)(fresh).numbers
     assert found["distance by columns"] == pytest.approx(found["floor"], rel=0.25)
