@@ -5,10 +5,14 @@ from itertools import islice
 
 import pytest
 import torch
+from scipy.stats import ks_2samp
 
 from undiffuse.core.distribution import total
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
+from undiffuse.exact import Gaussian, GaussianMixture
+from undiffuse.process import VP, Affine
+from undiffuse.step.predictor_corrector import PredictorCorrector
 from undiffuse.theory.langevin import langevin
 
 MEAN, STD = 0.5, 1.3
@@ -85,3 +89,45 @@ def test_the_start_is_not_written_to_and_pictures_walk_too():
 def test_a_step_must_be_positive():
     with pytest.raises(UserError, match="must be positive"):
         next(langevin(log_normal, torch.zeros(1, 1), 0.0, SeededNoise(0)))
+
+
+# ------------------------------------------------------------------------------------------- the corrector alone
+
+
+class Stay:
+    """A step that goes nowhere."""
+
+    def __call__(self, denoise, x_t, t, s, memory, noise):
+        return x_t, None
+
+
+@pytest.mark.parametrize("snr", [0.16, 0.4])
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 8, 64])
+def test_the_correctors_stationary_distribution(dimensions, snr):
+    """Iterated at one level it settles at v/(1 - snr^2 sigma^2/v), v the variance of x there, in any dimensions."""
+    process = Affine(VP())
+    alpha, sigma, _ = process.schedule.at(0.7)
+    one = torch.ones(dimensions, dtype=torch.float64)
+    truth = Gaussian(process, MEAN * one, STD**2 * one.diag())
+    corrector = PredictorCorrector(process, Stay(), snr=snr)
+    noise, v = SeededNoise(11), (alpha * STD) ** 2 + sigma**2
+    x = process.corrupt(truth.sample(48_000 // dimensions, noise), 0.7, noise)
+    for _ in range(50):
+        x, _ = corrector(truth, x, 1.0, 0.7, None, noise)
+    assert x.mean().item() == pytest.approx(alpha * MEAN, abs=5 * math.sqrt(v / x.numel()))
+    assert x.var().item() == pytest.approx(v / (1 - snr**2 * sigma**2 / v), rel=5 * math.sqrt(2 / x.numel()))
+    kurtosis = (((x - alpha * MEAN) ** 4).mean() / x.var() ** 2).item()
+    assert kurtosis == pytest.approx(3.0, abs=5 * math.sqrt(24 / x.numel()))  # and it is normal
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 8])
+def test_the_corrector_keeps_a_mixture(dimensions):
+    """Its modes' shares and widths, at a level at which they are apart: small steps leave exact draws as they were."""
+    process, centre = Affine(VP()), torch.ones(1, dimensions, dtype=torch.float64)
+    truth = GaussianMixture.isotropic(process, torch.cat([-centre, 2 * centre]), 0.3, torch.tensor([0.7, 0.3]).double())
+    corrector, noise = PredictorCorrector(process, Stay(), snr=0.1), SeededNoise(5)
+    before = process.corrupt(truth.sample(8000, noise), 0.2, noise)
+    after = before
+    for _ in range(30):
+        after, _ = corrector(truth, after, 1.0, 0.2, None, noise)
+    assert ks_2samp(before[:, 0], after[:, 0]).pvalue > 1e-3

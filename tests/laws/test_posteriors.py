@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import categoricals, every_sequence, floats, product_of, schedules, transition
+from strategies import categoricals, every_sequence, floats, inner_times, product_of, schedules, transition
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
@@ -74,6 +74,19 @@ def test_ddpm_formulas(i):
             torch.testing.assert_close(law.mean, mean, rtol=1e-9, atol=1e-12)
             assert float(law.std) ** 2 == pytest.approx(float(variance), rel=1e-7)
     assert process.posterior(x_t, x_0, i / 1000, (i - 1) / 1000).std ** 2 == pytest.approx(float(small), rel=1e-8)
+
+
+@given(schedules, inner_times, inner_times)
+def test_the_widest_step_is_exact_for_unit_data(schedule, t, s):
+    """Of N(0, 1) data the belief (mean, v = 1) makes the true reverse step, in any family: x_s has its variance."""
+    t, s = max(t, s), min(t, s)
+    assume(t - s > 1e-6)
+    process = Affine(schedule)
+    alpha, sigma, _ = schedule.at(t)
+    x_t = torch.full((1, 1), math.hypot(alpha, sigma), dtype=torch.float64)  # one standard deviation
+    step = process.posterior(x_t, Belief(alpha / (alpha**2 + sigma**2) * x_t, 1.0), t, s)
+    then = schedule.at(s)
+    assert float(step.mean) ** 2 + float(step.std) ** 2 == pytest.approx(then.alpha**2 + then.sigma**2, rel=1e-6)
 
 
 @given(schedules, floats(0.01, 1.0))

@@ -226,6 +226,27 @@ def test_first_hitting_draws_the_law_itself_in_as_many_steps_as_tokens():
     assert distance(coupled(ABSORBING), drawn(coupled(ABSORBING), "first-hitting", 2)) < 0.01
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_first_hittings_level_after_several_tokens(count):
+    """The denoiser is told the process's own moments: revealing c of n masks at once, from U(0, 1) moments.
+
+    1 - a is at first the largest of n, (n)/(n + 1) in the mean; c tokens later the largest of the n - c that are left.
+    """
+    n, process, told = 6, Categorical(Fading(), ABSORBING, 3, torch.float64), []
+
+    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+        told.append(process.kept(t).lose)
+        return torch.zeros(*x_t.shape, 3, dtype=torch.float64)
+
+    x, noise, step = torch.full((DRAWS, n), 3), SeededNoise(0), FirstHitting(process)
+    x, memory = step(denoise, x, 1.0, 1.0 - count / n, None, noise)
+    assert ((x == 3).sum(1) == n - count).all()
+    step(denoise, x, 1.0 - count / n, 0.0, memory, noise)
+    left = n - count
+    for lose, mean in zip(told, (n / (n + 1), (left + 1) / (n + 1) * left / (left + 1)), strict=True):
+        assert float(lose.mean()) == pytest.approx(mean, abs=5 * float(lose.std()) / math.sqrt(DRAWS))
+
+
 def test_first_hitting_in_fewer_steps_reveals_more_at_once():
     assert distance(coupled(ABSORBING), drawn(coupled(ABSORBING), "first-hitting", 1)) > 0.2
 

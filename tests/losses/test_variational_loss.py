@@ -105,7 +105,7 @@ def best_v(schedule, t, s):
     w = -torch.expm1(now.log_snr - then.log_snr)
     uncertain = 1 / (now.log_snr.exp() + 1 / STD**2)  # var(x_0 | x_t)
     excess = w * then.log_snr.exp() * uncertain  # over beta-tilde, as a share of it
-    return torch.log1p(excess) / (2 * (now.sigma / then.sigma).log())
+    return torch.log1p(excess) / (2 * Affine(schedule).widening(t, s).log())
 
 
 def test_the_bound_falls_to_the_log_likelihood_as_steps_grow():

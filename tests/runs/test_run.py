@@ -14,13 +14,13 @@ from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.data.source import Toy
 from undiffuse.kind import evaluate
 from undiffuse.net import MLP
-from undiffuse.process import LogLinear
+from undiffuse.process import LogLinear, PoissonLaw
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
 from undiffuse.sampling.samplers import SAMPLERS
 from undiffuse.sampling.sampling import Sampling
-from undiffuse.train.loop import train
+from undiffuse.train.loop import resume, train
 
 TINY = MLP(width=16, depth=1, waves=8, embedding=8)
 LABELLED = Recipe(
@@ -211,3 +211,21 @@ def test_evaluate(runs):
     assert "label accuracy" not in [row.name for row in evaluate(runs["plain"], count=60).rows]
     with pytest.raises(UserError, match="count must be at least 2"):
         evaluate(runs["plain"], count=1)
+
+
+def test_a_sampler_that_adds_noise_is_refused_under_poisson_flow_before_training(tmp_path):
+    """And when a run is resumed or sampled: always by a line that names samplers that work."""
+    recipe = PLAIN.changed(model=GaussianDiffusion(TINY, z=PoissonLaw(64.0)))
+    noisy = recipe.changed(sampling=Sampling("ddpm", steps=4))
+    refused = "ddpm cannot sample .*PoissonLaw.*choose one of ddim, "
+    with pytest.raises(UserError, match=refused):
+        train(noisy, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+    run = train(recipe, tmp_path / "run", quiet=True)
+    for sampler in run.samplers:
+        assert run.sample(2, sampler=sampler).isfinite().all()
+    with pytest.raises(UserError, match=refused):
+        run.sample(2, sampler="ddpm")
+    noisy.save(run.folder / "recipe.yaml")
+    with pytest.raises(UserError, match=refused):
+        resume(run.folder, quiet=True)

@@ -156,7 +156,7 @@ def step_kl(denoiser: Denoiser, error: Tensor, v: Tensor | None, t: Tensor, step
     gain = expand(lost * error_of_x0(denoiser.prediction, schedule, t) ** 2, error)
     if v is None:
         return 0.5 * gain * error**2
-    spread = v * expand((now.sigma / then.sigma).log(), error)
+    spread = v * expand(denoiser.process.widening(t, s).log(), error)
     return spread + 0.5 * torch.expm1(-2 * spread) + 0.5 * gain * error**2 * (-2 * spread).exp()
 
 

@@ -15,6 +15,7 @@ All speak the same small language, so that ancestral sampling (`step.ancestral`)
     prior(like, t)              what x_t looks like before anything is known, as a law
     posterior(x_t, x_0, t, s)   q(x_s | x_t, x_0) as a law, x_0 known or *believed* (a denoiser's output)
     decoder(x_t, x_0, t)        p(x_0 | x_t), with which the bound ends
+    require_fresh_noise()       refuses where there is no such posterior
 """
 
 from collections.abc import Sequence
@@ -116,6 +117,10 @@ class Process(Protocol):
 
     def decoder(self, x_t: Tensor, x_0: Any, t: float) -> Law:
         """p(x_0 | x_t)."""
+        ...
+
+    def require_fresh_noise(self) -> None:
+        """Raises UserError where no step may draw noise of its own, as there is no posterior to draw from."""
         ...
 
 

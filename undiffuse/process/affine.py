@@ -7,7 +7,7 @@ standard normal, or follows another `NoiseLaw` (PFGM++). Only for normal z is th
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -106,15 +106,31 @@ class Affine:
         """q(x_s | x_t, x_0) for s < t, with x_0 known, or believed.
 
         With w = 1 - SNR(t)/SNR(s): mean = (1 - w) alpha_s/alpha_t x_t + w alpha_s x_0, and the variance is
-        beta-tilde = w sigma_s^2 if x_0 is known, beta = w sigma_t^2 at most (Ho et al. 2020, eqs. 6-7).
+        beta-tilde = w sigma_s^2 if x_0 is known, and at most beta = w sigma_t^2 (Ho et al. 2020, eqs. 6-7), in general
+        beta-tilde times `widening` squared.
         """
         self.require_gaussian("a posterior")
         mean, v = x_0 if isinstance(x_0, Belief) else Belief(x_0)
         now, then = self.schedule.at(t), self.schedule.at(s)
         w = -math.expm1(now.log_snr - then.log_snr)
         keep = now.alpha * (then.sigma / now.sigma) ** 2 / then.alpha  # alpha may be 0 at t, sigma at s
-        std = _step_std(w, then.sigma, now.sigma, v)
+        std: Number = math.sqrt(w) * then.sigma
+        if then.sigma > 0:  # at the data x_0 given is x_0 reached
+            widening = self.widening(t, s)
+            std = std * (widening**v if isinstance(v, float) else torch.exp(v * math.log(widening)))
         return Normal(combine(keep, x_t, w * then.alpha, mean), std)
+
+    @overload
+    def widening(self, t: float, s: float) -> float: ...
+    @overload
+    def widening(self, t: Tensor, s: Tensor) -> Tensor: ...
+    def widening(self, t: Number, s: Number) -> Number:
+        """How much wider a step from t to s > 0 is if x_0 is as uncertain as data can be, than if x_0 is known.
+
+        Of normal data with standard deviation sigma_data a step has the variance w sigma_t^2 spread_s^2/spread_t^2,
+        spread^2 = alpha^2 sigma_data^2 + sigma^2, instead of w sigma_s^2. If variance is preserved this is beta.
+        """
+        return self.schedule.at(t).sigma * self.input_scale(t) / (self.schedule.at(s).sigma * self.input_scale(s))
 
     def decoder(self, x_t: Tensor, x_0: Tensor | Belief, t: float) -> Normal:
         """p(x_0 | x_t) at a small t, with which the bound ends: N(x_t/alpha, (sigma/alpha)^2).
@@ -131,13 +147,9 @@ class Affine:
 
     def require_gaussian(self, what: str) -> None:
         """Raises `UserError` if z is not normal, and so there is no ``what``."""
-        if not isinstance(self.z, GaussianLaw):
+        if not self.z.is_gaussian:
             raise UserError(f"only Gaussian noise has {what}, not {self.z}; use an ODE sampler such as heun")
 
-
-def _step_std(w: float, sigma_s: float, sigma_t: float, v: Number | Tensor) -> Number:
-    """Sqrt(w) sigma_s^(1-v) sigma_t^v; 0 at the data, where x_0 given is x_0 reached."""
-    if sigma_s == 0:
-        return 0.0
-    ratio = sigma_t / sigma_s
-    return math.sqrt(w) * sigma_s * (ratio**v if isinstance(v, float) else torch.exp(v * math.log(ratio)))
+    def require_fresh_noise(self) -> None:
+        """Raises `UserError` if no step may add noise: between two times only Gaussian noise is known (PFGM++)."""
+        self.require_gaussian("steps that add fresh noise")

@@ -127,6 +127,9 @@ class Categorical:
         """p(x_0 | x_t): the posterior at s = 0, which is the belief, less what x_t rules out."""
         return self.posterior(x_t, x_0, t, 0.0)
 
+    def require_fresh_noise(self) -> None:
+        """Never refuses: every kernel has a posterior."""
+
     def believed(self, x_t: Tensor, alone: Tensor, t: Number) -> Tensor:
         """Logits of p(x_0^i | x_t), of those of p(x_0^i | x_t but its own token): what the token itself says is added.
 

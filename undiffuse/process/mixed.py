@@ -153,6 +153,10 @@ class Mixed:
         mean, logits = self._belief(x_0)
         return MixedLaw(self.gaussian.decoder(numbers, mean, t), self.categorical.decoder(tokens, logits, t))
 
+    def require_fresh_noise(self) -> None:
+        """As the numbers' process says."""
+        self.gaussian.require_fresh_noise()
+
     def _belief(self, x_0: Tensor | MixedBelief) -> tuple[Tensor, Tensor]:
         return x_0 if isinstance(x_0, MixedBelief) else self.parts(x_0)
 

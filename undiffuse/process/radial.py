@@ -21,6 +21,11 @@ from undiffuse.core.noise import Noise
 class NoiseLaw(Protocol):
     """A law of z, drawn in the shape of a tensor."""
 
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether z is N(0, I), so that noise may be added to noise: sums of the others have another law."""
+        ...
+
     def sample(self, like: Tensor, noise: Noise) -> Tensor:
         """Z of the shape, dtype and device of ``like`` (batch, *shape)."""
         ...
@@ -33,6 +38,11 @@ class NoiseLaw(Protocol):
 @dataclass(frozen=True)
 class GaussianLaw:
     """Z ~ N(0, I): diffusion."""
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Yes."""
+        return True
 
     def sample(self, like: Tensor, noise: Noise) -> Tensor:
         """Standard normal."""
@@ -56,10 +66,15 @@ class PoissonLaw:
         if not self.D > 0:
             raise UserError(f"PFGM++ needs D > 0, not {self.D}; D = 1 is Poisson flow, D = inf is diffusion")
 
+    @property
+    def is_gaussian(self) -> bool:
+        """At D = infinity alone."""
+        return math.isinf(self.D)
+
     def sample(self, like: Tensor, noise: Noise) -> Tensor:
         """A radius a sample, a direction a sample: (batch, *shape)."""
         z = noise.normal(like)
-        if math.isinf(self.D):
+        if self.is_gaussian:
             return z
         flat = z.flatten(1)
         radius = moved(self.radius(like, noise), flat.device, flat.dtype)
@@ -67,7 +82,7 @@ class PoissonLaw:
 
     def log_density(self, square: Tensor, size: int) -> Tensor:
         """Student's t with D degrees of freedom: -(size + D)/2 log(1 + |z|^2/D) and its constant."""
-        if math.isinf(self.D):
+        if self.is_gaussian:
             return GaussianLaw().log_density(square, size)
         both = 0.5 * (size + self.D)
         constant = math.lgamma(both) - math.lgamma(0.5 * self.D) - 0.5 * size * math.log(math.pi * self.D)

@@ -5,11 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from undiffuse.core.errors import UserError, nearest
-from undiffuse.core.noise import Noise
-from undiffuse.denoiser.gaussian import Denoise, with_variance
 from undiffuse.process import ABSORBING, Affine, Categorical, Mixed, Process
 from undiffuse.sampling.grid import Grid, Karras, gradient_estimation, log_snr_uniform, trailing
 from undiffuse.step import Step
@@ -50,17 +46,14 @@ class Sampler:
     summary: str
     evaluations: Callable[[int], int] = each  # of how many steps; one or two fewer where alpha is 0 at the start
     learned_variance: bool = False  # hand it `denoiser.belief`, not `denoiser`
-    masks: bool = False  # of tokens that are masked, and no others
 
-
-def large_variance(process: Affine) -> Step:
-    """Ancestral sampling with variance beta, whatever the denoiser believes (DDPM's "fixed large")."""
-    ancestral = Ancestral(process)
-
-    def step(denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Any, noise: Noise) -> tuple[Tensor, Any]:
-        return ancestral(with_variance(denoise, 1.0), x_t, t, s, memory, noise)
-
-    return step
+    def suits(self, process: Process) -> bool:
+        """Whether it can sample this process: its step says so when it is made."""
+        try:
+            self.make(process)
+        except UserError:
+            return False
+        return True
 
 
 def once_corrected(process: Affine) -> Step:
@@ -72,10 +65,10 @@ def once_corrected(process: Affine) -> Step:
 SAMPLERS: dict[str, Sampler] = {
     "ddim": Sampler(DDIM, trailing, "DDIM: deterministic, order 1"),
     "ddpm": Sampler(Ancestral, trailing, "ancestral sampling with variance beta-tilde"),
-    "ddpm-large": Sampler(large_variance, trailing, "ancestral sampling with variance beta"),
+    "ddpm-large": Sampler(lambda process: Ancestral(process, 1.0), trailing, "ancestral sampling with variance beta"),
     "ddpm-learned": Sampler(Ancestral, trailing, "ancestral sampling with the learned variance", learned_variance=True),
     "gradient-estimation": Sampler(GradientEstimation, gradient_estimation, "DDIM with momentum 2"),
-    "euler": Sampler(Euler, trailing, "the probability flow in time, order 1"),
+    "euler": Sampler(Euler, trailing, "straight along the probability flow, order 1"),
     "heun": Sampler(Heun, log_snr_uniform, "EDM's: order 2, deterministic", twice),
     "heun-churn": Sampler(lambda process: Heun(process, churn=0.1), Karras(), "EDM's, with fresh noise", twice),
     "dpm++2s": Sampler(DPMSolverSinglestep, log_snr_uniform, "DPM-Solver++ singlestep, order 2", twice),
@@ -105,9 +98,9 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
     "ancestral": Sampler(Ancestral, trailing, "the posterior, step by step"),
     "tau-leaping": Sampler(TauLeaping, trailing, "jumps at the rates of a step's beginning"),
     "forward-backward": Sampler(ForwardBackward, trailing, "ancestral, each step drawn twice", lambda steps: 2 * steps),
-    "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, when the process would", masks=True),
+    "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, when the process would"),
     "unrolling": Sampler(Unrolling, trailing, "SUNDAE's: a share of the tokens drawn anew, again and again"),
-    "surest-first": Sampler(SurestFirst, trailing, "the surest tokens unmasked first", masks=True),
+    "surest-first": Sampler(SurestFirst, trailing, "the surest tokens unmasked first"),
 }
 
 
@@ -115,10 +108,8 @@ def samplers_of(process: Process) -> dict[str, Sampler]:
     """Those that can sample it, by name."""
     if isinstance(process, Mixed):
         return {"ddpm": SAMPLERS["ddpm"]}
-    if isinstance(process, Categorical):
-        of_masks = process.kernel == ABSORBING
-        return {name: sampler for name, sampler in TOKEN_SAMPLERS.items() if of_masks or not sampler.masks}
-    return SAMPLERS
+    known = TOKEN_SAMPLERS if isinstance(process, Categorical) else SAMPLERS
+    return {name: sampler for name, sampler in known.items() if sampler.suits(process)}
 
 
 def sampler_of(process: Process, name: str) -> Sampler:
@@ -136,4 +127,6 @@ def _called(process: Process) -> str:
         return "numbers beside tokens"
     if isinstance(process, Categorical):
         return "masked tokens" if process.kernel == ABSORBING else "tokens that are not masked"
+    if isinstance(process, Affine) and not process.z.is_gaussian:
+        return f"numbers under {process.z}, where no step may add fresh noise"
     return "numbers"

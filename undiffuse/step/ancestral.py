@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from undiffuse.core.noise import Noise
-from undiffuse.denoiser.gaussian import Denoise
+from undiffuse.denoiser.gaussian import Denoise, with_variance
 from undiffuse.process import Process
 
 
@@ -16,14 +16,19 @@ from undiffuse.process import Process
 class Ancestral:
     """One evaluation a step. In the limit of many steps, exact; with few, the law of x_0 given x_t is lost.
 
-    For DDPM's variance beta or a learned one, hand it a denoiser whose belief says so: `with_variance(denoise, 1.0)`,
-    `denoiser.belief`. A plain mean is a certain belief, and gives beta-tilde.
+    A plain mean is a certain belief, and gives DDPM's variance beta-tilde; with ``v`` = 1 it is beta ("fixed large"). A
+    learned variance is what the denoiser's own belief says: hand it `denoiser.belief`.
     """
 
     process: Process
+    v: float | None = None  # of the belief (`process.affine.Belief`); None leaves it to the denoiser
+
+    def __post_init__(self) -> None:
+        self.process.require_fresh_noise()
 
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
         """x_s ~ posterior(x_t, belief, t, s)."""
-        return self.process.posterior(x_t, denoise(x_t, t), t, s).sample(noise), None
+        belief = denoise if self.v is None else with_variance(denoise, self.v)
+        return self.process.posterior(x_t, belief(x_t, t), t, s).sample(noise), None

@@ -1,7 +1,10 @@
 """Annealed Langevin dynamics: equilibrate at a noise level, lower the level, repeat (Song and Ermon 2019, NCSN).
 
 At each level, ``repeats`` times,  x + a score + sqrt(2a) w  with  a = size sigma^2. Nothing but the score is used, and
-no rule says how x_s follows from x_t: it is x_t itself (in x/alpha), to be equilibrated at the next level.
+no rule says how x_s follows from x_t: it is x_t itself, in units of the spread that states have at the level, which is
+1/`Affine.input_scale`. Pure noise of one level is then pure noise of the next, and where little noise is left x stays
+where it is. (In units of alpha it would do the second alone: noise would grow as alpha_s/alpha_t, a thousandfold where
+alpha begins near 0, and too few levels could not undo it.)
 
 Two conventions: the published *code* has a score + sqrt(2a) w, as here; the *paper's* algorithm 1 has
 a/2 score + sqrt(a) w, so its step is twice ours. Both give sizes at the smallest level, a_i = step (sigma_i/sigma_L)^2:
@@ -35,6 +38,7 @@ class AnnealedLangevin:
     size: float = 0.062
 
     def __post_init__(self) -> None:
+        self.process.require_fresh_noise()
         if self.repeats < 1 or not 0 < self.size < 2:
             raise UserError(
                 "annealed Langevin needs repeats >= 1 and a size in (0, 2), beyond which it diverges, "
@@ -44,15 +48,13 @@ class AnnealedLangevin:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """Langevin steps at level t, then the same x/alpha at level s; pure noise, alpha = 0, is in equilibrium."""
+        """Langevin steps at level t, then the same x at level s, in units of its spread."""
         schedule = self.process.schedule
         now, then = schedule.at(t), schedule.at(s)
-        if now.alpha == 0:
-            return toward(schedule, x_t, denoise(x_t, t), t, s, 1.0, noise), None
         for _ in range(self.repeats):
             # x + size sigma^2 score = (1 - size) x + size alpha x_0
             x_t = combine(1 - self.size, x_t, self.size * now.alpha, denoise(x_t, t))
             x_t.add_(noise.normal(x_t), alpha=math.sqrt(2 * self.size) * now.sigma)
         if then.sigma == 0:
             return toward(schedule, x_t, denoise(x_t, t), t, s, 0.0, noise), None
-        return scale(then.alpha / now.alpha, x_t), None
+        return scale(float(self.process.input_scale(t) / self.process.input_scale(s)), x_t), None

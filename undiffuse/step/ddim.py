@@ -41,7 +41,7 @@ class DDIM:
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        require_eta(self.eta)
+        require_eta(self.process, self.eta)
 
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
@@ -50,7 +50,9 @@ class DDIM:
         return toward(self.process.schedule, x_t, denoise(x_t, t), t, s, self.eta, noise), None
 
 
-def require_eta(eta: float) -> None:
-    """Raises `UserError` unless eta lies in [0, 1]."""
+def require_eta(process: Affine, eta: float) -> None:
+    """Raises `UserError` unless eta lies in [0, 1], and is 0 where no step may add noise."""
     if not 0 <= eta <= 1:
         raise UserError(f"eta must lie in [0, 1] (0 deterministic, 1 as much fresh noise as DDPM), not {eta}")
+    if eta > 0:
+        process.require_fresh_noise()

@@ -53,7 +53,7 @@ class DPMSolverMultistep:
 
     def __post_init__(self) -> None:
         require_order(self.order, 3)
-        require_eta(self.eta)
+        require_eta(self.process, self.eta)
 
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Recent | None, noise: Noise

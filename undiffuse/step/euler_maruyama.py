@@ -5,6 +5,10 @@ Backward, with the score (alpha x_0 - x)/sigma^2,
 
     x_s = x_t - h (f x_t - g^2 score) + g sqrt(h) w
         = (1 - h (f + k)) x_t + h k alpha x_0 + sigma sqrt(h k) w,        h = t - s.
+
+The SDE forgets at the rate k, which is nearly infinite where a schedule loses the last of the data. A longer step,
+h k >= 1, would take away more noise than there is (and from 2 on grow without bound). There x_0 alone is held and the
+rest is solved exactly, which is DDPM's step.
 """
 
 import math
@@ -21,9 +25,12 @@ from undiffuse.step.ddim import toward
 
 @dataclass(frozen=True)
 class EulerMaruyama:
-    """Weak order 1, one evaluation a step. From alpha = 0 and to the data, where the SDE is singular, DDPM's step."""
+    """Weak order 1, one evaluation a step. To the data and where h k >= 1, as at alpha = 0, the step is DDPM's."""
 
     process: Affine
+
+    def __post_init__(self) -> None:
+        self.process.require_fresh_noise()
 
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
@@ -33,9 +40,9 @@ class EulerMaruyama:
         alpha, sigma, _ = schedule.at(t)
         d_alpha, d_sigma = schedule.rate(t)
         x_0 = denoise(x_t, t)
-        if alpha == 0 or schedule.at(s).sigma == 0 or not math.isfinite(d_alpha + d_sigma):
-            return toward(schedule, x_t, x_0, t, s, 1.0, noise), None
-        f = d_alpha / alpha
+        f = d_alpha / alpha if alpha > 0 else -math.inf
         k = 2 * (d_sigma / sigma - f)
+        if schedule.at(s).sigma == 0 or not h * k < 1:
+            return toward(schedule, x_t, x_0, t, s, 1.0, noise), None
         x_s = combine(1 - h * (f + k), x_t, h * k * alpha, x_0)
         return x_s.add_(noise.normal(x_s), alpha=sigma * math.sqrt(h * k)), None

@@ -33,6 +33,8 @@ class GradientEstimation:
     def __post_init__(self) -> None:
         if not 0 <= self.mu < 1:
             raise UserError(f"mu must lie in [0, 1) (0 deterministic, 1/2 DDPM), not {self.mu}")
+        if self.mu > 0:
+            self.process.require_fresh_noise()
         if not math.isfinite(self.gamma):
             raise UserError(f"gamma must be a number (1 no momentum, 2 the paper's), not {self.gamma}")
 

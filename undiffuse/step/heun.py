@@ -36,6 +36,8 @@ class Heun:
     def __post_init__(self) -> None:
         if not 0 <= self.churn <= 1:
             raise UserError(f"churn, the share by which a step raises sigma, must lie in [0, 1], not {self.churn}")
+        if self.churn > 0:
+            self.process.require_fresh_noise()
 
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
