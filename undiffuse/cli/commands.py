@@ -63,19 +63,7 @@ def data(options: Namespace) -> None:
     if out:
         rows = kind.some(dataset, at_least_1("-n", options.count, kind.shown), options.seed)
         kind.save(rows, out)
-        print(
-            *filter(None, [kind.printed(rows)]),
-            f"wrote {out}: {len(rows.x):,} of {len(dataset):,} {kind.items}",
-            sep="\n",
-        )
-
-
-def completion(options: Namespace) -> None:
-    """What the Tab key offers, for your shell to read: commands, options, recipes and their fields."""
-    from undiffuse.cli.completion import script
-    from undiffuse.cli.program import COMMANDS
-
-    print(script(COMMANDS, options.shell))
+        _say(kind.printed(rows), f"wrote {out}: {len(rows.x):,} of {len(dataset):,} {kind.items}")
 
 
 def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
@@ -111,11 +99,7 @@ def sample(options: Namespace) -> None:
     how = sampling(options, run)
     rows = kind.made(run, run.draw(count, asked(options, run), how, known))
     kind.save(rows, out)
-    print(
-        *filter(None, [kind.printed(rows)]),
-        f"wrote {out}: {count:,} {kind.items}, {run.plan(how).describe()}",
-        sep="\n",
-    )
+    _say(kind.printed(rows), f"wrote {out}: {count:,} {kind.items}, {run.plan(how).describe()}")
 
 
 def impute(options: Namespace) -> None:

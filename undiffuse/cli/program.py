@@ -212,6 +212,14 @@ _SAMPLING = (
     *_GUIDING,
 )
 
+
+def completion(options: argparse.Namespace) -> None:
+    """What the Tab key offers, for your shell to read: commands, options, recipes and their fields."""
+    from undiffuse.cli.completion import script
+
+    print(script(COMMANDS, options.shell))
+
+
 COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
     "recipes": (commands.recipes, ()),
     "data": (
@@ -327,7 +335,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         (_RUN, _COUNT, *_SAMPLING, _SEED, _arg("--out", metavar="FILE.gif", help="(undiffuse.gif)"), _FORCE),
     ),
     "completion": (
-        commands.completion,
+        completion,
         (_arg("shell", choices=("bash", "zsh", "fish"), help="which shell: undiffuse completion bash"),),
     ),
 }

@@ -87,13 +87,13 @@ class Series(Kind):
         """Distances by value, by spectrum and by autocorrelation."""
         return of_samples(run, count, sampling, self.items, features, (*SERIES, *MEASURES))
 
-    def reporter(self, held_out: Dataset, seed: int) -> Reporter:
+    def reporter(self, train: Dataset, held_out: Dataset, seed: int) -> Reporter:
         """The sliced Wasserstein distance, and a sheet of curves."""
 
         def sheet(run: Run, samples: Rows, real: Rows) -> "Image":
             return picture(series(samples.x, samples.captions[:MOST], value_limits(real.x)))
 
-        return distance_reporter(self, held_out, seed, sheet)
+        return distance_reporter(self, train, held_out, seed, sheet)
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
         """The distance between spectra."""

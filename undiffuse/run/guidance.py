@@ -9,11 +9,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from undiffuse.codec import Codec
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.read import read_negative, with_label, words
 from undiffuse.condition.specification import Specifications
@@ -30,13 +32,44 @@ from undiffuse.denoiser.guidance import (
     Interval,
     StaticThreshold,
 )
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.sampling.sampling import ASKED, Guidance
 
-if TYPE_CHECKING:
-    from undiffuse.run.run import Run
+
+class Guided(Protocol):
+    """What guidance asks of a run."""
+
+    @property
+    def folder(self) -> Path: ...  # noqa: D102
+    @property
+    def recipe(self) -> Recipe: ...  # noqa: D102
+    @property
+    def denoiser(self) -> Any: ...  # noqa: D102
+    @property
+    def codec(self) -> Codec: ...  # noqa: D102
+    @property
+    def codec_facts(self) -> str | None: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
+    @property
+    def specifications(self) -> Specifications: ...  # noqa: D102
+    @property
+    def is_of_tokens(self) -> bool: ...  # noqa: D102
+    @property
+    def is_joint(self) -> bool: ...  # noqa: D102
+    @property
+    def is_classifier(self) -> bool: ...  # noqa: D102
+    @property
+    def classifier(self) -> "Guided | None": ...  # noqa: D102
+    @property
+    def worse(self) -> "Guided | None": ...  # noqa: D102
 
 
-def guided(denoise: Conditional, run: "Run", guidance: Guidance) -> Conditional:
+def guided(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional:
     """The guided denoiser; ``denoise`` itself where there is nothing to do.
 
     Raises UserError where this run cannot be guided so.
@@ -57,7 +90,7 @@ def guided(denoise: Conditional, run: "Run", guidance: Guidance) -> Conditional:
     return threshold(found, low=low, high=high)
 
 
-def weight_for(run: "Run", guidance: Guidance) -> float:
+def weight_for(run: Guided, guidance: Guidance) -> float:
     """The guidance scale: 1, which is off, where nothing asks for guidance or the run was not trained for it."""
     asked = run.classifier or run.worse or guidance.negative is not None
     if guidance.weight is None:
@@ -65,7 +98,7 @@ def weight_for(run: "Run", guidance: Guidance) -> float:
     return guidance.weight
 
 
-def _within_interval(denoise: Conditional, run: "Run", guidance: Guidance) -> Conditional:
+def _within_interval(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional:
     schedule, weight = run.denoiser.process.schedule, weight_for(run, guidance)
     if not run.specifications:
         denoise = _Unconditional(denoise)
@@ -86,7 +119,7 @@ def _within_interval(denoise: Conditional, run: "Run", guidance: Guidance) -> Co
     return Interval(guide, schedule, -2 * math.log(high), -2 * math.log(low) if low else math.inf)
 
 
-def _negative(run: "Run", guidance: Guidance) -> Conditions | None:
+def _negative(run: Guided, guidance: Guidance) -> Conditions | None:
     specifications = run.specifications
     if not specifications:
         raise UserError("guidance needs labels, and this model was trained without; leave --guidance out")
@@ -103,7 +136,7 @@ def _negative(run: "Run", guidance: Guidance) -> Conditions | None:
     return negative
 
 
-def check_guides(run: "Run") -> None:
+def check_guides(run: Guided) -> None:
     """Raises UserError where the other runs that guide this one cannot."""
     if run.classifier and run.worse:
         raise UserError("guide by a classifier or by a worse run, not by both")
@@ -135,7 +168,7 @@ class _LogProb:
         return self.classifier.log_prob(x_t, t, conditions)
 
 
-def _limits(run: "Run") -> tuple[Tensor, Tensor]:
+def _limits(run: Guided) -> tuple[Tensor, Tensor]:
     """What black and white are as they diffuse, (1, channels, height, width) each."""
     codec = run.codec
     if not codec.quantised:
@@ -145,7 +178,7 @@ def _limits(run: "Run") -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def _check_classifier(classifier: "Run", run: "Run") -> None:
+def _check_classifier(classifier: Guided, run: Guided) -> None:
     if not classifier.is_classifier:
         raise UserError(
             f"{classifier.folder} is no classifier; train one with: undiffuse train ... --loss cross-entropy"
@@ -154,7 +187,7 @@ def _check_classifier(classifier: "Run", run: "Run") -> None:
     _check_alike(classifier, run, "the classifier")
 
 
-def _check_alike(other: "Run", run: "Run", what: str) -> None:
+def _check_alike(other: Guided, run: Guided, what: str) -> None:
     """The same process, the same codec, and labels of the same names if both have some."""
     theirs, ours = other.denoiser.process, run.denoiser.process
     if other.shape != run.shape or other.kind != run.kind:
