@@ -255,11 +255,16 @@ def test_the_tokens_bound_is_that_over_every_path(kind, schedule):
         torch.testing.assert_close(exact_bound(chain, denoise, times), by_paths(chain, denoise, times))
 
 
-def test_a_prior_that_rules_out_what_is_left_bounds_nothing():
-    """Cosine() leaves 2e-9 of the tokens unmasked at t = 1, which the mask alone cannot be."""
-    process = Categorical(Cosine(), ABSORBING, 2, torch.float64)
-    chain = Chain.random(process, 2, SeededNoise(3))
-    assert (bound(process, chain, chain.sequences, [1.0, 0.5, 0.0], SeededNoise(0)).total == math.inf).all()
+@pytest.mark.parametrize("end", [-20.0, -4.0])
+def test_masks_that_the_schedule_does_not_all_lose_cost_what_is_left(end):
+    """Cosine() leaves 2e-9 of the tokens unmasked at t = 1: no bound is infinite for it."""
+    process = Categorical(Cosine(log_snr_end=end), ABSORBING, 5)
+    x_0 = torch.tensor([[0, 4, 2]])
+    left = 3 * math.log(5) / (1 + math.exp(-end))
+    assert float(process.marginal(x_0, 1.0).kl(process.prior(x_0))) == pytest.approx(left, rel=1e-5)
+    chain = Chain.random(Categorical(process.schedule, ABSORBING, 2, torch.float64), 2, SeededNoise(3))
+    times = [1.0, 0.7, 0.4, 0.15, 0.0]
+    torch.testing.assert_close(exact_bound(chain, chain, times), by_paths(chain, chain, times))
 
 
 @pytest.mark.parametrize("kind", [UNIFORM, ABSORBING])

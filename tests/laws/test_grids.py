@@ -8,6 +8,7 @@ import torch
 
 from undiffuse.core.errors import UserError
 from undiffuse.process import EDM, VP, CosineTable, Flow, Linear, Schedule, ZeroTerminal, ZeroTerminalTable
+from undiffuse.process import LogLinear as NoiseLevels
 from undiffuse.sampling.grid import (
     GRIDS,
     Karras,
@@ -28,6 +29,7 @@ SCHEDULES = {
     "zero-terminal": ZeroTerminal(VP()),
     "zero-terminal table": ZeroTerminalTable(CosineTable()),
     "small table": Linear(1e-3, 0.2, count=100),
+    "little noise": NoiseLevels(sigma_max=0.3),
 }
 
 

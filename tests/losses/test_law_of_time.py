@@ -65,6 +65,13 @@ def test_draws_are_uniform_and_inside(draws):
     assert kstest(u[torch.randperm(len(u), generator=torch.Generator().manual_seed(0))][:500], "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("draws", DRAWS, ids=name)
+def test_every_row_of_a_batch_has_uniform_times(draws):
+    """So that rows that are sorted in some way are weighed as others are."""
+    u = torch.stack([draws(5, seeded(i)) for i in range(500)])
+    assert all(kstest(row, "uniform").pvalue > 1e-3 for row in u.T)
+
+
 @pytest.mark.parametrize("draws", DRAWS[1:], ids=name)
 def test_spread_draws_are_unbiased_with_less_variance(draws):
     def means(draws):

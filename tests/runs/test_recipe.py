@@ -12,6 +12,7 @@ from undiffuse.data.source import Digits, Files, Toy
 from undiffuse.loss.adaptive import Importance
 from undiffuse.loss.categorical import TokenBound
 from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.variational import Hybrid
 from undiffuse.net import MLP, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.table import TableMLP
@@ -135,7 +136,7 @@ def test_mistakes_are_one_line(text, message):
         ("lr", "2", {"lr": 2.0}),
         ("steps", "1e4", {"steps": 10_000}),
         ("steps", "10_000", {"steps": 10_000}),
-        ("learned-variance", "true", {"learned_variance": True}),
+        ("learned-variance", "true", {"learned_variance": True, "loss": Hybrid()}),
         ("averages", "0.1,0.2", {"averages": (0.1, 0.2)}),
         ("averages", "0.1", {"averages": (0.1,)}),
         ("schedule", "flow", {"schedule": Flow()}),

@@ -24,10 +24,11 @@ from undiffuse.measure.text import text_report, variation
 from undiffuse.net import DiT, Folded, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
-from undiffuse.process import UNIFORM
+from undiffuse.process import UNIFORM, Cosine
 from undiffuse.process.categorical import TokenShape
 from undiffuse.recipes import RECIPES, own_data
 from undiffuse.sampling.sampling import Guidance
+from undiffuse.train.log import read_log
 from undiffuse.train.loop import train
 
 TINY = {"steps": 4, "batch": 8, "warmup": 1, "report_every": 4, "save_every": 2, "sampling_steps": 4}
@@ -107,6 +108,15 @@ def test_the_report_has_bits_and_their_floor(beats):
 )
 def test_every_sampler_leaves_no_mask(beats, sampler):
     assert int(beats.sample(5, sampler=sampler, steps=3).max()) < 2
+
+
+def test_masks_on_the_default_schedule_have_finite_bits(tmp_path):
+    """Which leaves 2e-9 of the tokens unmasked at t = 1."""
+    recipe = RECIPES["heartbeat-masked"]().changed(schedule=Cosine(), net=TokenTransformer(16, 1, 2), **TINY)
+    run = train(recipe.override("data.count", "100"), tmp_path / "run", quiet=True)
+    assert all(math.isfinite(value) for line in read_log(run.folder) for value in line.values())
+    bits = token_bits(run, run.dataset("test"))
+    assert math.isfinite(bits.mean) and math.isfinite(bits.error)
 
 
 def test_a_text_of_ones_own(book, capsys):

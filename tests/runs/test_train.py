@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
+from undiffuse.core.configuration import classes, hints
 from undiffuse.core.errors import UserError
 from undiffuse.data.source import Digits, Known, Letters, Shakespeare, Toy
 from undiffuse.denoiser.prediction import EDMPrediction, Eps, Velocity
 from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.time import Uniform
 from undiffuse.loss.variational import Hybrid, VariationalBound
 from undiffuse.net import MLP, Folded, UNet
 from undiffuse.net.embedded import Embedded
@@ -25,7 +27,7 @@ from undiffuse.recipe.training import Training
 from undiffuse.recipes import RECIPES, own_data
 from undiffuse.run.run import load
 from undiffuse.sampling.sampling import Sampling
-from undiffuse.train.log import read_log
+from undiffuse.train.log import Log, read_log
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer
@@ -89,6 +91,37 @@ def test_every_recipe_trains(name, tmp_path):
         return
     assert set(os.listdir(run.folder)) == expected | {"pictures"}
     Image.open(run.folder / "pictures" / "000000003.png").verify()
+
+
+@pytest.mark.parametrize("loss", sorted(classes(hints(GaussianDiffusion)["loss"])))
+def test_a_learned_variance_is_trained_or_refused(loss):
+    """What the network says of it has a gradient: no loss leaves it as it was drawn."""
+    recipe = BASE.changed(learned_variance=True, loss=classes(hints(GaussianDiffusion)["loss"])[loss]())
+    try:
+        denoiser = recipe.denoiser((2,), {})
+    except UserError as error:
+        assert "trains no variance: choose --loss hybrid" in str(error)
+        return
+    said: list[torch.Tensor] = []
+    denoiser.net.register_forward_hook(lambda net, given, y: (said.append(y), y.retain_grad())[1])
+    recipe.model.loss(denoiser, torch.randn(64, 2), Stream(torch.Generator().manual_seed(0))).mean().backward()
+    assert said[0].grad is not None and said[0].grad[:, 2:].abs().mean() > 0
+
+
+def test_a_learned_variance_has_a_loss_that_trains_it():
+    assert BASE.changed(learned_variance=True).model.loss == Hybrid()
+    with pytest.raises(UserError, match="--loss hybrid"):
+        BASE.changed(learned_variance=True, loss=Denoising(Uniform(steps=10))).denoiser((2,), {})
+    with pytest.raises(UserError, match="add --learned-variance true"):
+        BASE.changed(loss=Hybrid()).denoiser((2,), {})
+
+
+def test_a_log_is_json_whatever_the_numbers(tmp_path):
+    log = Log(tmp_path, 0)
+    log.write(7, {"loss": float("nan"), "bits": float("inf"), "rate": 0.5})
+    log.close()
+    text = (tmp_path / "log.jsonl").read_text()
+    assert text == '{"step": 7, "loss": null, "bits": null, "rate": 0.5}\n'
 
 
 @pytest.mark.parametrize(

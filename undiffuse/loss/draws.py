@@ -46,11 +46,15 @@ class Independent(Draws):
 
 @dataclass(frozen=True)
 class Stratified(Draws):
-    """One in each of ``count`` equal parts: u_i = (i + v_i)/count."""
+    """One in each of ``count`` equal parts: u_i = (i + k mod count + v_i)/count, k any whole number below count.
+
+    Without k, row i of a batch would have times of part i alone: biased where rows are not shuffled.
+    """
 
     def spread(self, count: int, noise: Noise) -> Tensor:
-        """Rising in i."""
-        return (torch.arange(count) + _uniform(count, noise)) / count
+        """Rising in i, but for one fall."""
+        first = (_uniform(1, noise) * count).floor()
+        return ((torch.arange(count) + first) % count + _uniform(count, noise)) / count
 
 
 @dataclass(frozen=True)

@@ -98,18 +98,19 @@ class Categorical:
         return self.marginal(x_0, t).sample(noise)
 
     def start(self, like: Tensor, noise: Noise, t: float = 1.0) -> Tensor:
-        """Where sampling starts: a draw from the prior."""
-        return self.prior(like, t).sample(noise)
+        """Where sampling starts: what any token is when all is lost, whatever t; the prior, to a(t)."""
+        return self._of_anything(like, NOTHING).sample(noise)
 
     def marginal(self, x_0: Tensor, t: Number) -> Discrete:
         """q(x_t | x_0) over all states, (batch, *shape, states)."""
         return Discrete.of(self.kernel.forward(self._one_hot(x_0), ALL, self.kept(t)))
 
     def prior(self, like: Tensor, t: float = 1.0) -> Discrete:
-        """What any token is when all is lost, whatever t: all that is known before anything is."""
-        anything = torch.full((1, self.classes), 1 / self.classes, dtype=self.dtype, device=like.device)
-        lost = self.kernel.forward(F.pad(anything, (0, self.kernel.extra)), ALL, NOTHING)[0]
-        return Discrete.of(lost.expand(*like.shape, -1))
+        """What x_t looks like before anything is known: q(x_t | x_0) averaged over all classes.
+
+        A schedule that leaves a(1) > 0 of the tokens unmasked has so a finite bound: what is left costs a(1) log K.
+        """
+        return self._of_anything(like, self.kept(t))
 
     def posterior(self, x_t: Tensor, x_0: Tensor, t: Number, s: Number) -> Discrete:
         """q(x_s | x_t, x_0) for s < t, with x_0 known (tokens), or averaged over a belief (logits).
@@ -139,6 +140,11 @@ class Categorical:
         """
         likelihood = self.kernel.backward(self._one_hot(x_t), ALL, self.kept(t))[..., : self.classes]
         return alone + likelihood.clamp_min(torch.finfo(self.dtype).tiny).log().to(alone)  # finite: guidance subtracts
+
+    def _of_anything(self, like: Tensor, t: Kept) -> Discrete:
+        anything = torch.full((1, self.classes), 1 / self.classes, dtype=self.dtype, device=like.device)
+        law = self.kernel.forward(F.pad(anything, (0, self.kernel.extra)), ALL, t)[0]
+        return Discrete.of(law.expand(*like.shape, -1))
 
     def _probs(self, x_0: Tensor) -> Tensor:
         """A belief as probabilities over all states: data never takes the states that only noise does."""

@@ -63,7 +63,7 @@ class GaussianDiffusion:
         schedule, z: How fast the data is lost, and the distribution of the noise; see `undiffuse.process`.
         prediction: What the network is asked for; see `undiffuse.denoiser.prediction`.
         learned_variance: Whether it learns the variance of a step too; only the loss ``Hybrid`` or the bound does.
-        loss: What is minimised.
+        loss: What is minimised; by default `Denoising`, and with a learned variance `Hybrid`, as improved DDPM's.
     """
 
     net: Net
@@ -73,9 +73,20 @@ class GaussianDiffusion:
     learned_variance: bool = False
     loss: Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching = field(default_factory=Denoising)
 
+    def __post_init__(self) -> None:
+        if self.learned_variance and self.loss == Denoising():
+            object.__setattr__(self, "loss", Hybrid())  # else the variance would stay as it is drawn
+
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> Denoiser:
-        """The denoiser of data of ``shape``. Raises UserError where it takes no such data, or no such conditions."""
+        """The denoiser of data of ``shape``.
+
+        Raises UserError where it takes no such data, no such conditions, or nothing trains the variance that it learns.
+        """
         _require(self, shape)
+        if self.learned_variance and not isinstance(self.loss, Hybrid | VariationalBound):
+            raise UserError(f"{kebab(type(self.loss).__name__)} trains no variance: choose --loss hybrid")
+        if isinstance(self.loss, Hybrid) and not self.learned_variance:
+            raise UserError("the hybrid loss trains a variance: add --learned-variance true")
         encoder = Encoder(specifications, self.net.vector)
         net = self.net.build(shape, encoder.widths, 2 if self.learned_variance else 1)
         return Denoiser(net, Affine(built(self.schedule), self.z), self.prediction, self.learned_variance, encoder)

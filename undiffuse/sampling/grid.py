@@ -72,9 +72,11 @@ def log_snr_uniform(schedule: Schedule, count: int) -> tuple[float, ...]:
 
     Where to end is a balance: the last step, to the data, errs by sigma^2, and the others by steps^-3 if their order is
     3. So it ends at sigma/alpha = 1.5 steps^-3/2: measured on exact mixtures of unit variance, best from 5 steps to 50.
+    A schedule whose noise ends below 1.5 has its own end in place of it.
     """
     _entries(schedule, count)
-    return _of_levels(schedule, _geometric(min(160.0, _level(schedule, 1.0)), 1.5 * count**-1.5, count))
+    high = min(160.0, _level(schedule, 1.0))
+    return _of_levels(schedule, _geometric(high, min(1.5, high) * count**-1.5, count))
 
 
 def gradient_estimation(schedule: Schedule, count: int) -> tuple[float, ...]:

@@ -1,10 +1,13 @@
 """The log of a training: a JSON object a line in ``log.jsonl``, and the same for TensorBoard.
 
+What is no finite number is null: JSON has no infinity.
+
 What is logged is a function of the recipe alone (no clock), so that a run that was killed and resumed has, byte for
 byte, the log of one that never stopped.
 """
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +29,12 @@ class Log:
         self._file = self.path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
-    def write(self, step: int, numbers: dict[str, Any]) -> None:
+    def write(self, step: int, numbers: dict[str, float]) -> None:
         """One line, and a curve for every number."""
-        self._file.write(json.dumps({"step": step} | numbers) + "\n")
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        self._file.write(json.dumps({"step": step} | dict.fromkeys(numbers) | finite, allow_nan=False) + "\n")
         self._file.flush()
-        for name, value in numbers.items():
+        for name, value in finite.items():
             self._board.add_scalar(name, value, step)
 
     def picture(self, step: int, name: str, image: "Image") -> None:
