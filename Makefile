@@ -1,5 +1,6 @@
 # make demo   train on the swiss roll and on handwritten digits, draw what happens   (about two minutes)
 # make test   everything the library promises                                        (under ten minutes on 2 cores)
+# make fuzz   thousands of absurd command lines and damaged files (COUNT=20000)
 # make check  style and types
 # make mutants  whether the tests notice small changes to what differs from main (FILES=..., CORE=1: elsewhere)
 # make bench  the measurements that the README quotes
@@ -16,7 +17,9 @@ export UNDIFFUSE_TEST_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: demo test check mutants bench gallery clean
+COUNT ?= 20000
+
+.PHONY: demo test fuzz check mutants bench gallery clean
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -27,6 +30,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests  # one thread each: two workers fill two cores
+
+fuzz: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/long.py --count $(COUNT)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from undiffuse.core.configuration import from_plain, to_plain
 from undiffuse.core.errors import UserError
-from undiffuse.data.alphabet import Bytes, Characters, from_json, to_json
+from undiffuse.data.alphabet import Alphabet, Bytes, Characters
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.text import text
 
@@ -19,7 +20,7 @@ RHYME = "the cat sat on the mat, and the dög sat on the cat.\r\n" * 40
 def test_alphabets_lose_nothing(words):
     for alphabet in (Characters.of(words), Bytes()) if max(words) < "\ud800" or min(words) > "\udfff" else ():
         assert alphabet.decode(alphabet.encode(words)) == words
-        assert from_json(to_json(alphabet)) == alphabet
+        assert from_plain(Alphabet, to_plain(alphabet)) == alphabet
         assert int(alphabet.encode(words).max()) < alphabet.size
 
 

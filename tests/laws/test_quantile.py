@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from undiffuse.codec.quantile import Quantile, to_normal, to_uniform
-from undiffuse.codec.table import TableCodec
+from undiffuse.codec.table import TableCodec, Tabular
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.data.column import Column
@@ -39,7 +39,7 @@ def test_what_is_encoded_is_undone_exactly(rows, seed):
     z = codec.encode(x, SeededNoise(seed))
     assert z.shape == (len(x), *codec.latent_shape) and z.isfinite().all() and z.dtype == torch.float32
     torch.testing.assert_close(codec.decode(z), x, rtol=0, atol=0, equal_nan=True)
-    back = TableCodec.from_facts(codec.facts())
+    back = Tabular().build("table", codec.shape, codec.facts())
     back.load_state_dict(codec.state_dict())
     assert torch.equal(back.decode(z).nan_to_num(), codec.decode(z).nan_to_num())
 

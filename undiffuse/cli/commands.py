@@ -4,7 +4,6 @@ A command is given the words that `undiffuse.cli.program` has read. Whatever it 
 """
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undiffuse.cli.absent import absent
+from undiffuse.cli.speech import say, show
 from undiffuse.cli.words import (
     asked,
     at_least_1,
@@ -26,6 +26,7 @@ from undiffuse.cli.words import (
     sampling,
 )
 from undiffuse.core.errors import UserError
+from undiffuse.core.paths import path_of
 
 if TYPE_CHECKING:
     from undiffuse.draw.animation import State
@@ -45,7 +46,7 @@ def recipes(options: Namespace) -> None:
 
     width = max(map(len, RECIPES))
     for name, make in RECIPES.items():
-        print(f"{name:{width}}  {(make.__doc__ or '').splitlines()[0]}")
+        say(f"{name:{width}}  {(make.__doc__ or '').splitlines()[0]}")
 
 
 def data(options: Namespace) -> None:
@@ -57,9 +58,9 @@ def data(options: Namespace) -> None:
     kind = kind_of(dataset)
     if out:
         kind.check_ending(out)
-    print(describe(dataset))
+    say(describe(dataset))
     if options.split == "train":
-        print("  note: this is what is trained on; --split test shows what is held out")
+        say("  note: this is what is trained on; --split test shows what is held out")
     if out:
         rows = kind.some(dataset, at_least_1("-n", options.count, kind.shown), options.seed)
         kind.save(rows, out)
@@ -112,11 +113,11 @@ def impute(options: Namespace) -> None:
     run = load(options.folder)
     kind = kind_of(run)
     out = _out_of(kind, options, "filled")
-    known = kind.known(run, Path(options.holes).expanduser(), complete=True)
+    known = kind.known(run, path_of(options.holes), complete=True)
     rows = kind.made(run, run.draw(len(known.x), None, sampling(options, run), known))
     kind.save(rows, out)
     missing = int((~known.known).sum() - (rows.x.isnan().sum() if rows.x.is_floating_point() else 0))
-    print(f"wrote {out}: {len(rows.x):,} {kind.items}, {missing:,} cells filled")
+    say(f"wrote {out}: {len(rows.x):,} {kind.items}, {missing:,} cells filled")
 
 
 def evaluate(options: Namespace) -> None:
@@ -129,7 +130,7 @@ def evaluate(options: Namespace) -> None:
     if options.json:
         print(json.dumps(report.to_json()))
     else:
-        _print(report.table())
+        show(report.table())
 
 
 def likelihood(options: Namespace) -> None:
@@ -143,7 +144,7 @@ def likelihood(options: Namespace) -> None:
     if options.json:
         print(json.dumps(found.to_json()))
     else:
-        _print(found.table())
+        show(found.table())
 
 
 def compare(options: Namespace) -> None:
@@ -151,7 +152,7 @@ def compare(options: Namespace) -> None:
     from undiffuse.evaluate.compare import FILES
     from undiffuse.kind import compare
 
-    folder = Path(options.out).expanduser() if options.out else None
+    folder = path_of(options.out) if options.out else None
     if folder and folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; --out of compare is a folder")
     if folder and not options.force and any((folder / name).exists() for name in FILES):
@@ -168,10 +169,10 @@ def compare(options: Namespace) -> None:
         how,
         lambda plans: _tracked(plans, "comparing", len(plans)),
     )
-    _print(found.table())
-    print(*found.answers(), *found.notes, sep="\n")
+    show(found.table())
+    _say(*found.answers(), *found.notes)
     if folder:
-        print(f"wrote {', '.join(map(str, found.write(folder)))}")
+        say(f"wrote {', '.join(map(str, found.write(folder)))}")
 
 
 def animate(options: Namespace) -> None:
@@ -189,7 +190,7 @@ def animate(options: Namespace) -> None:
     states = _tracked(_states(run, count, set(frames), options, how), "filming", len(frames))
     drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, asked(options, run)))
     write_film(kind.film(run, states, drawn), out, len(frames))
-    print(f"wrote {out}: {len(frames)} frames of {count:,} {kind.items}, {run.plan(how).describe()}")
+    say(f"wrote {out}: {len(frames)} frames of {count:,} {kind.items}, {run.plan(how).describe()}")
 
 
 def write(options: Namespace) -> None:
@@ -218,7 +219,7 @@ def write(options: Namespace) -> None:
         write_atomically(out, last.save)
     letters = sum(len(row.replace(" ", "")) for row in text)
     rows = "1 line" if len(written) == 1 else f"{len(written)} lines"
-    print(f"wrote {out}: {letters} letters on {rows}, {plan.describe()}")
+    say(f"wrote {out}: {letters} letters on {rows}, {plan.describe()}")
 
 
 def fields(target: str | None) -> str:
@@ -265,13 +266,13 @@ def _out_of(kind: "Kind", options: Namespace, name: str) -> Path:
 
 def _say(*lines: str) -> None:
     """Lines on stdout, but empty ones."""
-    print(*filter(None, lines), sep="\n")
+    say("\n".join(filter(None, lines)))
 
 
 def _say_trained(run: "Run") -> None:
-    print(f"{run.folder}: trained {run.step:,} steps in {run.seconds:,.0f} s")
+    say(f"{run.folder}: trained {run.step:,} steps in {run.seconds:,.0f} s")
     sampled = f"RUN --classifier {run.folder}" if run.is_classifier else run.folder
-    print(f"next: undiffuse sample {sampled}    or: undiffuse evaluate {run.folder}")
+    say(f"next: undiffuse sample {sampled}    or: undiffuse evaluate {run.folder}")
 
 
 def _tracked(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
@@ -281,10 +282,3 @@ def _tracked(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
 
     console = Console(stderr=True)
     return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _print(table: Any) -> None:
-    """A table on stdout: as wide as the terminal, or as it likes."""
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 160).print(table)

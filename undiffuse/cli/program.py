@@ -9,18 +9,18 @@ import csv
 import os
 import re
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
 from undiffuse.cli import commands
+from undiffuse.cli.speech import complain, say, warnings_as_notes
 from undiffuse.core import parallel
-from undiffuse.core.errors import Caution, UserError, nearest
+from undiffuse.core.errors import UserError, nearest
 
 DEBUG = "UNDIFFUSE_DEBUG"
+OUT_OF_MEMORY = re.compile("out of memory|DefaultCPUAllocator")  # what torch says, on a GPU and without
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 SAMPLING = ("sample", "evaluate")  # what several processes do as one
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with _cautions_told():
+        with warnings_as_notes():
             _run(words)
         sys.stdout.flush()
     except SystemExit as done:  # argparse, after --help
@@ -43,27 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         code, message = _explained(error)
         if message:
-            print(f"undiffuse: {' '.join(message.split())}", file=sys.stderr)
+            complain(message)
         return code
     return DONE
-
-
-@contextmanager
-def _cautions_told() -> Iterator[None]:
-    """Each `Caution` as one line on stderr, once."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Caution)
-        show, told = warnings.showwarning, set()
-
-        def tell(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-            if not issubclass(category, Caution):
-                show(message, category, *where, **more)
-            elif str(message) not in told:
-                told.add(str(message))
-                print(f"undiffuse: {message}", file=sys.stderr)
-
-        warnings.showwarning = tell
-        yield
 
 
 def _run(words: list[str]) -> None:
@@ -100,20 +82,22 @@ def _as_one(name: str, options: argparse.Namespace) -> None:
 
 def _explained(error: BaseException) -> tuple[int, str]:
     """An exit code, and one line for a person."""
+    code, message = FAILED, f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)"
     match error:
         case Usage():
-            return USAGE, str(error)
+            code, message = USAGE, str(error)
         case UserError():
-            return USAGE if error.usage else FAILED, str(error)
+            code, message = USAGE if error.usage else FAILED, str(error)
         case KeyboardInterrupt():
-            return INTERRUPTED, str(error) or "interrupted"
+            code, message = INTERRUPTED, str(error) or "interrupted"
         case BrokenPipeError():  # the reader has seen enough, as in `undiffuse recipes | head -1`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return FAILED, ""
+            message = ""
         case OSError():
-            return FAILED, (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
-        case _:
-            return FAILED, f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)"
+            message = (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
+        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
+            message = f"out of memory; ask for less: fewer samples at once, a smaller batch or network ({error})"
+    return code, message
 
 
 # ---------------------------------------------------------------------------------------------- the words
@@ -410,4 +394,5 @@ def _help_train(parser: Parser, options: argparse.Namespace) -> None:
     if not options.help:
         parser.error("nothing to train: give a RECIPE, a FILE or a FOLDER")
     fields = commands.fields(options.target)
-    print(parser.format_help(), fields, sep="\n")
+    print(parser.format_help())
+    say(fields)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undiffuse.core.errors import UserError, nearest, usage
+from undiffuse.core.paths import path_of
 
 HUB = "hf:"  # what a data set of the Hugging Face hub is called by: hf:user/name
 
@@ -29,7 +30,7 @@ def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
     from undiffuse.recipes import RECIPES, of_hub, own_data
     from undiffuse.run.run import RECIPE
 
-    path = Path(target).expanduser()
+    path = path_of(target)
     told = {name.removeprefix("data.").replace("-", "_"): value for name, value in fields if name.startswith("data.")}
     if target in RECIPES:
         return RECIPES[target]()
@@ -49,14 +50,14 @@ def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
 
 def is_data(target: str) -> bool:
     """Whether a recipe for it has to look at data of your own: it is no name, no recipe's file and no run."""
-    path = Path(target).expanduser()
+    path = path_of(target)
     recorded = path.suffix.lower() in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
     return target.startswith(HUB) or (path.exists() and not recorded)
 
 
 def name_for(target: str) -> str:
     """What a training is called: as its recipe, its data, or the folder of its recipe.yaml."""
-    path = Path(target).expanduser().resolve()
+    path = path_of(target).resolve()
     return path.parent.name if path.name == "recipe.yaml" else path.stem
 
 
@@ -114,7 +115,7 @@ def given(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
         return kind.prompt(run, options.prompt, options.hole)
     if options.known is None:
         return None
-    path, mask = (Path(name).expanduser() if name else None for name in (options.known, options.mask))
+    path, mask = (path_of(name) if name else None for name in (options.known, options.mask))
     assert path is not None
     return kind.known(run, path, mask)
 
@@ -127,8 +128,8 @@ def overridden(recipe: "Recipe", fields: Sequence[tuple[str, str]]) -> "Recipe":
     for name, value in fields:
         if name.partition(".")[0].replace("_", "-") not in known:
             raise UserError(nearest(f"--{name}", [f"--{other}" for other in known], "option or field of the recipe"))
-        if name == "data" and Path(value).expanduser().exists() and hasattr(recipe.data, "path"):
-            pairs.append(("data.path", str(Path(value).expanduser().resolve())))
+        if name == "data" and path_of(value).exists() and hasattr(recipe.data, "path"):
+            pairs.append(("data.path", str(path_of(value).resolve())))
         else:
             pairs.append((name, value))
     return recipe.overrides(pairs)

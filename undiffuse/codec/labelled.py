@@ -14,6 +14,7 @@ from torch import Tensor
 from undiffuse.codec.codec import Codec, Entries
 from undiffuse.codec.normalise import Normalise
 from undiffuse.condition.read import LABEL
+from undiffuse.core.configuration import from_json
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
@@ -70,8 +71,11 @@ class Labelled:
     """Pictures and their labels diffuse together."""
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> LabelledCodec:
-        """The codec that a file speaks of, to be loaded."""
-        return LabelledCodec(shape, json.loads(facts or "")["classes"])
+        """The codec that a file speaks of, to be loaded. Raises UserError for what is none."""
+        classes = from_json(dict[str, int], facts or "", "codec").get("classes", 0)
+        if kind != "pictures" or len(shape) != 3 or classes < 1:
+            raise UserError(f"no pictures with labels, but {kind} of shape {shape} with {classes} labels")
+        return LabelledCodec(shape, classes)
 
     def measure(self, data: Dataset) -> LabelledCodec:
         """The codec of this data. Raises UserError for data that is no pictures, or without one kind of label."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.codec.codec import Codec, Entries
+from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import FORMS, Dataset
 
@@ -100,7 +101,9 @@ class Standard:
     """The data itself diffuses, of mean 0 and standard deviation 1."""
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> Normalise:
-        """The codec, not yet measured."""
+        """The codec, not yet measured. Raises UserError for tables and texts, which have codecs of their own."""
+        if kind not in FORMS or FORMS[kind].needs:
+            raise UserError(f"of {kind}, which the codec of this recipe is not for")
         return Normalise(kind, shape, json.loads(facts)["quantised"] if facts else None)
 
     def measure(self, data: Dataset) -> Normalise:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from undiffuse.codec.normalise import Normalise
 from undiffuse.codec.vae import VAE
 from undiffuse.core.errors import UserError
+from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
 
 
@@ -25,7 +26,7 @@ class Pretrained:
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
         """The codec, not yet measured. Raises UserError where there is none, or it takes other pictures."""
-        autoencoder = _loaded(Path(self.path).expanduser())
+        autoencoder = _loaded(path_of(self.path))
         factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
         channels = autoencoder.config.in_channels
         if kind != "pictures" or shape[0] != channels or any(side % factor for side in shape[1:]):

@@ -11,7 +11,7 @@ A row that diffuses is one float tensor (numbers + tokens,), as `undiffuse.proce
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Self
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from undiffuse.codec.codec import Codec, Entries
 from undiffuse.codec.quantile import Quantile, to_normal, to_uniform
+from undiffuse.core.configuration import from_json
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.column import Column
@@ -154,14 +155,8 @@ class TableCodec(Codec):
 
     def facts(self) -> str:
         """All that it takes to make an empty one, as JSON."""
-        distinct = [len(self._quantile(k).values) for k in range(self.numbers)]
-        return json.dumps({"schema": [column.to_plain() for column in self.schema], "distinct": distinct})
-
-    @classmethod
-    def from_facts(cls, text: str) -> Self:
-        """An empty one, to be loaded."""
-        facts = json.loads(text)
-        return cls(tuple(map(Column.from_plain, facts["schema"])), facts["distinct"])
+        distinct = tuple(len(self._quantile(k).values) for k in range(self.numbers))
+        return json.dumps({"schema": [asdict(column) for column in self.schema], "distinct": distinct})
 
     def seen(self, k: int) -> tuple[float, float]:
         """The least and the largest value of column ``k``, one of numbers."""
@@ -192,12 +187,29 @@ def _token(column: Column, place: Place, cells: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class _Facts:
+    """What a model's file says of this codec."""
+
+    schema: tuple[Column, ...]
+    distinct: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if min(self.distinct, default=1) < 1:
+            raise UserError("every column of numbers takes at least one value")
+
+
+@dataclass(frozen=True)
 class Tabular:
     """A table's rows: numbers by their quantiles, categories as tokens."""
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TableCodec:
-        """The codec that a file speaks of, to be loaded."""
-        return TableCodec.from_facts(facts or "")
+        """The codec that a file speaks of, to be loaded. Raises UserError for what is none."""
+        told = from_json(_Facts, facts or "", "codec")
+        if kind != "table" or shape != (len(told.schema),):
+            raise UserError(f"{len(told.schema)} columns of a table for {kind} of shape {shape}")
+        if len(told.distinct) != sum(place.number is not None for place in places(told.schema)):
+            raise UserError(f"{len(told.distinct)} counts of values are not one for every column of numbers")
+        return TableCodec(told.schema, told.distinct)
 
     def measure(self, data: Dataset) -> TableCodec:
         """The codec of this table. Raises UserError for data that is none."""

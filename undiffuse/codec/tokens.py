@@ -1,14 +1,16 @@
 """The codec of tokens: text, which diffuses as it is. What it carries is the alphabet, to read what comes out."""
 
+import json
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from undiffuse.codec.codec import Codec, Entries
+from undiffuse.core.configuration import from_json, to_plain
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
-from undiffuse.data.alphabet import Alphabet, from_json, to_json
+from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.dataset import Dataset
 from undiffuse.process.categorical import TokenShape
 
@@ -46,7 +48,7 @@ class TokenCodec(Codec):
 
     def facts(self) -> str:
         """All that it takes to make one, but the shape, as JSON."""
-        return to_json(self.alphabet)
+        return json.dumps(to_plain(self.alphabet, Alphabet))
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,11 @@ class Verbatim:
     """Tokens as they are."""
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TokenCodec:
-        """The codec that a file speaks of."""
-        return TokenCodec(shape, from_json(facts or ""))
+        """The codec that a file speaks of. Raises UserError for what is none."""
+        alphabet = from_json(Alphabet, facts or "", "codec")
+        if kind not in ("text", "tokens") or len(shape) != 1:  # tokens: in older files
+            raise UserError(f"no text, but {kind} of shape {shape}")
+        return TokenCodec(shape, alphabet)
 
     def measure(self, data: Dataset) -> TokenCodec:
         """The codec of this text. Raises UserError for data that is none."""

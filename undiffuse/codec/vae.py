@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from undiffuse.codec.codec import Codec
 from undiffuse.codec.normalise import Normalise, Standard
 from undiffuse.core.errors import UserError
+from undiffuse.core.memory import within_memory
 from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.dataset import Dataset
 from undiffuse.net.blocks import GroupNorm
@@ -147,6 +148,7 @@ class MLPVAE:
         if min(self.latent, *self.hidden) < 1:
             raise UserError(f"a codec needs at least one latent and hidden unit, not {self}")
 
+    @within_memory
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
         """The codec, untrained, drawn from torch's seed."""
         size = math.prod(shape)
@@ -176,6 +178,7 @@ class ConvVAE:
         if min(self.latent, self.width, self.blocks) < 1 or self.halvings < 0:
             raise UserError(f"a codec needs at least one latent channel, width and block, not {self}")
 
+    @within_memory
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
         """The codec, untrained. Raises UserError for points, and pictures of a size that does not divide."""
         places = self.places(shape)

@@ -22,6 +22,7 @@ from undiffuse.codec.codec import Codec
 from undiffuse.codec.normalise import Normalise
 from undiffuse.codec.vae import ConvVAE, Decoder, Encoder, Fit
 from undiffuse.core.errors import UserError
+from undiffuse.core.memory import within_memory
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
 from undiffuse.process.categorical import TokenShape
@@ -126,6 +127,7 @@ class VQVAE:
             raise UserError(f"a vocabulary has at least 2 codes, not {self.codes}")
         self._convolutions()
 
+    @within_memory
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VQ:
         """The codec, untrained. Raises UserError for points, and pictures of a size that does not divide."""
         places = self._convolutions().places(shape)

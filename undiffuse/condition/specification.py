@@ -12,7 +12,6 @@ Each reads a word of a person's as one value, and says one in words again. A per
 `undiffuse.condition.read`, what a network is given of them in `undiffuse.condition.encoder`.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ import torch
 from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions, Entry
-from undiffuse.core.configuration import from_plain, to_plain
 from undiffuse.core.errors import UserError, caution, nearest
 
 NONE = (None, "none")
@@ -34,6 +32,10 @@ class Labels:
 
     names: tuple[str, ...]
     dtype: ClassVar[torch.dtype] = torch.int64
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise UserError("labels have at least one name")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,6 +77,13 @@ class Numbers:
     low: tuple[float, ...]
     high: tuple[float, ...]
     dtype: ClassVar[torch.dtype] = torch.float32
+
+    def __post_init__(self) -> None:
+        every = (self.mean, self.std, self.low, self.high)
+        if not self.columns or any(len(each) != len(self.columns) for each in every):
+            raise UserError("numbers have a mean, a deviation, a least and a largest of each column")
+        if not all(math.isfinite(number) for each in every for number in each) or min(self.std) <= 0:
+            raise UserError("the mean and the range of numbers are finite, and their deviation above 0")
 
     @classmethod
     def measure(cls, columns: Sequence[str], x: Tensor) -> Self:
@@ -132,6 +141,10 @@ class Vector:
     width: int
     dtype: ClassVar[torch.dtype] = torch.float32
 
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise UserError("a vector has at least 1 number")
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one value."""
@@ -157,6 +170,10 @@ class Text:
     length: int
     vocabulary: int
     dtype: ClassVar[torch.dtype] = torch.int64
+
+    def __post_init__(self) -> None:
+        if min(self.length, self.vocabulary) < 1:
+            raise UserError("a text has at least 1 token, of at least 1")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -195,6 +212,10 @@ class Picture:
 
     size: tuple[int, int, int]
     dtype: ClassVar[torch.dtype] = torch.float32
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise UserError("a picture has at least 1 channel, row and column")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -235,16 +256,6 @@ def check(specifications: Specifications, conditions: Conditions) -> None:
             raise UserError(f"the condition {name!r} is {wanted}, not {tuple(values.shape)} {values.dtype}")
         if (wrong := specification.wrong(values[present])) is not None:
             raise UserError(f"the condition {name!r} {wrong}")
-
-
-def to_json(specifications: Specifications) -> str:
-    """As text, for a model's file."""
-    return json.dumps({name: to_plain(specification) for name, specification in specifications.items()})
-
-
-def from_json(text: str) -> dict[str, Specification]:
-    """The inverse of `to_json`."""
-    return {name: from_plain(Specification, plain, name) for name, plain in json.loads(text).items()}
 
 
 def _numbers(said: Any, name: str, width: int) -> list[float]:

@@ -1,6 +1,7 @@
 """Frozen dataclasses as plain values and back, by their type hints: what a recipe's file and the command line speak.
 
     MLP(width=256)                      <->   {"kind": "MLP", "width": 256, ...}
+    from_json(tuple[int, ...], "[1, 2]")  ->   (1, 2)
     override(recipe, "net.width", "64")  ->   the recipe with that one field changed
     override(recipe, "schedule", "flow") ->   the recipe with another class there, at its defaults
 
@@ -10,17 +11,19 @@ a `UserError` of one line that says where, and names the nearest.
 """
 
 import inspect
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
-from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.errors import SHORT, UserError, nearest, shown
 
 T = TypeVar("T")
+LARGEST = 2**63 - 1  # of whole numbers: what a tensor holds
 
 
 def to_plain(value: Any, hint: Any = None) -> Any:
@@ -29,6 +32,9 @@ def to_plain(value: Any, hint: Any = None) -> Any:
         kind = {} if len(classes(hint)) == 1 else {"kind": type(value).__name__}
         hinted = hints(type(value))
         return kind | {f.name: to_plain(getattr(value, f.name), hinted[f.name]) for f in fields(value)}
+    if isinstance(value, dict):
+        inner = get_args(hint)[1] if get_origin(hint) in (dict, Mapping) else None
+        return {key: to_plain(entry, inner) for key, entry in value.items()}
     return [to_plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
@@ -49,7 +55,45 @@ def from_plain(hint: Any, value: Any, where: str = "") -> Any:
         known, converted = _simple(option, value, where)
         if known:
             return converted
-    raise UserError(f"{where or 'value'}: expected {spoken(hint)}, not {value!r}")
+    raise UserError(f"{where or 'value'}: expected {spoken(hint)}, not {shown(repr(value), SHORT)}")
+
+
+def from_json(hint: Any, text: str | bytes, where: str) -> Any:
+    """The value of type ``hint`` that a text in JSON holds.
+
+    Raises:
+        UserError: No JSON, or of another type; ``where``, the name of the file it comes from, begins the message.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON ({error})") from None
+    return from_plain(hint, value, where)
+
+
+def from_texts(cls: type[T], texts: Mapping[str, str], where: str) -> T:
+    """The inverse of `to_texts`; texts that are no fields of the class are passed over.
+
+    Raises:
+        UserError: A field is missing, or not of its type; ``where``, the name of the file, begins the message.
+    """
+    given = {}
+    for name, hint in hints(cls).items():
+        if name in texts:
+            is_text = all(option in (str, NoneType) or get_origin(option) is Literal for option in _options(hint))
+            given[name] = (from_plain if is_text else from_json)(hint, texts[name], f"{where}: {name}")
+    return cast(T, _made(cls, given, where))
+
+
+def to_texts(value: Any) -> dict[str, str]:
+    """A dataclass as texts by name, as the head of a safetensors file has them: a text as it is, all else as JSON.
+
+    What is None is left out.
+    """
+    hinted = hints(type(value))
+    plain = {name: to_plain(getattr(value, name), hint) for name, hint in hinted.items()}
+    told = {name: entry for name, entry in plain.items() if entry is not None}
+    return {name: entry if isinstance(entry, str) else json.dumps(entry) for name, entry in told.items()}
 
 
 def read(hint: Any, text: str, where: str = "") -> Any:
@@ -136,6 +180,8 @@ def spoken(hint: Any) -> str:
             words += [str(choice) for choice in get_args(option)]
         elif get_origin(option) is tuple:
             words.append(f"values like {spoken(get_args(option)[0])},...")
+        elif get_origin(option) is dict:
+            words.append(f"{spoken(get_args(option)[1])} by name")
         elif option is NoneType:
             words.append("none")
         elif isinstance(option, type) and is_dataclass(option):
@@ -148,24 +194,31 @@ def spoken(hint: Any) -> str:
 def _dataclass(hint: Any, value: dict[str, Any], where: str) -> Any:
     known = classes(hint)
     given = dict(value)
-    kind = given.pop("kind", next(iter(known)) if len(known) == 1 else None)
+    only = next(iter(known.values())) if len(known) == 1 else None
+    is_field = only is not None and "kind" in hints(only)  # and so does not name the class
+    kind = only.__name__ if only and is_field else given.pop("kind", only and only.__name__)
     if kind is None:
         raise UserError(f"{where}: which kind? known: {', '.join(known)}")
     found = class_of(hint, kind)
     if found is None:
-        raise UserError(_at(where, nearest(kebab(str(kind)), map(kebab, known), "kind")))
+        raise UserError(_at(where, nearest(kebab(str(kind)[:SHORT]), map(kebab, known), "kind")))
     hinted = hints(found)
     for name in given:
         if name not in hinted:
             raise UserError(_at(where, nearest(name, hinted, f"field of {found.__name__}")))
+    inner = {name: from_plain(hinted[name], entry, f"{where}.{name}".lstrip(".")) for name, entry in given.items()}
+    return _made(found, inner, where)
+
+
+def _made(found: type, given: dict[str, Any], where: str) -> Any:
+    """A dataclass of values of its fields' types. Raises UserError where one is missing, or the class refuses one."""
     for field in fields(found):
         if field.name not in given and field.default is MISSING and field.default_factory is MISSING:
             missing = f"{found.__name__} needs a {field.name}: {{kind: {found.__name__}, {field.name}: ...}}"
             raise UserError(_at(where, missing))
-    inner = {name: from_plain(hinted[name], entry, f"{where}.{name}".lstrip(".")) for name, entry in given.items()}
     try:
-        return found(**inner)
-    except ValueError as error:
+        return found(**given)
+    except (ValueError, OverflowError) as error:
         raise UserError(_at(where, str(error))) from None
 
 
@@ -196,7 +249,7 @@ def _plain(hint: Any, text: str) -> Any:
 def _scalar(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: thousands of digits, the 31st of June
         return text
 
 
@@ -213,16 +266,32 @@ def _simple(option: Any, value: Any, where: str) -> tuple[bool, Any]:
         each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         if len(each) == len(value):
             return True, tuple(from_plain(hint, entry, where) for hint, entry in zip(each, value, strict=True))
-    if option is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return True, float(value)  # YAML reads 1e-3 as text
-        except ValueError:
-            return False, None
-    if option is int and isinstance(value, float | str):
-        whole = _scalar(value.replace("_", "")) if isinstance(value, str) else value
-        whole = float(whole) if isinstance(whole, str) and re.fullmatch(r"\d+e\d+", whole) else whole
-        return (True, int(whole)) if isinstance(whole, int | float) and whole == int(whole) else (False, None)
+    if origin is dict and isinstance(value, dict):
+        key_hint, hint = get_args(option)
+        entries = ((from_plain(key_hint, key, where), from_plain(hint, entry, where)) for key, entry in value.items())
+        return True, dict(entries)
+    if option in (int, float) and isinstance(value, int | float | str) and not isinstance(value, bool):
+        return _whole(value, where) if option is int else _real(value)
     return isinstance(option, type) and type(value) is option, value
+
+
+def _real(value: int | float | str) -> tuple[bool, float | None]:
+    """As `_simple`, of numbers; YAML reads 1e-3 as text."""
+    try:
+        return True, float(value)
+    except (ValueError, OverflowError):
+        return False, None
+
+
+def _whole(value: int | float | str, where: str) -> tuple[bool, int | None]:
+    """As `_simple`, of whole numbers: 3, 3.0, 1_000, 1e3."""
+    whole = _scalar(value.replace("_", "")) if isinstance(value, str) else value
+    whole = float(whole) if isinstance(whole, str) and re.fullmatch(r"\d{1,3}e\d{1,3}", whole) else whole
+    if type(whole) not in (int, float) or (isinstance(whole, float) and not whole.is_integer()):
+        return False, None
+    if abs(whole) > LARGEST:
+        raise UserError(_at(where, f"whole numbers go up to {LARGEST}, and this one is larger"))
+    return True, int(whole)
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 
 SEEDS = 2**63
+SHORT, LONG = 100, 600  # characters of a name, and of a line, that are shown
 
 
 class UserError(ValueError):
@@ -45,9 +46,25 @@ def check_seed(seed: int) -> None:
         raise UserError(f"seed must be below 2^63, not {seed}")
 
 
-def nearest(name: str, names: Iterable[str], what: str = "name") -> str:
+def nearest(name: object, names: Iterable[str], what: str = "name") -> str:
     """One line for an unknown ``name``: the nearest valid ones first, or all of them if none is near."""
     known = sorted(names)
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    close = get_close_matches(str(name)[:SHORT], known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-    return f"unknown {what} {name!r}; {hint}"
+    return f"unknown {what} {shown(repr(name), SHORT)}; {shown(hint)}"
+
+
+def shown(text: object, most: int = LONG) -> str:
+    """One line as a terminal or a picture may show it, of at most about ``most`` characters.
+
+    What is not printable (control characters, line ends, changes of direction, halves of surrogate pairs) is escaped,
+    and the middle of what is longer is left out.
+    """
+    line = str(text)
+    if len(line) > most:
+        line = f"{line[: most // 2]} ... ({len(line) - most:,} characters) ... {line[-(most - most // 2) :]}"
+    return line if line.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in line)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

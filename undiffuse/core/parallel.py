@@ -8,6 +8,7 @@ process. Training shares batches instead (`undiffuse.train.trainer`), and its re
 sharing is asked for.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -64,10 +65,13 @@ def in_batches(count: int, batch: int, make: "Callable[[range], Tensor]", none: 
     """Samples 0 ... ``count`` - 1, made ``batch`` at once, or as many as memory holds; on the CPU, of all processes.
 
     ``none`` is no samples at all, which is what a process has whose share is empty. Raises UserError where one alone
-    does not fit.
+    does not fit the device, or all of them memory.
     """
     import torch
 
+    from undiffuse.core.memory import require
+
+    require(count * math.prod(none.shape[1:]) * none.element_size(), f"{count:,} samples")
     mine = share(count)
     made, done = [none.cpu()], mine.start
     while done < mine.stop:

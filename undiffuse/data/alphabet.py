@@ -3,8 +3,7 @@
 `Characters` every character that a text has      `Bytes` of its UTF-8      `Pretrained` a Hugging Face tokenizer
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +16,13 @@ from undiffuse.core.errors import UserError
 
 @dataclass(frozen=True)
 class Characters:
-    """One token a character; ``symbols`` sorted, each of one character."""
+    """One token a character; ``symbols`` sorted, each of one character. Raises UserError for others."""
 
     symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if list(self.symbols) != sorted(set(self.symbols)) or any(len(symbol) != 1 for symbol in self.symbols):
+            raise UserError("an alphabet is characters, each once, in order")
 
     @classmethod
     def of(cls, text: str) -> "Characters":
@@ -111,20 +114,3 @@ class Pretrained:
 
 
 Alphabet = Characters | Bytes | Pretrained
-
-
-def to_json(alphabet: Alphabet) -> str:
-    """What `from_json` reads."""
-    return json.dumps({"kind": type(alphabet).__name__, **asdict(alphabet)})
-
-
-def from_json(text: str) -> Alphabet:
-    """The alphabet that was written down."""
-    fields = json.loads(text)
-    match fields.pop("kind"):
-        case "Characters":
-            return Characters(tuple(fields["symbols"]))
-        case "Bytes":
-            return Bytes()
-        case _:
-            return Pretrained(fields["path"])

@@ -8,10 +8,10 @@ NaN is a missing cell, in every kind of column. What a file's columns are is fou
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -22,6 +22,12 @@ KINDS = get_args(Kind)
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-")  # of numbers and dates
 MISSING_CATEGORY = ("", "?")  # of categories, where "none" may well be one
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DECIMALS = 12  # at most; a number with more is written as short as can be
+FORMS = tuple(
+    day + time
+    for day in ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
+    for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", "T%H:%M:%SZ")
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,9 @@ class Column:
         decimals: Fewest and most digits after the point; None writes a number as short as it can be without loss.
         form: How dates are written, as `datetime.strptime` has it.
         missing: How a missing cell is written; None where there is none.
+
+    Raises:
+        UserError: These make no sense together.
     """
 
     name: str
@@ -46,6 +55,15 @@ class Column:
     decimals: tuple[int, int] | None = None
     form: str = ""
     missing: str | None = None
+
+    def __post_init__(self) -> None:
+        least, most = self.decimals or (0, 0)
+        if not 0 <= least <= most <= DECIMALS or self.frequent < 1 or len(self._index) < len(self.categories):
+            raise UserError(f"column {self.name!r}: its decimals, its frequent ones or its categories make no sense")
+        if (self.kind == "date") != (self.form in FORMS):
+            raise UserError(f"column {self.name!r}: dates have a form, such as {FORMS[0]}, and nothing else does")
+        if self.kind == "category" and not self.categories and self.missing is None:
+            raise UserError(f"column {self.name!r}: there are no categories")
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -97,18 +115,6 @@ class Column:
         if self.kind in ("integer", "date"):
             return values.round()
         return values if self.decimals is None else values.round(decimals=self.decimals[1])
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> "Column":
-        """The inverse of `to_plain`, after JSON has made lists of tuples."""
-        known: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
-        }
-        return cls(**known)
 
     @property
     def _unit(self) -> int:

@@ -10,6 +10,7 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, combined, labels_of, names_of
 from undiffuse.condition.specification import Specifications, check
 from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.memory import require
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
 
@@ -190,6 +191,7 @@ def random_conditions(dataset: Dataset, count: int, seed: int = 0) -> Conditions
     complete = dataset.conditions[dataset.conditions.complete()]
     if not len(complete):
         return None
+    require(16 * count, f"the conditions of {count:,} samples")
     return complete[torch.randint(len(complete), (count,), generator=torch.Generator().manual_seed(seed))]
 
 

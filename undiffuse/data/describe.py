@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.condition.specification import Numbers
+from undiffuse.core.errors import SHORT, shown
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 
@@ -20,14 +21,19 @@ def describe(data: Dataset, called: str, lines: Sequence[str]) -> str:
     """
     size = " x ".join(str(side) for side in data.shape)
     counted = f"{len(data):,} {called.format(size)}"
-    found = [f"{data.name}: {counted.removesuffix('s') if size == '1' else counted}", *(f"  {line}" for line in lines)]
+    found = [
+        f"{shown(data.name)}: {counted.removesuffix('s') if size == '1' else counted}",
+        *(f"  {line}" for line in lines),
+    ]
     if data.labels is not None:
         several = isinstance(data.label_names, dict)
         every = data.label_names.items() if isinstance(data.label_names, dict) else [("", data.label_names)]
         for column, (name, names) in zip(data.labels.reshape(len(data), -1).unbind(1), every, strict=True):
-            found.append(f"  {name}: {_counts(column, names)}" if several else f"  {_counts(column, names)}")
-    found += [f"  {name}: {_numbers(of)}" for name, of in data.specifications.items() if isinstance(of, Numbers)]
-    return "\n".join(found + [f"  note: {note}" for note in data.notes])
+            counts = _counts(column, names)
+            found.append(f"  {shown(name, SHORT)}: {counts}" if several else f"  {counts}")
+    numbers = [(name, of) for name, of in data.specifications.items() if isinstance(of, Numbers)]
+    found += [f"  {shown(name, SHORT)}: {_numbers(of)}" for name, of in numbers]
+    return "\n".join(found + [f"  note: {shown(note)}" for note in data.notes])
 
 
 def pieces(data: Dataset) -> list[str]:
@@ -47,10 +53,10 @@ def _described(column: Column, x: Tensor) -> str:
     missing = f", {len(x) - len(known):,} missing" if len(known) < len(x) else ""
     if column.is_number and len(known):
         low, high = (column.write(float(value)) for value in (known.min(), known.max()))
-        return f"{column.name}: {column.kind}, {low} to {high}{missing}"
-    listed = ", ".join(category or "''" for category in column.categories[:4])
+        return f"{shown(column.name, SHORT)}: {column.kind}, {low} to {high}{missing}"
+    listed = ", ".join(shown(category, SHORT) or "''" for category in column.categories[:4])
     more = f", ... ({len(column.categories):,})" if len(column.categories) > 4 else ""
-    return f"{column.name}: {column.kind}, {listed}{more}{missing}"
+    return f"{shown(column.name, SHORT)}: {column.kind}, {listed}{more}{missing}"
 
 
 def _numbers(of: Numbers) -> str:
@@ -61,7 +67,7 @@ def _numbers(of: Numbers) -> str:
 def _counts(labels: Tensor, names: tuple[str, ...]) -> str:
     """How many labels there are, and how often each; -1 is counted last."""
     unknown, *counts = (labels + 1).bincount(minlength=len(names) + 1).tolist()
-    listed = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
+    listed = [f"{shown(name, SHORT)} ({count:,})" for name, count in zip(names, counts, strict=True)]
     more = [f"and {len(listed) - LISTED} more"] if len(listed) > LISTED else []
     more += [f"not known ({unknown:,})"] if unknown else []
     return f"{len(listed)} labels: {', '.join(listed[:LISTED] + more)}"
@@ -83,6 +89,6 @@ def columns(data: Dataset) -> list[str]:
     names = data.columns or [f"column {k + 1}" for k in range(x.shape[1])]
     lines = [
         f"{name}: {column.min():.4g} to {column.max():.4g}, mean {column.mean():.4g}, deviation {column.std():.4g}"
-        for name, column in zip(names[:LISTED], x.T, strict=True)
+        for name, column in zip((shown(name, SHORT) for name in names[:LISTED]), x.T, strict=True)
     ]
     return [*lines, f"and {every.shape[1] - LISTED} columns more"] if every.shape[1] > LISTED else lines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import SHORT, UserError, shown
 from undiffuse.draw.style import PAPER, QUIET, font
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _columns(count: int, height: int, width: int) -> int:
 
 def _fitted(text: str, width: int) -> str:
     """The text, or as much of its beginning as is ``width`` pixels wide."""
-    letters = font(CAPTION)
+    letters, text = font(CAPTION), shown(text, SHORT)
     if letters.getlength(text) <= width:
         return text
     while text and letters.getlength(text + "…") > width:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import UserError, shown
 from undiffuse.draw.style import DATA, INK, MADE, PAPER, QUIET, colours, panels, styled
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PAIRED = 5  # columns shown pair by pair; more are projected
 CROWD = 20_000  # points from which a density says more than dots
 LISTED = 10  # labels that are listed with their colours
+NAME = 60  # characters of a name
 TALL = 2.2  # inches of a histogram
 
 Frame = tuple[tuple[float, float], tuple[float, float]]  # ((left, right), (bottom, top))
@@ -49,7 +50,8 @@ def points(
     dimensions = clouds[0].x.shape[1]
     if any(cloud.x.shape[1] != dimensions for cloud in clouds):
         raise UserError(f"clouds of different columns: {[cloud.x.shape[1] for cloud in clouds]}")
-    names = list(columns) or [f"column {k + 1}" for k in range(dimensions)]
+    names = [shown(name, NAME) for name in columns] or [f"column {k + 1}" for k in range(dimensions)]
+    label_names = [shown(name, NAME) for name in label_names]
     if dimensions == 1:
         return _line(clouds, names if columns else [""], log_density)
     if dimensions == 2:
@@ -100,7 +102,7 @@ def dots(axes: "Axes", x: Tensor, ink: str | list[str], limits: Frame, largest: 
 
 
 def _shown(cloud: Cloud) -> Cloud:
-    return replace(cloud, x=cloud.x.detach().cpu().float().flatten(1))
+    return replace(cloud, title=shown(cloud.title, NAME), x=cloud.x.detach().cpu().float().flatten(1))
 
 
 def _title(axes: "Axes", cloud: Cloud, limits: Sequence[tuple[float, float]]) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_atomically
+from undiffuse.core.paths import path_of
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
 from undiffuse.draw.pictures import pictures
@@ -52,7 +53,7 @@ def check_writable(path: str | Path, endings: Iterable[str], force: bool = False
 
     To be asked before the work is done. Raises ``UserError`` otherwise.
     """
-    path, endings = Path(path).expanduser(), tuple(endings)
+    path, endings = path_of(path), tuple(endings)
     if path.suffix.lower() not in endings:
         what = nearest(path.suffix, endings, "ending") if path.suffix else f"no ending; known: {', '.join(endings)}"
         raise UserError(f"{path}: {what}")

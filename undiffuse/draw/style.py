@@ -28,6 +28,7 @@ RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
+    "text.parse_math": False,  # names may have dollars
     "figure.facecolor": PAPER,
     "figure.dpi": DPI,
     "savefig.dpi": DPI,

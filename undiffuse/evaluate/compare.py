@@ -36,11 +36,13 @@ from undiffuse.sampling.sampling import Sampling
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
+    from rich.text import Text
 
 USUAL = ("ddim", "gradient-estimation", "dpm++2m")  # compared unless others are named
 TOKEN_USUAL = ("ancestral", "first-hitting", "surest-first")
 DRAWS = 5  # of real data, whose median is the floor
 FILES = ("compare.png", "compare.json", "compare.csv")
+MOST_SEEDS = 10_000
 SURE = 2.0  # standard errors from which a difference is believed
 
 
@@ -220,8 +222,8 @@ def compare(
         for name in names:
             sampler_of(run.denoiser.process, name)
     plans, notes = plan(names, evaluations, run.samplers)
-    if seeds < 1:
-        raise UserError(f"seeds must be at least 1, not {seeds}")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UserError(f"seeds must be at least 1, and at most {MOST_SEEDS:,}, not {seeds}")
     rows = _Protocol(run, ruler, count)
     trials = []
     for sampler, asked, steps, spent in watch(plans):
@@ -313,9 +315,11 @@ def _better(one: Trial, other: Trial) -> bool:
     return mean < -SURE * (0.0 if math.isnan(error) else error)
 
 
-def _cell(trial: Trial, bold: bool) -> str:
+def _cell(trial: Trial, bold: bool) -> "Text":
+    from rich.text import Text
+
     text = str(trial.estimate) + (f" ({trial.evaluations} used)" if trial.evaluations != trial.asked else "")
-    return f"[bold]{text}[/bold]" if bold else text
+    return Text(text, "bold" if bold else "")
 
 
 def _evaluations(trials: Sequence[Trial]) -> str:

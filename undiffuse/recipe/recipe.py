@@ -21,6 +21,7 @@ from undiffuse.condition.specification import Specifications
 from undiffuse.core.configuration import class_of, find, from_plain, hints, kebab, leaves, put, read, to_plain
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_text
+from undiffuse.core.memory import within_memory
 from undiffuse.data.source import Source
 from undiffuse.recipe.flat import FIELDS, PATHS, is_flat, nested
 from undiffuse.recipe.model import MODELS, Model, NoisyClassifier, turned_into, type_with
@@ -58,10 +59,12 @@ class Recipe:
         """Whether this trains a classifier of noisy data, and not what makes some."""
         return isinstance(self.model, NoisyClassifier)
 
+    @within_memory
     def denoiser(self, shape: tuple[int, ...], specifications: Specifications) -> Any:
         """The model's denoiser, untrained, for data of a latent ``shape`` with such conditions.
 
-        Raises UserError where the model takes no such data or conditions, or the sampler cannot sample it.
+        Raises UserError where the model takes no such data or conditions, the sampler cannot sample it, or memory
+        cannot hold it.
         """
         denoiser = self.model.build(shape, specifications)
         sampler_of(denoiser.process, self.sampling.sampler)
@@ -158,7 +161,7 @@ class Recipe:
         """
         try:
             plain = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: numbers and dates that are none
             raise UserError(f"{where or 'recipe'}: not YAML ({' '.join(str(error).split())})") from None
         if not isinstance(plain, dict):
             raise UserError(f"{where or 'recipe'}: holds no fields; a recipe has data: and model: at least")
@@ -166,6 +169,8 @@ class Recipe:
             return from_plain(cls, nested(plain, where) if is_flat(plain) else plain)
         except UserError as error:
             raise UserError(f"{where or 'recipe'}: {error}") from None
+        except RecursionError:
+            raise UserError(f"{where or 'recipe'}: holds itself; a recipe has an end") from None
 
     @classmethod
     def load(cls, path: Path) -> Self:

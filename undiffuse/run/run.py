@@ -9,12 +9,12 @@ state/              what going on needs          (`undiffuse.train.state`)
 log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 """
 
-import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -24,12 +24,15 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, conditions_of, labels_of, names_of, specifications_of
 from undiffuse.condition.read import Asked, read, with_label, with_more
 from undiffuse.condition.renamed import is_old, renamed
-from undiffuse.condition.specification import Labels, Specification, Specifications, from_json, to_json
+from undiffuse.condition.specification import Labels, Specification, Specifications
+from undiffuse.core.configuration import LARGEST, from_texts, to_texts
 from undiffuse.core.errors import UserError, caution, nearest, usage
 from undiffuse.core.files import read_tensors, write_tensors
+from undiffuse.core.memory import require
 from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
+from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser.guidance import Conditional
 from undiffuse.denoiser.known import Known
@@ -46,8 +49,38 @@ FORMAT = "undiffuse 1"
 RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
 VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
 
+Kind = Literal["points", "pictures", "text", "table", "tokens"]  # tokens: text, in older files
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What ``model.safetensors`` says beside its weights. Raises UserError for what no run can be."""
+
+    kind: Kind
+    shape: tuple[int, ...]
+    columns: tuple[str, ...]
+    step: int
+    seconds: float
+    codec: str | None = None  # JSON of the codec's own
+    conditions: dict[str, Specification] | None = None
+    label_names: Names = ()  # of older files, instead
+
+    def __post_init__(self) -> None:
+        if min(self.shape, default=0) < 1 or math.prod(self.shape) > LARGEST:
+            raise UserError(f"a shape is whole numbers from 1, not {self.shape}")
+        if self.kind == "pictures" and len(self.shape) != 3:
+            raise UserError(f"{self.kind} have no shape {self.shape}")
+        if self.columns and len(self.columns) != self.shape[0]:
+            raise UserError(f"{len(self.columns)} names of columns for {self.shape[0]} columns")
+        if self.step < 0 or not 0 <= self.seconds < math.inf:
+            raise UserError(f"nothing is trained {self.step} steps in {self.seconds} seconds")
+
+    @property
+    def specifications(self) -> dict[str, Specification]:
+        """What its conditions are."""
+        return specifications_of(self.label_names) if self.conditions is None else self.conditions
 
 
 class Plan(NamedTuple):
@@ -253,6 +286,7 @@ class Run:
                 its condition, a condition that is absent where the model never was trained without it.
         """
         _at_least(1, "count", count)
+        require(16 * count, f"the conditions of {count:,} samples")
         if first < 0:
             raise UserError(f"samples are counted from 0, not from {first}")
         rows = self.asked_rows(conditions, asked)
@@ -364,28 +398,22 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
     Raises:
         UserError: No such folder, no run in it, nothing trained yet, or a model that is truncated or of another recipe.
     """
-    folder = Path(folder).expanduser()
+    folder = path_of(folder)
     recipe = read_recipe(folder)
     path = folder / MODEL
     if not path.is_file():
         raise UserError(f"{folder}: holds no trained model yet; go on with: undiffuse resume {folder}")
-    tensors, facts = read_tensors(path)
-    if facts.get("format") != FORMAT:
-        raise UserError(f"{path}: not a model of undiffuse ({facts.get('format', 'no format given')})")
-    specifications = _specifications(facts)
-    with torch.random.fork_rng(devices=[]):
-        codec = _codec(recipe, facts)
-        denoiser = recipe.denoiser(codec.latent_shape, specifications)
-    run = Run(
-        folder,
-        recipe,
-        denoiser,
-        codec,
-        specifications,
-        tuple(json.loads(facts["columns"])),
-        int(facts["step"]),
-        float(facts["seconds"]),
-    )
+    tensors, texts = read_tensors(path)
+    if texts.get("format") != FORMAT:
+        raise UserError(f"{path}: not a model of undiffuse ({texts.get('format', 'no format given')})")
+    facts = from_texts(Facts, texts, str(path))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            codec = recipe.codec.build(facts.kind, facts.shape, facts.codec)
+            denoiser = recipe.denoiser(codec.latent_shape, facts.specifications)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    run = Run(folder, recipe, denoiser, codec, facts.specifications, facts.columns, facts.step, facts.seconds)
     if is_old(tensors):
         caution(f"{path}: written before conditions had an encoder; its tensors are renamed as it is opened")
         names = run.label_names
@@ -401,18 +429,9 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
 
 def save_model(run: Run) -> None:
     """Write ``model.safetensors`` into the run's folder, whole or not at all."""
-    facts = {
-        "format": FORMAT,
-        "kind": run.kind,
-        "shape": json.dumps(run.shape),
-        "conditions": to_json(run.specifications),
-        "columns": json.dumps(run.columns),
-        "step": str(run.step),
-        "seconds": f"{run.seconds:.3f}",
-    }
-    if run.codec_facts is not None:
-        facts["codec"] = run.codec_facts
-    write_tensors(run.folder / MODEL, _modules(run).state_dict(), facts)
+    told, seconds = dict(run.specifications), round(run.seconds, 3)
+    facts = Facts(cast(Kind, run.kind), run.shape, run.columns, run.step, seconds, run.codec_facts, told)
+    write_tensors(run.folder / MODEL, _modules(run).state_dict(), {"format": FORMAT} | to_texts(facts))
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -427,11 +446,6 @@ def read_recipe(folder: Path) -> Recipe:
     return Recipe.load(folder / RECIPE)
 
 
-def _codec(recipe: Recipe, facts: dict[str, str]) -> Codec:
-    """The codec that a model's file is loaded into."""
-    return recipe.codec.build(facts["kind"], tuple(json.loads(facts["shape"])), facts.get("codec"))
-
-
 def _modules(run: Run) -> torch.nn.ModuleDict:
     process = torch.nn.ModuleList(modules(run.denoiser.process))  # a learned schedule
     return torch.nn.ModuleDict({"denoiser": run.denoiser, "codec": run.codec, "process": process})
@@ -439,14 +453,6 @@ def _modules(run: Run) -> torch.nn.ModuleDict:
 
 def _best_device() -> torch.device:
     return torch.accelerator.current_accelerator() or torch.device("cpu")
-
-
-def _specifications(facts: dict[str, str]) -> dict[str, Specification]:
-    """What a model's file says of conditions; older ones name labels alone."""
-    if "conditions" in facts:
-        return from_json(facts["conditions"])
-    names = json.loads(facts["label_names"])
-    return specifications_of(names if isinstance(names, dict) else tuple(names))
 
 
 def _at_least(least: int, name: str, value: int) -> int:

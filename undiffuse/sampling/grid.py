@@ -20,6 +20,8 @@ from torch import Tensor
 from undiffuse.core.errors import UserError
 from undiffuse.process.schedule import Schedule
 
+MOST = 1_000_000  # steps
+
 
 class Grid(Protocol):
     """Chooses times."""
@@ -135,6 +137,8 @@ GRIDS: dict[str, Grid] = {
 
 def _entries(schedule: Schedule, count: int) -> int:
     """T, after a look at the count."""
+    if isinstance(count, int) and count > MOST:
+        raise UserError(f"{count:,} steps would never end; there are at most {MOST:,}")
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise UserError(f"the number of steps must be a whole number, 1 or more, not {count!r}")
     return schedule.steps or 1000

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from undiffuse.core.configuration import from_json
+from undiffuse.core.errors import UserError
 from undiffuse.core.files import write_text
 
 if TYPE_CHECKING:
@@ -55,12 +57,22 @@ class Log:
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's log, without a last one that was cut off."""
-    return [json.loads(line) for line in _until(folder / "log.jsonl", None)]
+    path = folder / "log.jsonl"
+    return [_read(line, str(path)) for line in _until(path, None)]
 
 
 def _until(path: Path, step: int | None) -> list[str]:
     """The whole lines up to a step, or all of them."""
     if not path.is_file():
         return []
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    return [line for line in lines if step is None or json.loads(line)["step"] <= step]
+    lines = path.read_bytes().decode("utf-8", errors="replace").splitlines(keepends=True)
+    whole = [(_read(line, f"{path}: line {k + 1}"), line) for k, line in enumerate(lines) if line.endswith("\n")]
+    return [line for told, line in whole if step is None or told["step"] <= step]
+
+
+def _read(line: str, where: str) -> dict[str, Any]:
+    """The numbers of a line. Raises UserError, beginning with ``where``, for what is none."""
+    told: dict[str, int | float | None] = from_json(dict[str, int | float | None], line, where)
+    if told.get("step") is None:
+        raise UserError(f"{where}: no line of a log, it has no step; remove it")
+    return told

@@ -7,6 +7,7 @@ A run that is stopped, killed or cut off by a full disk goes on bit for bit: N s
 """
 
 import copy
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -21,6 +22,7 @@ from undiffuse.codec.vae import Fit, precomputed
 from undiffuse.condition.renamed import renamed
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import disk_errors_told, read_tensors, write_tensors
+from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
@@ -28,7 +30,7 @@ from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, denoising
 from undiffuse.train.product import Coded, Model, Product
 from undiffuse.train.scribe import Due, Scribe
-from undiffuse.train.state import load_state
+from undiffuse.train.state import Facts, load_state
 from undiffuse.train.stop import Stop
 from undiffuse.train.trainer import Trainer
 
@@ -49,7 +51,7 @@ def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
             disk is full. In the last two cases the last good state is on disk.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved, and the message says how to go on.
     """
-    folder = Path(folder).expanduser()
+    folder = path_of(folder)
     if (folder / RECIPE).exists():
         raise UserError(f"{folder} is a run already; go on with: undiffuse resume {folder}, or choose another --out")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -59,7 +61,7 @@ def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
 
 def resume(folder: str | Path, quiet: bool = False) -> Run:
     """Go on with the run in a folder; raises as ``train`` does, and where there is no run."""
-    folder = Path(folder).expanduser()
+    folder = path_of(folder)
     return _run(read_recipe(folder), folder, quiet)
 
 
@@ -80,7 +82,8 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
     accelerator = Accelerator()
     device, main = accelerator.device, accelerator.is_main_process
     data = recipe.data.open("train")
-    facts = {"rows": len(data), "shape": list(data.shape), "data crc32": zlib.crc32(np.ascontiguousarray(data.x).data)}
+    checksum = zlib.crc32(np.ascontiguousarray(data.x).data)
+    facts: Facts = {"rows": len(data), "shape": data.shape, "data crc32": checksum}
     with (
         torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type),
         disk_errors_told(folder),
@@ -124,7 +127,7 @@ def _fitted(
     data: Dataset,
     accelerator: "Accelerator",
     run: Path,
-    facts: dict[str, Any],
+    facts: Facts,
     quiet: bool,
 ) -> VAE | VQ:
     """The codec, trained in a folder within the run's, with its latents measured; or as it was left there."""
@@ -152,7 +155,7 @@ def _looked(codec: VAE | VQ, data: Dataset) -> Dataset:
 
 
 def _train(
-    trainer: Trainer, folder: Path, run: Path, product: Callable[[], Product], facts: dict[str, Any], quiet: bool
+    trainer: Trainer, folder: Path, run: Path, product: Callable[[], Product], facts: Facts, quiet: bool
 ) -> None:
     """All the steps that are left, in ``folder``; ``run`` is what a person resumes."""
     accelerator, steps = trainer.accelerator, trainer.recipe.training.steps
@@ -177,7 +180,7 @@ def _train(
                 raise KeyboardInterrupt(f"{saved}; go on with: undiffuse resume {run}")
 
 
-def _restore(trainer: Trainer, folder: Path, facts: dict[str, Any]) -> float:
+def _restore(trainer: Trainer, folder: Path, facts: Facts) -> float:
     """Bring the trainer to the newest state on disk, if there is one; how many seconds it took to get there."""
     state = load_state(folder / STATE)
     if state is None:
@@ -185,10 +188,13 @@ def _restore(trainer: Trainer, folder: Path, facts: dict[str, Any]) -> float:
     changed = [name for name, value in facts.items() if state.facts.get(name) != value]
     if changed:
         raise UserError(f"{folder}: the data is not what this run was trained on ({changed[0]} differs); train anew")
+    seconds = state.facts.get("seconds")
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise UserError(f"{folder / STATE}: does not say how many seconds the training took so far")
     tables = getattr(getattr(trainer.objective.model, "encoder", None), "entries", ())
     sizes = tuple(len(entry.table.weight) - 1 for entry in tables if hasattr(entry, "table"))
     trainer.restore(state.step, renamed(state.tensors, trainer.recipe.is_classifier, sizes))
-    return state.facts["seconds"]
+    return seconds
 
 
 def _agreed(accelerator: "Accelerator", asked: bool) -> bool:

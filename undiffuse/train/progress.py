@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from undiffuse.core.errors import shown
+
 
 class _Speed(ProgressColumn):
     """Steps a second."""
@@ -42,4 +44,4 @@ class Watch:
     def say(self, line: str) -> None:
         """A line above the bar."""
         if not self._bar.disable:
-            self._bar.console.print(line, highlight=False, soft_wrap=True)
+            self._bar.console.print(shown(line), highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from undiffuse.run.run import STATE
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
 from undiffuse.train.progress import Watch
-from undiffuse.train.state import State, save_state
+from undiffuse.train.state import Facts, State, save_state
 from undiffuse.train.trainer import WINDOW, Trainer
 
 
@@ -48,7 +48,7 @@ class Scribe:
     """
 
     def __init__(
-        self, trainer: Trainer, folder: Path, product: Product, facts: dict[str, Any], seconds: float, quiet: bool
+        self, trainer: Trainer, folder: Path, product: Product, facts: Facts, seconds: float, quiet: bool
     ) -> None:
         self.trainer, self.folder, self.product, self.facts = trainer, folder, product, facts
         self._began = time.monotonic() - seconds

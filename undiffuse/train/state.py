@@ -5,18 +5,18 @@ a state exists once its JSON does. The previous state stays until the next one i
 so that a process killed at any moment, a full disk or a damaged file leaves one to go on from.
 """
 
-import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from undiffuse.core.configuration import from_json, to_plain
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import read_tensors, write_json, write_tensors
 
 KEPT = 2  # states on disk
+Facts = dict[str, int | float | tuple[int, ...]]  # of the data that a training goes on with, and how long it took
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,18 @@ class State:
 
     step: int
     tensors: dict[str, Tensor]
-    facts: dict[str, Any]  # whatever JSON holds
+    facts: Facts
     passed_over: str = ""  # why a newer state on disk could not be used
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A state's JSON; the first three are of its tensors."""
+
+    step: int
+    bytes: int
+    crc32: int
+    facts: Facts
 
 
 def save_state(folder: Path, state: State) -> None:
@@ -40,7 +50,7 @@ def save_state(folder: Path, state: State) -> None:
     tensors = folder / f"{name}.safetensors"
     write_tensors(tensors, state.tensors)
     facts = {"step": state.step, "bytes": tensors.stat().st_size, "crc32": _checksum(tensors)}
-    write_json(folder / f"{name}.json", facts | {"facts": state.facts})
+    write_json(folder / f"{name}.json", facts | {"facts": to_plain(state.facts)})
     written = [path for path in _newest_first(folder) if path.stem <= name]
     for path in folder.iterdir():
         if path.stem not in {kept.stem for kept in written[:KEPT]}:
@@ -67,13 +77,12 @@ def load_state(folder: Path) -> State | None:
 def _read(path: Path, passed_over: str) -> State:
     tensors = path.with_suffix(".safetensors")
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        step, size, checksum, facts = (written[key] for key in ("step", "bytes", "crc32", "facts"))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: truncated, or not a saved state ({error})") from None
-    if not tensors.is_file() or tensors.stat().st_size != size or _checksum(tensors) != checksum:
+        written = from_json(_Written, path.read_bytes(), str(path))
+    except UserError as error:
+        raise UserError(f"{error}; truncated, or not a saved state") from None
+    if not tensors.is_file() or tensors.stat().st_size != written.bytes or _checksum(tensors) != written.crc32:
         raise UserError(f"{tensors}: missing, truncated or damaged")
-    return State(step, read_tensors(tensors)[0], facts, passed_over)
+    return State(written.step, read_tensors(tensors)[0], written.facts, passed_over)
 
 
 def _newest_first(folder: Path) -> list[Path]:

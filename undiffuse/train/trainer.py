@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.memory import require
 from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset
 from undiffuse.recipe.recipe import Recipe
@@ -50,6 +51,7 @@ class Trainer:
         process, processes = accelerator.process_index, accelerator.num_processes
         self.recipe, self.accelerator, self.device, self.done = recipe, accelerator, accelerator.device, 0
         training = recipe.training
+        require(training.batch * data.x[0].numel() * 4, f"a batch of {training.batch:,}")
         self._seed(training.seed)
         self.objective: Any = (objective or denoising(recipe, recipe.codec.measure(data), data)).to(self.device)
         if training.batch % processes:
@@ -65,6 +67,9 @@ class Trainer:
             self._shared = Sharded(self.objective, accelerator)
         elif processes > 1:
             self._shared = accelerator.prepare_model(self.objective)
+        weights = sum(weight.nbytes for weight in self.objective.parameters())
+        if self.device.type == "cpu":
+            require((3 + len(training.averages)) * weights, "the gradient, optimiser and averages of this network")
         self.learned = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.learned, lr=training.lr, betas=(0.9, training.beta2), weight_decay=training.weight_decay, fused=True

@@ -8,23 +8,18 @@ Work is per distinct cell: a column of a million rows and two categories is two 
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from undiffuse.core.errors import UserError, nearest
-from undiffuse.data.column import KINDS, MISSING, MISSING_CATEGORY, Column, Kind, seconds
+from undiffuse.data.column import DECIMALS, FORMS, KINDS, MISSING, MISSING_CATEGORY, Column, Kind, seconds
 
 WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)")  # no leading zeros, which a number would lose
 DECIMAL = re.compile(r"[+-]?(0|[1-9]\d*)?\.?(\d*)([eE][+-]?\d+)?")
 EXACT = 2**53  # whole numbers up to here are float64's
-DECIMALS = 12  # more are written as short as can be
 NEARLY = 0.9  # a column with this share of numbers and some text is taken for a mistake
-FORMS = tuple(
-    day + time
-    for day in ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
-    for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", "T%H:%M:%SZ")
-)
 
 
 class Detected(NamedTuple):
@@ -61,16 +56,16 @@ def detect(
     if len(missing) > 1:
         notes.append(f"{name}: missing cells are written {len(missing)} ways, and from now on {missing[0]!r}")
     present = {cell: count for cell, count in counts.items() if cell not in missing}
-    column = Column(name, found, missing=missing[0] if missing else None)
+    written = missing[0] if missing else None
+    form, decimals, categories, told_apart = "", None, tuple[str, ...](), 255
     if found == "date":
         form = _form(present)
-        if form is None:
+        if not form:
             raise UserError(
                 f"column {name!r} holds no dates of one form, such as 2026-02-28; {' '.join([*present][:3])}"
             )
-        column = Column(name, found, form=form, missing=column.missing)
     elif found in ("number", "integer"):
-        column = Column(name, found, decimals=_decimals(present), missing=column.missing)
+        decimals = _decimals(present)
     elif found in ("category", "constant"):
         if len(present) > frequent + 1:
             rare = len(present) - frequent
@@ -78,12 +73,13 @@ def detect(
                 f"{name}: {len(present):,} different cells; the {frequent} most frequent are told apart, the other "
                 f"{rare:,} are one category to the model, redrawn from those seen by their frequency (real cells!)"
             )
-        column = Column(name, found, _ordered(present, frequent), frequent, missing=column.missing)
+        categories, told_apart = _ordered(present, frequent), frequent
+    column = Column(name, found, categories, told_apart, decimals, form, written)
     meaning = _meanings(column, counts, cells, lines, strict=kind is None)
     unread = sum(counts[cell] for cell in present if np.isnan(meaning[cell]))
     if unread:
         notes.append(f"{name}: {unread} cells are no {found}, and count as missing")
-        column = column if column.missing is not None else Column(**column.to_plain() | {"missing": ""})
+        column = column if column.missing is not None else replace(column, missing="")
     return Detected(column, np.array([meaning[cell] for cell in cells]), tuple(notes))
 
 
@@ -118,9 +114,9 @@ def _missing(counts: Counter[str], markers: Sequence[str]) -> list[str]:
     return [cell for cell, _ in counts.most_common() if cell.lower() in markers]
 
 
-def _form(present: dict[str, int]) -> str | None:
-    """The one form that all cells have as dates, if there is one."""
-    return next((form for form in FORMS if present and all(_is_date(cell, form) for cell in present)), None)
+def _form(present: dict[str, int]) -> str:
+    """The one form that all cells have as dates; "" if there is none."""
+    return next((form for form in FORMS if present and all(_is_date(cell, form) for cell in present)), "")
 
 
 def _is_date(cell: str, form: str) -> bool:

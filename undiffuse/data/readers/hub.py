@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import index_labels
 from undiffuse.data.readers.pictures import fitted, header, sides
@@ -73,7 +73,7 @@ def _loaded(name: str) -> "Parts":
             "what the hub, its saved folders and .parquet files hold needs: pip install 'undiffuse[hub]'"
         ) from None
 
-    path = Path(name).expanduser()
+    path = path_of(name)
     try:
         if path.is_file():
             found = datasets.load_dataset("parquet", data_files={"train": str(path)})

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from undiffuse.condition.label import labelled, specifications_of
 from undiffuse.core.errors import UserError, check_seed
+from undiffuse.core.memory import require
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import arrays_of
 from undiffuse.data.readers.idx import idx, is_idx
@@ -57,6 +58,7 @@ def letters(path: str | None = None, copies: int = 20, seed: int = 0, split: str
     x, labels, test = _chars74k(file)
     rows = torch.arange(len(x)) if split == "all" else (test if split == "test" else ~test).nonzero()[:, 0]
     x, labels = x[rows], labels[rows]
+    require(8 * copies * x.nbytes, f"{copies:,} copies of {len(x):,} letters")
     if split == "train" and copies > 1:
         return _named(deformed(x, copies, seed), labels.repeat(copies))
     return _named(shrunk(x), labels)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.array import numpy_file
 from undiffuse.data.readers.cifar import cifar, is_cifar
@@ -52,7 +53,7 @@ def open_data(
 
 def existing(path: str | Path) -> Path:
     """The path, if there is anything; else a UserError that names what lies near."""
-    path = Path(path).expanduser()
+    path = path_of(path)
     if not path.exists():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = nearest(path.name, beside, "file or folder") if beside else "no such file or folder"

@@ -16,10 +16,8 @@ Decoding is shared out among threads, and the last two results are kept: a folde
 then as its test part, is decoded once, unless a file has changed.
 """
 
-import os
 import statistics
 import warnings
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +31,8 @@ from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.label import labelled
 from undiffuse.condition.specification import Specification
 from undiffuse.core.errors import UserError
+from undiffuse.core.memory import require
+from undiffuse.core.paths import walk
 from undiffuse.data.conditioned import together
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import index_labels
@@ -118,7 +118,7 @@ def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
     """
     files = [
         path
-        for path in _walk(folder)
+        for path in walk(folder)
         if path != folder / FILE and not any(_hidden(part) for part in path.relative_to(folder).parts)
     ]
     found = [path for path in files if path.suffix.lower() in ENDINGS]
@@ -221,6 +221,7 @@ def _decode(
     files: tuple[Found, ...], height: int, width: int, gray: bool
 ) -> tuple[torch.Tensor, dict[Found, Exception]]:
     """The pictures that can be decoded, and why the others cannot."""
+    require(3 * len(files) * height * width, f"{len(files):,} pictures of {height} x {width}")
     x = np.empty((len(files), 1 if gray else 3, height, width), np.uint8)
 
     def decode(row: int) -> Exception | None:
@@ -299,13 +300,6 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    """Every file below a folder, in a fixed order, through links too."""
-    for top, below, names in os.walk(folder, followlinks=True):
-        below.sort()
-        yield from (Path(top) / name for name in sorted(names))
 
 
 def _hidden(name: str) -> bool:

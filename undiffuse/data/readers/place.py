@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.paths import path_of
 
 FOLDERS = ("UNDIFFUSE_DATA", "UNDIFFUSE_TEST_DATA")  # of data sets, each in a folder of its own
 
@@ -14,12 +15,12 @@ def place(name: str, given: str | None, advice: str) -> Path:
     Raises UserError where it is not there, with ``advice`` on where to get it.
     """
     if given is not None:
-        path = Path(given).expanduser()
+        path = path_of(given)
         if not path.exists():
             raise UserError(f"{path}: no such file or folder; {advice}")
         return path
     for variable in FOLDERS:
-        path = Path(os.environ.get(variable, "")).expanduser() / name
+        path = path_of(os.environ.get(variable, "")) / name
         if os.environ.get(variable) and path.exists():
             return path
     raise UserError(

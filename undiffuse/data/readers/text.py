@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.paths import path_of
 from undiffuse.data.alphabet import Alphabet, Bytes, Characters, Pretrained
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.place import place
@@ -44,7 +45,7 @@ def text(
     check_split(split)
     if length < 1:
         raise UserError(f"a piece of text has at least 1 token, not {length}")
-    path = Path(path).expanduser()
+    path = path_of(path)
     whole, notes = _read(path, encoding)
     alphabet: Alphabet = Pretrained(tokenizer) if tokenizer else Bytes() if unit == "bytes" else Characters.of(whole)
     tokens = alphabet.encode(whole).to(torch.uint8 if alphabet.size <= 256 else torch.int32)

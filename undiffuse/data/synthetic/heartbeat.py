@@ -7,6 +7,7 @@ phases are equally likely, the entropy of a sequence is exactly log(period).
 import torch
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.memory import require
 from undiffuse.data.alphabet import Characters
 from undiffuse.data.dataset import Dataset
 
@@ -18,6 +19,7 @@ def heartbeat(count: int, length: int = 20, period: int = 5) -> Dataset:
             f"a heartbeat needs a period of at least 2, and at least as many bits and sequences as that, not period "
             f"{period}, length {length}, count {count}"
         )
+    require(10 * count * length, f"{count:,} heartbeats of {length:,} bits")
     phase, place = torch.arange(count) % period, torch.arange(length)
     bits = (place % period == phase[:, None]).to(torch.uint8)
     return Dataset(bits, kind="text", alphabet=Characters(("0", "1")), name="heartbeat")

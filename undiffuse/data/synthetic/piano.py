@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 
 from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError, check_seed
+from undiffuse.core.memory import require
 from undiffuse.data.dataset import Dataset, check_split
 
 NAMES = ("C", "D", "E", "F", "G", "A", "B")
@@ -159,6 +160,7 @@ def piano(
             f"piano: pictures need 16 pixels of height, 8 keys, and {SMALLEST:g} pixels of width for each key; "
             f"{height} x {width} pixels with {keys:g} keys do not have them"
         )
+    require(3 * height * width * (count + 64), f"piano: {count:,} pictures of {height} x {width}")
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     first = torch.randint(7, (count,), generator=generator)
     x = torch.cat([draw(keyboards(part, size, keys, generator), size) for part in first.split(CHUNK)])

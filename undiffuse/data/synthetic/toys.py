@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError, check_seed, nearest
+from undiffuse.core.memory import require
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.synthetic.densities import DENSITIES
 
@@ -121,6 +122,7 @@ def toy(name: str, count: int, seed: int = 0, split: str = "train") -> Dataset:
     check_seed(seed)
     if count < 2:
         raise UserError(f"{name}: {count} points asked for; at least 2 are needed")
+    require(64 * count, f"{name}: {count:,} points")
     generator = torch.Generator().manual_seed(2 * seed + (split == "test"))
     drawn = TOYS[name](count, generator)
     x, labels = drawn if isinstance(drawn, tuple) else (drawn, None)

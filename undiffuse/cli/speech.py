@@ -1,0 +1,53 @@
+"""What a person reads on the terminal: nothing in it moves the cursor, looks like markup or goes on without end.
+
+Names, labels, texts and errors are others': whatever prints them prints them by these.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from undiffuse.core.errors import Caution, shown
+
+WIDEST = 1000  # characters of a line
+
+
+def say(text: object) -> None:
+    """Print lines on stdout; ``text`` is theirs, so it may have line ends, which names within it do not."""
+    print("\n".join(shown(line, WIDEST) for line in str(text).split("\n")))
+
+
+def show(table: Any) -> None:
+    """Print a table on stdout: as wide as the terminal, or as it likes. Texts in it are shown as `say` shows them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    class Terminal(Console):
+        def render_str(self, text: str, **how: Any) -> Text:
+            lines = (shown(line, WIDEST) for line in text.split("\n"))
+            return super().render_str("\n".join(lines), **how | {"markup": False, "emoji": False})
+
+    Terminal(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def complain(message: str) -> None:
+    """Print one line on stderr."""
+    print(f"undiffuse: {shown(' '.join(message.split()))}", file=sys.stderr)
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Each `Caution`, and what libraries warn of, is said once, in a line of our own."""
+    said = set()
+
+    def note(message: Warning | str, *where: Any, **how: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            complain(f"note: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Caution)
+        warnings.showwarning = note
+        yield

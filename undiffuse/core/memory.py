@@ -1,0 +1,84 @@
+"""What memory there is, and what would not fit: said before it is taken, as a machine that swaps answers nobody.
+
+require(4 * count * columns, "as many points")      a UserError where that is more than is free
+build = within_memory(build)                        modules are counted on no device before they are made
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import psutil
+import torch
+from torch import nn
+
+from undiffuse.core.errors import UserError
+
+P = ParamSpec("P")
+M = TypeVar("M", bound=nn.Module)
+CGROUP = Path("/sys/fs/cgroup")
+PARTS = 50_000  # tensors of a network; the largest that are published have a tenth
+
+
+def free() -> int:
+    """Bytes that this process may still take: of the machine, and of the container that it runs in."""
+    found = int(psutil.virtual_memory().available)
+    try:
+        limit, used = ((CGROUP / name).read_text() for name in ("memory.max", "memory.current"))
+        kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        files = int(kept.get("active_file", 0)) + int(kept.get("inactive_file", 0))  # which give way
+        return min(found, int(limit) - int(used) + files)
+    except (OSError, ValueError):  # no container, no limit, another system
+        return found
+
+
+def require(size: float, what: str) -> None:
+    """Raises UserError where ``what`` takes ``size`` bytes, and fewer are free."""
+    there = free()
+    if size > there:
+        raise UserError(f"{what} would take {in_words(size)} of memory, and {in_words(there)} is free; ask for less")
+
+
+def in_words(size: float) -> str:
+    """1,500,000,000 bytes as 1.5 GB."""
+    if size >= 1e15:
+        return "millions of GB"
+    return f"{size / 1e9:,.0f} GB" if size >= 1e11 else f"{size / 1e9:.3g} GB"
+
+
+def within_memory(build: Callable[P, M]) -> Callable[P, M]:
+    """A function that makes a module, made to refuse, as a `UserError`, one whose weights do not fit."""
+
+    @wraps(build)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> M:
+        with torch.device("meta"), _counted(free()):
+            build(*args, **kwargs)
+        return build(*args, **kwargs)
+
+    return checked
+
+
+@contextmanager
+def _counted(most: int) -> Iterator[None]:
+    """While modules are made: no more parameters than ``most`` bytes, nor than `PARTS` of them."""
+    size = parts = 0
+
+    def count(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
+        nonlocal size, parts
+        size, parts = size + (0 if weight is None else weight.nbytes), parts + 1
+        if size > most:
+            raise UserError(f"the network would take more than the {in_words(most)} that is free; make it smaller")
+        if parts > PARTS:
+            raise UserError(f"the network would have more than {PARTS:,} tensors of weights; make it less deep")
+
+    handle = nn.modules.module.register_module_parameter_registration_hook(count)
+    try:
+        yield
+    except (RuntimeError, OverflowError) as error:  # more numbers than can be counted
+        if "overflow" in str(error) or isinstance(error, OverflowError):
+            raise UserError("the network would take millions of GB of memory; make it smaller") from None
+        raise
+    finally:
+        handle.remove()

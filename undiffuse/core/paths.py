@@ -1,0 +1,50 @@
+"""Paths as people write them, and folders walked within limits."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from undiffuse.core.errors import UserError
+
+FILES = 2_000_000  # below a folder, after which a walk ends
+DEEP = 40  # folders within folders
+
+
+def path_of(text: str | Path) -> Path:
+    """The path of a text, in which ~ is home. Raises UserError for what no file should be called, or nobody's home."""
+    try:
+        str(text).encode("utf-8")
+        if "\0" in str(text):
+            raise ValueError
+    except ValueError:
+        raise UserError(f"{text}: not the name of a file, which is plain text in UTF-8") from None
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{text}: nobody of that name has a home here; write the path in full") from None
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, in a fixed order, through links too, but into no folder from within itself.
+
+    Raises UserError beyond `FILES` files, or `DEEP` folders: this is not a folder of data.
+    """
+    count = 0
+    start = len(folder.parts)
+    for top, below, names in os.walk(folder, followlinks=True):
+        here = Path(top)
+        if len(here.parts) - start > DEEP:
+            raise UserError(f"{folder}: folders are nested more than {DEEP} deep, down to {here}; is it the right one?")
+        count += len(names) + 1
+        if count > FILES:
+            raise UserError(f"{folder}: holds more than {FILES:,} files; give a folder of fewer, or data in one file")
+        below[:] = sorted(name for name in below if not _is_above(here / name))
+        yield from (here / name for name in sorted(names))
+
+
+def _is_above(folder: Path) -> bool:
+    """Whether a link leads to a folder that it lies in."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return folder.parent.resolve().is_relative_to(target)
