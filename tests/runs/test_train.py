@@ -12,6 +12,7 @@ from PIL import Image
 from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
 from undiffuse.core.configuration import classes, hints
 from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Stream
 from undiffuse.data.source import Digits, Known, Letters, Shakespeare, Toy
 from undiffuse.denoiser.prediction import EDMPrediction, Eps, Velocity
 from undiffuse.loss.denoising import Denoising

@@ -33,7 +33,7 @@ from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
 from undiffuse.core.paths import path_of
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import FORMS, Dataset
 from undiffuse.denoiser.guidance import Conditional
 from undiffuse.denoiser.known import Known
 from undiffuse.recipe.recipe import Recipe
@@ -70,7 +70,8 @@ class Facts:
     def __post_init__(self) -> None:
         if min(self.shape, default=0) < 1 or math.prod(self.shape) > LARGEST:
             raise UserError(f"a shape is whole numbers from 1, not {self.shape}")
-        if self.kind == "pictures" and len(self.shape) != 3:
+        form = FORMS.get(self.kind)
+        if form and form.dimensions and len(self.shape) != form.dimensions - 1:
             raise UserError(f"{self.kind} have no shape {self.shape}")
         if self.columns and len(self.columns) != self.shape[0]:
             raise UserError(f"{len(self.columns)} names of columns for {self.shape[0]} columns")
