@@ -15,7 +15,8 @@ from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Toy
 from undiffuse.kind import compare, evaluate
-from undiffuse.measure import MEASURES, report
+from undiffuse.measure import MEASURES, regression, report
+from undiffuse.measure.regression import r_squared
 from undiffuse.measure.table import table_report
 from undiffuse.measure.text import text_report
 from undiffuse.net import MLP
@@ -130,6 +131,14 @@ def test_scores_that_grow_with_the_count_are_of_equal_counts():
     two, held_out = points(2, 0), points(500, 1)
     found = report(two, held_out, train=held_out, judge=Learned(two), labels=torch.zeros(2).long(), measures=())
     assert found["inception score"].value <= 2.001 and found["inception score"].floor <= 2.001
+
+
+def test_a_regression_is_fitted_on_rows_of_all_of_a_sorted_file(monkeypatch):
+    """Trees say nothing of values that they have not seen; `ROWS` of the first are the lowest alone."""
+    monkeypatch.setattr(regression, "ROWS", 500)
+    x = in_order(points(5000, 0))
+    made, real = r_squared((x, x[:, 0]), *((rows, rows[:, 0]) for rows in (points(300, 1), points(300, 2))), seed=2**40)
+    assert made > 0.95 and real > 0.95
 
 
 def test_the_share_of_held_out_rows_that_are_copies_is_the_floor_of_copied():

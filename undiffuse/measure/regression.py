@@ -10,7 +10,10 @@ rows (pictures) are read by their principal components.
 """
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from undiffuse.measure.two_sample import SEEDS
 
 COMPONENTS = 32  # of rows with more numbers
 ROWS = 20_000  # fitted on, at most
@@ -19,18 +22,20 @@ Rows = tuple[Tensor, Tensor]
 
 
 def r_squared(train: Rows, samples: Rows, held_out: Rows, seed: int = 0) -> tuple[float, float]:
-    """R² of what ``samples`` were asked for and, beside it, of held-out rows; fitted on ``train``.
+    """R² of what ``samples`` were asked for and, beside it, of held-out rows; fitted on rows of ``train``.
 
     Each is rows (count, *shape) and the number of each, (count,). Cells may be missing (NaN) in narrow rows.
     """
     from sklearn.decomposition import PCA
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    fitted, *others = (x.flatten(1).double().cpu().numpy() for x in (train[0][:ROWS], samples[0], held_out[0]))
+    chosen = torch.randperm(len(train[0]), generator=torch.Generator().manual_seed(seed))[:ROWS]
+    seed %= SEEDS
+    fitted, *others = (x.flatten(1).double().cpu().numpy() for x in (train[0][chosen], samples[0], held_out[0]))
     if fitted.shape[1] > COMPONENTS:
         parts = PCA(min(COMPONENTS, len(fitted)), random_state=seed).fit(fitted)
         fitted, *others = (parts.transform(x) for x in (fitted, *others))
-    model = HistGradientBoostingRegressor(random_state=seed).fit(fitted, _plain(train[1][:ROWS]))
+    model = HistGradientBoostingRegressor(random_state=seed).fit(fitted, _plain(train[1][chosen]))
     pairs = zip(others, (samples[1], held_out[1]), strict=True)
     made, real = (_r_squared(_plain(truth), model.predict(x)) for x, truth in pairs)
     return made, real
