@@ -29,7 +29,7 @@ from undiffuse.sampling.loop import Counted, last, trajectory
 from undiffuse.sampling.samplers import SAMPLERS
 
 EVALUATIONS = (5, 10, 20, 50)
-OURS = ("gradient-estimation", "dpm++3m", "unipc", "adams-bashforth", "deis", "deis-corrected")
+OURS = ("gradient-estimation", "dpm++3m", "unipc", "adams-bashforth", "deis")
 TOP = 1e6  # grids begin at the end of the schedule
 
 Result = dict[str, Tensor]  # sampler and grid -> end points (samples, 784)

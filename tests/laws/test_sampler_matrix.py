@@ -140,7 +140,7 @@ def end(name: str, schedule: Schedule, count: int) -> End:
 
 
 # A polynomial in t over levels even in log-SNR: where alpha is small, t goes with its square, and nodes crowd together.
-CROWDED = {("deis", "Fading"), ("deis-corrected", "Fading")}
+CROWDED = {("deis", "Fading")}
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -20,7 +20,7 @@ from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, N
 from undiffuse.sampling.grid import trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.sampling.samplers import TOKEN_SAMPLERS
-from undiffuse.step.unmask import FirstHitting, SurestFirst
+from undiffuse.step.unmask import FirstHitting, MostConfidentFirst
 from undiffuse.step.unrolling import Unrolling
 
 DRAWS = 20_000
@@ -187,7 +187,7 @@ def test_the_surest_of_what_is_not_known_are_shown_a_share_a_step():
     table = torch.zeros(2, 2, 2, 2, 2, 2, dtype=torch.float64)
     table[0, 0, 0, 0, 0, 0] = table[1, 1, 1, 1, 1, 1] = 0.5
     chain = Chain(Categorical(Fading(), ABSORBING, 2, torch.float64), table)
-    step, seen = SurestFirst(chain.process), []
+    step, seen = MostConfidentFirst(chain.process), []
     x = torch.tensor([[2, 2, 2, 2, 2, 2]]).expand(50, -1)
     times, noise = trailing(chain.process.schedule, 6), SeededNoise(0)
     for state, _ in trajectory(step, chain, x, times, noise):
@@ -268,14 +268,14 @@ def test_drawing_twice_mends_steps_that_are_too_long(kernel):
 def test_the_surest_come_first_and_as_many_as_the_schedule_says():
     process = Categorical(Fading(), ABSORBING, 2, torch.float64)
     sure = torch.tensor([[0.0, 9.0], [0.0, 3.0], [0.0, 6.0], [0.0, 1.0]]).double()[None]
-    step, x = SurestFirst(process, randomness=0.0), torch.full((1, 4), 2)
+    step, x = MostConfidentFirst(process, randomness=0.0), torch.full((1, 4), 2)
     for t, s, shown in ((1.0, 0.75, [0]), (0.75, 0.5, [0, 2]), (0.5, 0.25, [0, 1, 2]), (0.25, 0.0, [0, 1, 2, 3])):
         x, _ = step(lambda x_t, t: sure, x, t, s, None, SeededNoise(0))
         assert (x[0] != 2).nonzero()[:, 0].tolist() == shown
 
 
 def test_unmasking_needs_a_mask():
-    for make in (FirstHitting, SurestFirst):
+    for make in (FirstHitting, MostConfidentFirst):
         with pytest.raises(UserError, match="kernel with mask 1"):
             make(Categorical(Fading(), UNIFORM, 2))
     with pytest.raises(UserError, match="kernel with mask 1"):

@@ -90,7 +90,7 @@ def test_a_run_is_opened_as_it_was(beats):
 
 def test_samplers_of_text_are_compared(beats):
     found = compare(beats, None, [2, 20], seeds=2, count=50)
-    assert found.samplers == ["ancestral", "first-hitting", "surest-first"]
+    assert found.samplers == ["ancestral", "first-hitting", "most-confident-first"]
     slow, fast = (trial.estimate.mean for trial in found.of("ancestral")[::-1])
     assert slow < fast  # tokens drawn ten at a time do not know of each other
     with pytest.raises(UserError, match="ddim cannot sample masked tokens; choose one of ancestral"):
@@ -104,7 +104,7 @@ def test_the_report_has_bits_and_their_floor(beats):
 
 
 @pytest.mark.parametrize(
-    "sampler", ["ancestral", "tau-leaping", "forward-backward", "first-hitting", "surest-first", "unrolling"]
+    "sampler", ["ancestral", "tau-leaping", "forward-backward", "first-hitting", "most-confident-first", "unrolling"]
 )
 def test_every_sampler_leaves_no_mask(beats, sampler):
     assert int(beats.sample(5, sampler=sampler, steps=3).max()) < 2
@@ -177,7 +177,7 @@ def test_what_unrolls_is_trained_and_compared_by_samplers_that_can(book, monkeyp
     words = "train rhyme.txt --out sundae --loss unrolled --kernel.mask 0 --sampler unrolling"
     assert main([*words.split(), *tiny.split()]) == 0
     run = undiffuse.load("sundae")
-    assert run.steps == 24 and not {"first-hitting", "surest-first"} & set(run.samplers)
+    assert run.steps == 24 and not {"first-hitting", "most-confident-first"} & set(run.samplers)
     assert compare(run, None, [2], seeds=1, count=4).samplers == ["ancestral"]
 
 

@@ -35,6 +35,13 @@ FORMS = {
 }
 
 
+def form_of(kind: str) -> Form:
+    """The form of a kind of data. Raises UserError for one that is not known."""
+    if kind not in FORMS:
+        raise UserError(nearest(kind, FORMS, "kind of data"))
+    return FORMS[kind]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Points, pictures, tokens or a table held in memory, checked once on construction.
@@ -132,9 +139,7 @@ class Dataset:
         return is_test
 
     def _check_form(self) -> None:
-        if self.kind not in FORMS:
-            raise UserError(nearest(self.kind, FORMS, "kind of data"))
-        form = FORMS[self.kind]
+        form = form_of(self.kind)
         shaped = self.x.ndim == form.dimensions if form.dimensions else self.x.ndim >= 2
         if self.x.dtype not in form.dtypes or not shaped:
             wanted = f"{form.layout} {' or '.join(map(str, form.dtypes))}"

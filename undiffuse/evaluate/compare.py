@@ -30,7 +30,7 @@ from undiffuse.measure.floor import Floor, draw, filled_up, halves, in_their_pla
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run.run import Run
-from undiffuse.sampling.samplers import SAMPLERS, Sampler, sampler_of
+from undiffuse.sampling.samplers import SAMPLERS, Sampler, current, sampler_of
 from undiffuse.sampling.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 USUAL = ("ddim", "gradient-estimation", "dpm++2m")  # compared unless others are named
-TOKEN_USUAL = ("ancestral", "first-hitting", "surest-first")
+TOKEN_USUAL = ("ancestral", "first-hitting", "most-confident-first")
 DRAWS = 5  # of real data, whose median is the floor
 FILES = ("compare.png", "compare.json", "compare.csv")
 MOST_SEEDS = 10_000
@@ -217,7 +217,7 @@ def compare(
     if count < 2:
         raise UserError(f"count must be at least 2, not {count}")
     usual = [name for name in (*USUAL, *TOKEN_USUAL) if name in run.samplers]
-    names = usual if samplers is None else samplers
+    names = usual if samplers is None else [current(name) for name in samplers]
     with usage():
         for name in names:
             sampler_of(run.denoiser.process, name)

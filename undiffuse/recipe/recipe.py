@@ -26,7 +26,7 @@ from undiffuse.data.source import Source
 from undiffuse.recipe.flat import FIELDS, PATHS, is_flat, nested
 from undiffuse.recipe.model import MODELS, Model, NoisyClassifier, turned_into, type_with
 from undiffuse.recipe.training import Training
-from undiffuse.sampling.samplers import SAMPLERS, TOKEN_SAMPLERS, sampler_of
+from undiffuse.sampling.samplers import NAMES, sampler_of
 from undiffuse.sampling.sampling import Sampling
 
 TYPED = ("net", "loss", "model")  # what may make a model another type of model
@@ -51,8 +51,8 @@ class Recipe:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
-        if self.sampling.sampler not in SAMPLERS | TOKEN_SAMPLERS:
-            raise UserError(nearest(self.sampling.sampler, SAMPLERS | TOKEN_SAMPLERS, "sampler"))
+        if self.sampling.sampler not in NAMES:
+            raise UserError(nearest(self.sampling.sampler, NAMES, "sampler"))
 
     @property
     def is_classifier(self) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
 from undiffuse.core.paths import path_of
-from undiffuse.data.dataset import FORMS, Dataset
+from undiffuse.data.dataset import Dataset, form_of
 from undiffuse.denoiser.guidance import Conditional
 from undiffuse.denoiser.known import Known
 from undiffuse.recipe.recipe import Recipe
@@ -49,7 +49,6 @@ FORMAT = "undiffuse 1"
 RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
 VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
 
-Kind = Literal["points", "pictures", "text", "table", "tokens"]  # tokens: text, in older files
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,7 +57,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Facts:
     """What ``model.safetensors`` says beside its weights. Raises UserError for what no run can be."""
 
-    kind: Kind
+    kind: str
     shape: tuple[int, ...]
     columns: tuple[str, ...]
     step: int
@@ -70,8 +69,9 @@ class Facts:
     def __post_init__(self) -> None:
         if min(self.shape, default=0) < 1 or math.prod(self.shape) > LARGEST:
             raise UserError(f"a shape is whole numbers from 1, not {self.shape}")
-        form = FORMS.get(self.kind)
-        if form and form.dimensions and len(self.shape) != form.dimensions - 1:
+        object.__setattr__(self, "kind", {"tokens": "text"}.get(self.kind, self.kind))  # as older files have it
+        form = form_of(self.kind)
+        if form.dimensions and len(self.shape) != form.dimensions - 1:
             raise UserError(f"{self.kind} have no shape {self.shape}")
         if self.columns and len(self.columns) != self.shape[0]:
             raise UserError(f"{len(self.columns)} names of columns for {self.shape[0]} columns")
@@ -431,7 +431,7 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
 def save_model(run: Run) -> None:
     """Write ``model.safetensors`` into the run's folder, whole or not at all."""
     told, seconds = dict(run.specifications), round(run.seconds, 3)
-    facts = Facts(cast(Kind, run.kind), run.shape, run.columns, run.step, seconds, run.codec_facts, told)
+    facts = Facts(run.kind, run.shape, run.columns, run.step, seconds, run.codec_facts, told)
     write_tensors(run.folder / MODEL, _modules(run).state_dict(), {"format": FORMAT} | to_texts(facts))
 
 

@@ -1,11 +1,10 @@
 """Every sampler by name: which step, on which grid it is at home, and what it costs."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.errors import UserError, caution, nearest
 from undiffuse.process import ABSORBING, Affine, Categorical, Mixed, Process
 from undiffuse.sampling.grid import Grid, Karras, gradient_estimation, log_snr_uniform, trailing
 from undiffuse.step import Step
@@ -23,7 +22,7 @@ from undiffuse.step.heun import Heun
 from undiffuse.step.predictor_corrector import PredictorCorrector
 from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unipc import UniPC
-from undiffuse.step.unmask import FirstHitting, SurestFirst
+from undiffuse.step.unmask import FirstHitting, MostConfidentFirst
 from undiffuse.step.unrolling import Unrolling
 
 
@@ -56,12 +55,6 @@ class Sampler:
         return True
 
 
-def once_corrected(process: Affine) -> Step:
-    """DEIS: runs that ask for its corrector can be sampled still."""
-    warnings.warn("deis-corrected is deis now: its corrector made errors grow from step to step", stacklevel=2)
-    return DEIS(process)
-
-
 SAMPLERS: dict[str, Sampler] = {
     "ddim": Sampler(DDIM, trailing, "DDIM: deterministic, order 1"),
     "ddpm": Sampler(Ancestral, trailing, "ancestral sampling with variance beta-tilde"),
@@ -81,7 +74,6 @@ SAMPLERS: dict[str, Sampler] = {
     ),
     "unipc": Sampler(UniPC, log_snr_uniform, "multistep predictor with a free corrector"),
     "deis": Sampler(DEIS, log_snr_uniform, "the noise as a polynomial in time, order 4"),
-    "deis-corrected": Sampler(once_corrected, log_snr_uniform, "deis, by a former name"),
     "adams-bashforth": Sampler(
         lambda process: AdamsBashforth(process, 3, in_log_rho),
         Karras(sigma_min=0.005),
@@ -100,8 +92,24 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
     "forward-backward": Sampler(ForwardBackward, trailing, "ancestral, each step drawn twice", lambda steps: 2 * steps),
     "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, when the process would"),
     "unrolling": Sampler(Unrolling, trailing, "SUNDAE's: a share of the tokens drawn anew, again and again"),
-    "surest-first": Sampler(SurestFirst, trailing, "the surest tokens unmasked first"),
+    "most-confident-first": Sampler(MostConfidentFirst, trailing, "the tokens it is most confident of unmasked first"),
 }
+
+
+FORMER = {  # names that runs and people still use, and what became of them
+    "deis-corrected": ("deis", "its corrector made errors grow from step to step"),
+    "surest-first": ("most-confident-first", "the field's word"),
+}
+NAMES = (*SAMPLERS, *TOKEN_SAMPLERS, *FORMER)  # all that may be asked for
+
+
+def current(name: str) -> str:
+    """The present name of a sampler, and a caution where it was asked for by a former one."""
+    if name not in FORMER:
+        return name
+    now, why = FORMER[name]
+    caution(f"{name} is {now} now: {why}")
+    return now
 
 
 def samplers_of(process: Process) -> dict[str, Sampler]:
@@ -114,7 +122,7 @@ def samplers_of(process: Process) -> dict[str, Sampler]:
 
 def sampler_of(process: Process, name: str) -> Sampler:
     """The sampler of that name. Raises UserError where there is none, or none that can sample this process."""
-    known = samplers_of(process)
+    known, name = samplers_of(process), current(name)
     if name not in known and name in SAMPLERS | TOKEN_SAMPLERS:
         raise UserError(f"{name} cannot sample {_called(process)}; choose one of {', '.join(known)}")
     if name not in known:

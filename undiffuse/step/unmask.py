@@ -19,7 +19,7 @@ TINY = 2.0**-53
 
 
 @dataclass(frozen=True)
-class SurestFirst:
+class MostConfidentFirst:
     """Every mask is guessed, and the surest guesses stay, as many as the schedule reveals by s (MaskGIT).
 
     How sure a guess is: its log-probability, plus ``randomness`` x (share still masked) x Gumbel noise, without which
