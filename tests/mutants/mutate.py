@@ -13,70 +13,82 @@ import argparse
 import subprocess
 import sys
 import tomllib
-from collections import defaultdict
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
+from making import Mutant, mutants_of
+from rich.console import Console
+from rich.table import Table
+from running import Suite, measured, prepare, survives
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+sys.path.insert(1, str(HERE.parents[1]))  # this checkout, whatever is installed
+CONSOLE = Console(highlight=False)
+NAMES = ("killed", "survived", "equivalent")
 
 
 def main() -> int:
     """Mutates, runs, prints."""
-    sys.path[:0] = [str(ROOT)]
-    from making import Mutant, mutants_of
-    from rich.console import Console
-    from running import measured, prepare, survives
-
     told = tomllib.loads((HERE / "mutants.toml").read_text())
     args = _arguments(told)
     places = [Path(place) for place in told["core"]] if args.core else args.files or _changed()
-    tests = {file: asked for file in _files(places) if (asked := _tests(file, told["core"] | told["others"]))}
-    console = Console(highlight=False)
-    if not tests:
-        console.print("no file that has tests in tests/mutants/mutants.toml differs from the main branch")
-        return 0
+    tests = {file: _tests(file, told["core"] | told["others"]) for file in _files(places)}
+    for file in [file for file, asked in tests.items() if not asked]:
+        CONSOLE.print(f"{file}: left alone, as tests/mutants/mutants.toml names no tests of it", markup=False)
+        del tests[file]
     survivors = tomllib.loads((HERE / "survivors.toml").read_text())["same"]
     known = {(entry["file"], *map(_bare, (entry["before"], entry["after"]))) for entry in survivors}
     prepare()
-    score = defaultdict(lambda: [0, 0, 0])  # killed, survived, equivalent by file
+    scores = {}
     for path, asked in tests.items():
-        suite = measured(asked)
-        same = Mutant(path, range(1, 10**9), path.read_text())
-        if not survives(same, suite.asked(same, 5), 600)[0]:
-            raise RuntimeError(f"tests of {path} that pass by themselves fail in a fork; no mutant would say anything")
+        score = scores[path] = Counter()
+        suite = _suite(path, asked)
         for mutant in islice(mutants_of(path, args.seed), args.sample):
-            if (path.name, *map(_bare, mutant.change)) in known:
-                score[path][2] += 1
-                continue
-            chosen = suite.asked(mutant, told["seconds"])
-            alone = sum(suite.seconds[test] for test in chosen)
-            alive, failed = survives(mutant, chosen, 20 + 5 * alone) if chosen else (True, "")
-            suite.kills[failed] += 1
-            score[path][alive] += 1
-            if alive:
-                before, after = mutant.change
-                console.print(f"survived  {path}:{mutant.lines[0]}   ({len(chosen)} tests)", markup=False)
-                console.print(f"    - {before}\n    + {after}", markup=False, soft_wrap=True)
-        killed, survived, same = score[path]
-        console.print(f"{path}: {killed} killed, {survived} survived, {same} equivalent", markup=False)
-    return _table(console, score, told["killed"])
+            same = (path.name, *map(_bare, mutant.change)) in known
+            score["equivalent" if same else _became(mutant, suite, told["seconds"])] += 1
+        CONSOLE.print(f"{path}: {', '.join(f'{score[name]} {name}' for name in NAMES)}", markup=False)
+    return _table(scores, told["killed"])
+
+
+def _suite(path: Path, asked: list[Path]) -> Suite:
+    """The tests of a file, which must pass over the file as it is in a fork too, or every mutant would seem killed."""
+    suite = measured(asked)
+    same = Mutant(path, range(1, 10**9), path.read_text())
+    if not survives(same, suite.asked(same, 5), 600)[0]:
+        raise RuntimeError(f"tests of {path} that pass by themselves fail in a fork; no mutant would say anything")
+    return suite
+
+
+def _became(mutant: Mutant, suite: Suite, seconds: float) -> str:
+    """Killed or survived; a survivor is shown."""
+    chosen = suite.asked(mutant, seconds)
+    alone = sum(suite.seconds[test] for test in chosen)
+    alive, failed = survives(mutant, chosen, 20 + 5 * alone) if chosen else (True, "")
+    suite.kills[failed] += 1
+    if not alive:
+        return "killed"
+    before, after = mutant.change
+    CONSOLE.print(f"survived  {mutant.path}:{mutant.lines[0]}   ({len(chosen)} tests)", markup=False)
+    CONSOLE.print(f"    - {before}\n    + {after}", markup=False, soft_wrap=True)
+    return "survived"
 
 
 def _bare(code: str) -> str:
     return "".join(code.split())
 
 
-def _table(console, score, least: float) -> int:
-    from rich.table import Table
-
-    table = Table("file", "killed", "survived", "equivalent", "share")
-    killed, survived, same = map(sum, zip(*score.values(), strict=True))
-    for name, (dead, alive, equal) in [*score.items(), ("all", (killed, survived, same))]:
-        share = f"{dead / (dead + alive):.0%}" if dead + alive else "-"
-        table.add_row(str(name), str(dead), str(alive), str(equal), share)
-    console.print(table)
-    return int(killed < least * (killed + survived))
+def _table(scores: dict[Path, Counter[str]], least: float) -> int:
+    """Prints it; 1 if too few were killed."""
+    table = Table("file", *NAMES, "share")
+    every = sum(scores.values(), Counter())
+    for name, score in [*scores.items(), ("all", every)]:
+        tried = score["killed"] + score["survived"]
+        table.add_row(
+            str(name), *(str(score[kind]) for kind in NAMES), f"{score['killed'] / tried:.0%}" if tried else "-"
+        )
+    CONSOLE.print(table)
+    return int(every["killed"] < least * (every["killed"] + every["survived"]))
 
 
 def _arguments(told: dict) -> argparse.Namespace:

@@ -42,10 +42,10 @@ class Suite:
     def asked(self, mutant: Mutant, limit: float) -> list[str]:
         """The tests of a mutant, the likeliest and quickest first, ``limit`` seconds of them at most."""
         by_line = self.lines.get(str(mutant.path), {})
-        tests = {test for line in mutant.lines for test in by_line.get(line, ())} - {""}
-        if not tests:  # done once, on import: whoever uses the file may notice
-            known = any(line in by_line for line in mutant.lines)
-            tests = {test for tests in by_line.values() for test in tests} - {""} if known else set()
+        seen = [tests for line, tests in by_line.items() if line in mutant.lines]
+        tests = {test for tests in seen for test in tests} - {""}
+        if seen and not tests:  # done once, on import: whoever uses the file may notice
+            tests = {test for tests in by_line.values() for test in tests} - {""}
         chosen, spent = [], 0.0
         for test in sorted(tests, key=lambda test: (-self.kills[test], self.seconds[test])):
             spent += self.seconds[test]
