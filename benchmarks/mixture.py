@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks import peers
 from undiffuse.exact.mixture import GaussianMixture
 from undiffuse.process import Affine, Linear
-from undiffuse.sampling.grid import GRIDS, Grid, Karras, LogLinear
+from undiffuse.sampling.grid import GRIDS, Grid, Karras, LogLinearGrid
 from undiffuse.sampling.loop import Counted, last, trajectory
 from undiffuse.sampling.samplers import SAMPLERS
 
@@ -62,14 +62,14 @@ def fit(x: Tensor, components: int, process: Affine) -> GaussianMixture:
 
 def reference(process: Affine, denoise: GaussianMixture, x: Tensor, steps: int) -> Tensor:
     """The flow's end point by many third-order steps, uniform in log-SNR down to sigma = 1e-4."""
-    times = LogLinear(1e-4, TOP)(process.schedule, steps)
+    times = LogLinearGrid(1e-4, TOP)(process.schedule, steps)
     return last(trajectory(SAMPLERS["dpm++3m"].make(process), denoise, x, times, None))
 
 
 def ours(process: Affine, denoise: GaussianMixture, x: Tensor, budget: int) -> Iterator[tuple[str, Tensor]]:
     """Every deterministic sampler of ours on every grid that ends within the budget."""
     grids: dict[str, Grid] = {name: GRIDS[name] for name in ("quadratic", "gradient-estimation", "log-snr-uniform")}
-    grids |= {f"log-linear to {low}": LogLinear(low, TOP) for low in (0.003, 0.006, 0.01, 0.02, 0.03)}
+    grids |= {f"log-linear to {low}": LogLinearGrid(low, TOP) for low in (0.003, 0.006, 0.01, 0.02, 0.03)}
     grids |= {f"karras rho {rho} to {low}": Karras(rho, low, TOP) for rho, low in product((7.0, 12.0), (0.005, 0.02))}
     for name, (label, grid) in product(OURS, grids.items()):
         sampler, counted = SAMPLERS[name], Counted(denoise)

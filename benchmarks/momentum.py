@@ -11,8 +11,8 @@ import torch
 from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian, GaussianMixture
 from undiffuse.process import Affine, Linear
-from undiffuse.process import LogLinear as LogLinearSchedule
-from undiffuse.sampling.grid import LogLinear, gradient_estimation
+from undiffuse.process import LogLinearGrid as LogLinearSchedule
+from undiffuse.sampling.grid import LogLinearGrid, gradient_estimation
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.sampling.samplers import SAMPLERS
 from undiffuse.step.ddim import DDIM
@@ -45,7 +45,7 @@ def mixture() -> None:
     roots = torch.randn(10, 64, 64, generator=generator, dtype=torch.float64) / 16
     exact = GaussianMixture(process, torch.ones(10, dtype=torch.float64), means, roots @ roots.mT)
     x = process.start(torch.empty(256, 64, dtype=torch.float64), SeededNoise(0))
-    fine = LogLinear(sigma_min=1e-4)(process.schedule, 1000)
+    fine = LogLinearGrid(sigma_min=1e-4)(process.schedule, 1000)
     truth = last(trajectory(SAMPLERS["dpm++3m"].make(process), exact, x, fine, SeededNoise(0)))
     print("\nmedian RMSE at the end of the exact flow, 64 dimensions\n    N        DDIM  gradient est.  ratio")
     for count in COUNTS:

@@ -31,7 +31,7 @@ from undiffuse.denoiser.prediction import Eps, Velocity
 from undiffuse.draw.pictures import pictures
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogitNormal
-from undiffuse.net import Folded, UNet
+from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.process import Flow
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes.piano import piano
@@ -40,11 +40,11 @@ from undiffuse.train.loop import train
 from undiffuse.train.trainer import Trainer
 
 
-def folded(patch: tuple[int, int] | None = None, waves: int | None = None, **changes: Any) -> Folded:
+def folded(patch: tuple[int, int] | None = None, waves: int | None = None, **changes: Any) -> SpaceToDepth:
     """The recipe's network, changed."""
     net = piano().net
-    assert isinstance(net, Folded)
-    return Folded(replace(net.inner, **changes), patch or net.patch, net.waves if waves is None else waves)
+    assert isinstance(net, SpaceToDepth)
+    return SpaceToDepth(replace(net.inner, **changes), patch or net.patch, net.waves if waves is None else waves)
 
 
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table as Printed
+from rich.table import TableFile as Printed
 from torch import Tensor
 
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.table import cells_of, read_table
-from undiffuse.data.source import Table
+from undiffuse.data.source import TableFile
 from undiffuse.measure.report import Report
 from undiffuse.measure.table import table_report
 from undiffuse.recipes import RECIPES
@@ -43,7 +43,7 @@ def main() -> None:
         raise SystemExit("UNDIFFUSE_TEST_DATA is not set; it holds tabular/adult-train.csv.gz")
     folder = Path(os.environ["UNDIFFUSE_TEST_DATA"]) / "tabular"
     torch.set_num_threads(1)
-    source = Table(str(folder / "adult-train.csv.gz"), names=NAMES)
+    source = TableFile(str(folder / "adult-train.csv.gz"), names=NAMES)
     data = source.open("all")
     test = in_terms_of(data.schema, read_table(folder / "adult-test.csv.gz", names=NAMES))
     reports = {}
@@ -53,7 +53,7 @@ def main() -> None:
     show(reports)
 
 
-def ours(source: Table) -> Iterator[tuple[str, Tensor, float]]:
+def ours(source: TableFile) -> Iterator[tuple[str, Tensor, float]]:
     """As many samples as there are rows, and the seconds of training."""
     recipe = RECIPES["table"]().changed(data=source)
     recipe = recipe.changed(report_every=recipe.training.steps + 1)

@@ -45,7 +45,7 @@ def main(out: Path = GALLERY, count: int = 4000, steps: int = 1500, walk: int = 
     data = TRUTH.sample(20000, SeededNoise(0))
     naive, noised = train_naive(data, steps), train_annealed(data, steps)
     start = 16 * SeededNoise(1).uniform(torch.empty(count, 2)) - 8  # anywhere in the frame
-    step, times = AnnealedLangevin(PROCESS, repeats=30), grid.LogLinear(LOW, HIGH)(PROCESS.schedule, levels)
+    step, times = AnnealedLangevin(PROCESS, repeats=30), grid.LogLinearGrid(LOW, HIGH)(PROCESS.schedule, levels)
     clouds = {
         "data": data[:count],
         "naive Langevin": langevin(naive, start, walk),

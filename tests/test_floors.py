@@ -62,3 +62,13 @@ def test_no_file_leads_back_to_itself():
     for file in FILES:
         if file != "__init__.py":
             beneath(file)
+
+
+def test_one_name_means_one_thing():
+    """No two classes of the package have one name, but for private ones."""
+    named: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in ast.walk(ast.parse((HOUSE / "undiffuse" / file).read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                named.setdefault(node.name, []).append(file)
+    assert not {name: files for name, files in named.items() if len(files) > 1}

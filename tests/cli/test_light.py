@@ -41,7 +41,7 @@ def test_help_of_train_says_the_same_without_torch_and_with(capsys, tmp_path):
 
 def test_what_is_absent_for_a_moment_is_there_afterwards():
     """In the same process, what computes is imported anew."""
-    then = "import undiffuse.recipes as r; print(type(r.RECIPES['moons']().denoiser((2,), 0)).__mro__[1])"
+    then = "import undiffuse.recipes as r; print(type(r.RECIPES['moons']().denoiser((2,), {})).__mro__[1])"
     assert "torch.nn.modules.module.Module" in alone("train", "--help", then=then)
 
 

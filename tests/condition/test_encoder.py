@@ -12,7 +12,7 @@ from undiffuse.condition.read import read
 from undiffuse.condition.renamed import renamed
 from undiffuse.condition.specification import Labels, Numbers, Picture, Text, Vector
 from undiffuse.core.errors import UserError
-from undiffuse.net import MLP, DiT, Folded, UNet
+from undiffuse.net import MLP, DiT, SpaceToDepth, UNet
 from undiffuse.net.table import TableMLP
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process.categorical import TokenShape
@@ -29,7 +29,7 @@ SMALL = UNet(width=8, multiples=(1, 2), embedding=16)
 ON_PICTURES = {
     "unet": SMALL,
     "unet-dense": UNet(width=8, multiples=(1, 2), embedding=16, attention=2, dense=True),
-    "folded": Folded(SMALL, patch=(2, 2), waves=1),
+    "folded": SpaceToDepth(SMALL, patch=(2, 2), waves=1),
     "dit": DiT(width=16, depth=1, heads=2),
 }
 

@@ -13,7 +13,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.data.conditioned import conditioned
 from undiffuse.data.describe import describe
 from undiffuse.data.readers.open import open_data
-from undiffuse.data.source import Files, Table
+from undiffuse.data.source import Files, TableFile
 
 QUICK = [
     "--steps",
@@ -143,7 +143,7 @@ def test_a_table_given_numbers_and_a_category(tmp_path):
 
 def test_columns_become_conditions(tmp_path):
     path = people(tmp_path / "people.csv", 50, who=True)
-    data = Table(str(path), condition=("age", "who")).open("all")
+    data = TableFile(str(path), condition=("age", "who")).open("all")
     assert [column.name for column in data.schema] == ["x", "y", "height"] and data.x.shape == (50, 3)
     assert isinstance(data.specifications["age"], Numbers) and isinstance(data.specifications["who"], Labels)
     points = open_data(people(tmp_path / "points.csv", 50), split="all")
@@ -159,7 +159,7 @@ def test_columns_become_conditions(tmp_path):
 
 def test_missing_cells_are_absent(tmp_path):
     (tmp_path / "t.csv").write_text("x,age,who\n1.5,30,a\n2.5,,b\n3.5,40,\n4.5,50,a\n")
-    data = Table(str(tmp_path / "t.csv"), condition=("age", "who")).open("all")
+    data = TableFile(str(tmp_path / "t.csv"), condition=("age", "who")).open("all")
     assert data.conditions.entries["age"].present.tolist() == [True, False, True, True]
     assert data.conditions.entries["who"].present.tolist() == [True, True, False, True]
 

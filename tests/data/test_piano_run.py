@@ -7,7 +7,7 @@ import pytest
 from undiffuse.data.source import Piano
 from undiffuse.kind import evaluate
 from undiffuse.measure.judge import Judge
-from undiffuse.net import Folded, UNet
+from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.recipes import RECIPES
 from undiffuse.train.loop import train
 
@@ -15,7 +15,7 @@ from undiffuse.train.loop import train
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     recipe = RECIPES["piano"]().changed(
-        data=Piano(200), net=Folded(UNet(width=8), (8, 1), waves=2), steps=2, batch=8, sampling_steps=2
+        data=Piano(200), net=SpaceToDepth(UNet(width=8), (8, 1), waves=2), steps=2, batch=8, sampling_steps=2
     )
     return train(recipe, tmp_path_factory.mktemp("piano") / "run", quiet=True)
 

@@ -8,7 +8,7 @@ from scipy.io import wavfile
 from undiffuse.codec import Normalise
 from undiffuse.core.errors import UserError
 from undiffuse.data.readers.array import from_array
-from undiffuse.data.source import Pulse, Series
+from undiffuse.data.source import Pulse, SeriesFiles
 from undiffuse.kind import describe
 from undiffuse.measure.series import autocorrelation, autocorrelation_distance, log_spectrum, spectrum_distance
 
@@ -49,7 +49,7 @@ def test_a_folder_of_sound_of_any_depth(tmp_path):
     wav(tmp_path, "a/8.wav", (TONE * 127 + 128).astype(np.uint8))
     wav(tmp_path, "b/float.wav", TONE.astype(np.float32))
     wav_24(tmp_path / "b/24.wav", TONE)
-    data = Series(str(tmp_path)).open("all")
+    data = SeriesFiles(str(tmp_path)).open("all")
     assert data.shape == (1, 400) and data.label_names == ("a", "b") and data.labels.tolist() == [0, 0, 1, 1]
     for row in data.x:
         assert np.abs(row[0].numpy() - TONE).max() < 0.02
@@ -60,16 +60,16 @@ def test_what_differs_between_files_is_said(tmp_path):
     wav(tmp_path, "long.wav", np.tile(TONE, 2).astype(np.float32))
     wav(tmp_path, "stereo.wav", np.stack([TONE, -TONE], 1).astype(np.float32))
     wav(tmp_path, "silent.wav", np.zeros(400, np.float32))
-    data = Series(str(tmp_path)).open("all")
+    data = SeriesFiles(str(tmp_path)).open("all")
     said = " ".join(data.notes)
     assert data.shape == (1, 400)
     assert "400 to 800 values: all cut to 400" in said and "averaged to one channel" in said and "silent" in said
-    pieces = Series(str(tmp_path), length=150).open("all")
+    pieces = SeriesFiles(str(tmp_path), length=150).open("all")
     assert len(pieces) == 5 + 2 + 2 and pieces.shape == (1, 150)
     stereo = tmp_path / "only"
     for k in range(3):
         wav(stereo, f"{k}.wav", np.stack([TONE, (k + 1) * TONE / 4], 1).astype(np.float32))
-    assert Series(str(stereo)).open("all").shape == (2, 400)
+    assert SeriesFiles(str(stereo)).open("all").shape == (2, 400)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_folders_that_cannot_be_trained_on(tmp_path, damage, said):
     wav(tmp_path, "a.wav", TONE.astype(np.float32))
     damage(tmp_path)
     with pytest.raises(UserError, match=said) as caught:
-        Series(str(tmp_path)).open()
+        SeriesFiles(str(tmp_path)).open()
     assert "\n" not in str(caught.value)
 
 
@@ -92,19 +92,19 @@ def test_the_long_form(tmp_path):
     path = tmp_path / "long.csv"
     rows = [f"s{k},{t},{k + t},{10 * k - t}" for t in (2, 0, 1, 3, 4) for k in range(6)]
     path.write_text("series,time,left,right\n" + "\n".join(rows) + "\n")
-    data = Series(str(path)).open("all")
+    data = SeriesFiles(str(path)).open("all")
     assert data.shape == (2, 5)
     first = sorted(data.x.tolist())[0]
     assert first == [[0, 1, 2, 3, 4], [0, -1, -2, -3, -4]]
     path.write_text(path.read_text().replace("series", "sensor"))
     with pytest.raises(UserError, match="no column names the series"):
-        Series(str(path)).open()
-    assert Series(str(path), by="sensor").open("all").shape == (2, 5)
+        SeriesFiles(str(path)).open()
+    assert SeriesFiles(str(path), by="sensor").open("all").shape == (2, 5)
     with pytest.raises(UserError, match="did you mean sensor"):
-        Series(str(path), by="sensr").open()
+        SeriesFiles(str(path), by="sensr").open()
     path.write_text("series,x\na,1\na,\nb,2\nb,3\n")
     with pytest.raises(UserError, match="not a number in every row"):
-        Series(str(path)).open()
+        SeriesFiles(str(path)).open()
 
 
 def test_pulses_are_drawn_anew_for_the_test_split():

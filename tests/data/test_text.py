@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undiffuse.core.configuration import from_plain, to_plain
+from undiffuse.core.configuration import from_values, to_values
 from undiffuse.core.errors import UserError
 from undiffuse.data.alphabet import Alphabet, Bytes, Characters
 from undiffuse.data.dataset import Dataset
@@ -20,7 +20,7 @@ RHYME = "the cat sat on the mat, and the dög sat on the cat.\r\n" * 40
 def test_alphabets_lose_nothing(words):
     for alphabet in (Characters.of(words), Bytes()) if max(words) < "\ud800" or min(words) > "\udfff" else ():
         assert alphabet.decode(alphabet.encode(words)) == words
-        assert from_plain(Alphabet, to_plain(alphabet)) == alphabet
+        assert from_values(Alphabet, to_values(alphabet)) == alphabet
         assert int(alphabet.encode(words).max()) < alphabet.size
 
 

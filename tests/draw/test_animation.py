@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from undiffuse.core.errors import UserError
-from undiffuse.draw.animation import HELD, TICK, State, film_of_pictures, film_of_points, kept, write_film
+from undiffuse.draw.animation import HELD, TICK, Frame, film_of_pictures, film_of_points, kept, write_film
 from undiffuse.draw.points import Cloud
 
 
@@ -17,7 +17,7 @@ def states(count, *shape, pictures=False):
     generator = torch.Generator().manual_seed(0)
     for k in range(count):
         x = torch.randn(shape, generator=generator)
-        yield State(
+        yield Frame(
             (x.sigmoid() * 255).byte() if pictures else x, f"step {k} of {count - 1}", f"noise {1 - k / count:.0%}"
         )
 

@@ -21,7 +21,7 @@ tables = st.one_of(
     st.builds(p.SigmoidBetas, floats(1e-5, 1e-3), floats(5e-3, 0.05), st.integers(50, 300)),
     st.builds(p.CosineTable, floats(1e-3, 0.02), st.integers(10, 300)),
     st.builds(
-        p.Given,
+        p.AlphaBars,
         st.lists(floats(1e-4, 0.9999), min_size=2, max_size=20, unique=True).map(
             lambda values: tuple(sorted({round(v, 4) for v in values}, reverse=True))
         ),

@@ -15,7 +15,7 @@ from torch import Tensor
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Chain, Empirical, Gaussian, GaussianMixture
-from undiffuse.process import ABSORBING, EDM, UNIFORM, Affine, Belief, Categorical, Cosine, Fading, Flow, PoissonLaw
+from undiffuse.process import ABSORBING, EDM, UNIFORM, Affine, Belief, Categorical, Cosine, Fading, Flow, PoissonNoise
 from undiffuse.theory.likelihood import (
     affine_bound,
     bits_per_dim,
@@ -189,7 +189,7 @@ def test_grids_that_are_no_bound():
     with pytest.raises(UserError, match="the steps that the grid has"):
         bound(process, lambda x_t, t: x_t, x, (1.0, 0.5, 0.0), SeededNoise(0), terms=2)
     with pytest.raises(UserError, match="only Gaussian noise"):
-        bound(Affine(EDM(), PoissonLaw(4)), lambda x_t, t: x_t, x, (1.0, 0.5, 0.0), SeededNoise(0))
+        bound(Affine(EDM(), PoissonNoise(4)), lambda x_t, t: x_t, x, (1.0, 0.5, 0.0), SeededNoise(0))
 
 
 # --------------------------------------------------------------------------------------------- tokens

@@ -18,7 +18,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.denoiser import prediction as predict
 from undiffuse.exact import Chain, Empirical, Gaussian, GaussianMixture, empirical
-from undiffuse.process import ABSORBING, EDM, Affine, Categorical, Cosine, Fading, Flow, PoissonLaw
+from undiffuse.process import ABSORBING, EDM, Affine, Categorical, Cosine, Fading, Flow, PoissonNoise
 
 FLOW = Affine(Flow())
 TIMES = torch.tensor([0.0, 0.2, 0.6, 1.0], dtype=torch.float64)
@@ -174,7 +174,7 @@ def test_parameters_that_do_not_fit():
     with pytest.raises(UserError, match="positive"):
         GaussianMixture(FLOW, torch.zeros(1), torch.zeros(1, 2), eye)
     with pytest.raises(UserError, match="only Gaussian noise"):
-        GaussianMixture(Affine(EDM(), PoissonLaw(8)), torch.ones(1), torch.zeros(1, 2), eye)
+        GaussianMixture(Affine(EDM(), PoissonNoise(8)), torch.ones(1), torch.zeros(1, 2), eye)
 
 
 # ----------------------------------------------------------------------------- the Gaussian's flow
@@ -278,7 +278,7 @@ def test_draws_from_a_data_set():
 @given(floats(-2, 2), floats(0.05, 3))
 def test_field_lines_of_poisson_flow(x, sigma):
     """PFGM in one dimension: psi = sum_i atan2(sigma, x - x_i) is constant along the flow dx/dsigma."""
-    process = Affine(EDM(), PoissonLaw(1.0))
+    process = Affine(EDM(), PoissonNoise(1.0))
     data = torch.tensor([[-1.0], [0.2], [1.5]], dtype=torch.float64)
     t = float(process.schedule.time(torch.tensor(-2 * math.log(sigma), dtype=torch.float64)))
     at = torch.tensor([x, process.schedule.at(t).sigma], dtype=torch.float64, requires_grad=True)

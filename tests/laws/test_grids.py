@@ -8,11 +8,11 @@ import torch
 
 from undiffuse.core.errors import UserError
 from undiffuse.process import EDM, VP, CosineTable, Flow, Linear, Schedule, ZeroTerminal, ZeroTerminalTable
-from undiffuse.process import LogLinear as NoiseLevels
+from undiffuse.process import LogLinearGrid as NoiseLevels
 from undiffuse.sampling.grid import (
     GRIDS,
     Karras,
-    LogLinear,
+    LogLinearGrid,
     gradient_estimation,
     leading,
     linspace,
@@ -136,14 +136,14 @@ def test_karras_is_its_formula():
 
 @pytest.mark.parametrize("schedule", [VP(), Linear(), EDM(), Flow()], ids=lambda s: type(s).__name__)
 def test_log_grids_are_even_in_log_snr(schedule):
-    for grid in (LogLinear(), log_snr_uniform):
+    for grid in (LogLinearGrid(), log_snr_uniform):
         log_snr = np.array([schedule.at(t).log_snr for t in grid(schedule, 40)[:-1]])
         assert np.ptp(np.diff(log_snr)) < 1e-6
-        assert log_snr[-1] == pytest.approx(-2 * math.log(0.01 if isinstance(grid, LogLinear) else 1.5 * 40**-1.5))
+        assert log_snr[-1] == pytest.approx(-2 * math.log(0.01 if isinstance(grid, LogLinearGrid) else 1.5 * 40**-1.5))
 
 
 def test_levels_that_cannot_be():
     with pytest.raises(UserError, match="0 < sigma_min < sigma_max"):
         Karras(sigma_min=100.0)(EDM(), 5)
     with pytest.raises(UserError, match="0 < sigma_min < sigma_max"):
-        LogLinear(sigma_min=0.0)(EDM(), 5)
+        LogLinearGrid(sigma_min=0.0)(EDM(), 5)

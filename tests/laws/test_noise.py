@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise, Stream
-from undiffuse.process import PoissonLaw
-from undiffuse.process.radial import GaussianLaw
+from undiffuse.process import PoissonNoise
+from undiffuse.process.radial import GaussianNoise
 
 shapes = st.lists(st.integers(1, 70), min_size=0, max_size=2).map(tuple)
 
@@ -79,14 +79,14 @@ def test_the_device_changes_nothing():
 @pytest.mark.parametrize("D", [0.05, 1.0, 8.0, 2048.0])
 def test_the_poisson_laws_radius(D, size):
     """R^2/(N sigma^2) is F(N, D): Student's t. KS against scipy."""
-    z = PoissonLaw(D).sample(torch.empty(4000, size, dtype=torch.float64), SeededNoise(11))
+    z = PoissonNoise(D).sample(torch.empty(4000, size, dtype=torch.float64), SeededNoise(11))
     assert z.isfinite().all()
     ratio = z.square().sum(1) / size
     assert scipy.stats.kstest(ratio.numpy(), scipy.stats.f(size, D).cdf).pvalue > 1e-3
 
 
 def test_the_poisson_laws_direction_is_uniform():
-    z = PoissonLaw(1.0).sample(torch.empty(20_000, 2, dtype=torch.float64), SeededNoise(2))
+    z = PoissonNoise(1.0).sample(torch.empty(20_000, 2, dtype=torch.float64), SeededNoise(2))
     angle = torch.atan2(z[:, 1], z[:, 0]) / (2 * math.pi) + 0.5
     assert scipy.stats.kstest(angle.numpy(), "uniform").pvalue > 1e-3
     ranks = torch.stack([angle, z.norm(dim=1).log()])
@@ -95,11 +95,13 @@ def test_the_poisson_laws_direction_is_uniform():
 
 def test_many_dimensions_are_gaussian():
     like = torch.empty(50, 3, dtype=torch.float64)
-    assert torch.equal(PoissonLaw(math.inf).sample(like, SeededNoise(0)), GaussianLaw().sample(like, SeededNoise(0)))
-    z = PoissonLaw(1e6).sample(torch.empty(4000, 3, dtype=torch.float64), SeededNoise(0))
+    assert torch.equal(
+        PoissonNoise(math.inf).sample(like, SeededNoise(0)), GaussianNoise().sample(like, SeededNoise(0))
+    )
+    z = PoissonNoise(1e6).sample(torch.empty(4000, 3, dtype=torch.float64), SeededNoise(0))
     assert scipy.stats.kstest(z.flatten().numpy(), "norm").pvalue > 1e-3
     square = torch.linspace(0, 9, 10, dtype=torch.float64)
-    near, limit = (PoissonLaw(D).log_density(square, 3) for D in (1e7, math.inf))
+    near, limit = (PoissonNoise(D).log_density(square, 3) for D in (1e7, math.inf))
     torch.testing.assert_close(near, limit, rtol=0, atol=1e-5)
 
 
@@ -108,12 +110,12 @@ def test_many_dimensions_are_gaussian():
 def test_densities_of_z(D, size):
     z = torch.randn(20, size, dtype=torch.float64)
     student = scipy.stats.multivariate_t(torch.zeros(size), torch.eye(size), df=D)
-    ours = PoissonLaw(D).log_density(z.square().sum(1), size)
+    ours = PoissonNoise(D).log_density(z.square().sum(1), size)
     torch.testing.assert_close(ours, torch.from_numpy(student.logpdf(z.numpy())).view(-1), rtol=1e-8, atol=1e-8)
     normal = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
-    torch.testing.assert_close(GaussianLaw().log_density(z.square().sum(1), size), normal)
+    torch.testing.assert_close(GaussianNoise().log_density(z.square().sum(1), size), normal)
 
 
 def test_too_few_dimensions():
     with pytest.raises(UserError, match="D > 0"):
-        PoissonLaw(0.0)
+        PoissonNoise(0.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from undiffuse.process import Categorical, Fading, Ordinal
-from undiffuse.process.kernel import ALL, Kept
+from undiffuse.process.kernel import ALL, Survival
 from undiffuse.process.ordinal import EXACT
 
 TIMES = [(0.9, 0.5), (0.3, 0.299), (0.01, 0.005), (1e-3, 1e-6), (1e-8, 5e-9), (1e-12, 3e-13)]
@@ -52,7 +52,7 @@ def test_the_posterior_under_any_belief_at_any_time(reach, t, s):
 def test_no_probability_is_too_small_to_be_right(classes, reach, lost):
     truth = torch.tensor([[float(q) for q in row] for row in walk(classes, reach, 0, lost)], dtype=torch.float64)
     assert 0 < truth.min() < 1e-9
-    found = Ordinal(reach).forward(torch.eye(classes, dtype=torch.float64), ALL, Kept(1 - lost, lost))
+    found = Ordinal(reach).forward(torch.eye(classes, dtype=torch.float64), ALL, Survival(1 - lost, lost))
     torch.testing.assert_close(found, truth, rtol=1e-6, atol=0)
 
 

@@ -22,11 +22,11 @@ from undiffuse.process import (
     Linear,
     Neighbours,
     Ordinal,
-    PoissonLaw,
+    PoissonNoise,
     Replace,
     ZeroTerminal,
 )
-from undiffuse.process.kernel import ALL, Kept
+from undiffuse.process.kernel import ALL, Survival
 
 # ------------------------------------------------------------------------------------------------ affine
 
@@ -107,7 +107,7 @@ def test_a_posterior_from_noise_alone(schedule):
 
 
 def test_other_noise_has_no_posterior():
-    process, x = Affine(Flow(), PoissonLaw(8.0)), torch.zeros(1, 2)
+    process, x = Affine(Flow(), PoissonNoise(8.0)), torch.zeros(1, 2)
     for ask in (
         lambda: process.posterior(x, x, 0.5, 0.2),
         lambda: process.marginal(x, 0.5),
@@ -281,7 +281,7 @@ def test_a_long_walk_loses_no_probability(walk, dtype):
         torch.testing.assert_close(law.double(), transition(process, t, 0.0), rtol=1e-4, atol=1e-5)
         assert (law >= 0).all()
     keep = torch.tensor([0.9, 0.03], dtype=torch.float64)  # one a sample
-    together = process.kernel.forward(torch.eye(4, dtype=dtype)[:2], ALL, Kept(keep, 1 - keep))
+    together = process.kernel.forward(torch.eye(4, dtype=dtype)[:2], ALL, Survival(keep, 1 - keep))
     torch.testing.assert_close(together.sum(-1), torch.ones(2, dtype=dtype))
 
 

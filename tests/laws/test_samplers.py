@@ -13,7 +13,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.denoiser.prediction import Eps
 from undiffuse.exact import Empirical, GaussianMixture
-from undiffuse.process import EDM, VP, Affine, Belief, Flow, Linear, PoissonLaw, ZeroTerminal
+from undiffuse.process import EDM, VP, Affine, Belief, Flow, Linear, PoissonNoise, ZeroTerminal
 from undiffuse.sampling.grid import trailing
 from undiffuse.sampling.loop import Counted, last, sample, trajectory
 from undiffuse.sampling.samplers import SAMPLERS, sampler_of, samplers_of
@@ -274,11 +274,11 @@ def draws_fresh_noise(name: str) -> bool:
 @every_sampler
 def test_fresh_noise_is_refused_where_noise_is_not_gaussian(name):
     """Exactly the samplers that draw noise on the way are refused under PFGM++, by a line that names others."""
-    flow, diffusion = Affine(EDM(), PoissonLaw(4.0)), Affine(EDM(), PoissonLaw(math.inf))
+    flow, diffusion = Affine(EDM(), PoissonNoise(4.0)), Affine(EDM(), PoissonNoise(math.inf))
     assert sampler_of(diffusion, name) is SAMPLERS[name]
     if draws_fresh_noise(name):
         with pytest.raises(
-            UserError, match=f"{re.escape(name)} cannot sample .*PoissonLaw.*choose one of ddim, .*heun"
+            UserError, match=f"{re.escape(name)} cannot sample .*PoissonNoise.*choose one of ddim, .*heun"
         ):
             sampler_of(flow, name)
         with pytest.raises(UserError, match="only Gaussian noise"):
@@ -299,17 +299,17 @@ def test_fresh_noise_is_refused_where_noise_is_not_gaussian(name):
     ],
 )
 def test_a_step_with_fresh_noise_cannot_be_made_where_noise_is_not_gaussian(make):
-    make(Affine(EDM(), PoissonLaw(math.inf)))
+    make(Affine(EDM(), PoissonNoise(math.inf)))
     with pytest.raises(UserError, match="only Gaussian noise has steps that add fresh noise"):
-        make(Affine(EDM(), PoissonLaw(4.0)))
+        make(Affine(EDM(), PoissonNoise(4.0)))
 
 
 @pytest.mark.parametrize("D", [1.0, 8.0, math.inf])
 def test_poisson_flow_reaches_equal_points_equally_often(D):
     """Five equal points: a fifth of the samples each, by every sampler that is not refused."""
-    process = Affine(EDM(), PoissonLaw(D))
+    process = Affine(EDM(), PoissonNoise(D))
     points = torch.tensor([[-1.4, 0.0], [-0.5, 0.6], [0.0, -1.0], [0.7, 0.9], [1.2, -0.4]], dtype=torch.float64)
-    for name in samplers_of(Affine(EDM(), PoissonLaw(1.0))):
+    for name in samplers_of(Affine(EDM(), PoissonNoise(1.0))):
         sampler, like = SAMPLERS[name], torch.empty(3000, 2, dtype=torch.float64)
         times = sampler.grid(EDM(), 40)
         x = sample(process, sampler.make(process), Empirical(process, points), like, times)

@@ -14,6 +14,7 @@ from undiffuse.process import (
     VP,
     Cosine,
     CosineTable,
+    DiscreteSchedule,
     Fading,
     Flow,
     Linear,
@@ -22,7 +23,6 @@ from undiffuse.process import (
     Shifted,
     Sigmoid,
     SubVP,
-    Table,
     ZeroTerminal,
     ZeroTerminalTable,
 )
@@ -230,7 +230,7 @@ def test_ends_of_the_exploding_schedules():
     ],
     ids=["linear", "scaled linear", "cosine", "zero-terminal linear", "zero-terminal scaled linear"],
 )
-def test_tables_are_those_of_diffusers(ours: Table, theirs):
+def test_tables_are_those_of_diffusers(ours: DiscreteSchedule, theirs):
     alpha_bars = DDIMScheduler(**theirs).alphas_cumprod.double()
     t = torch.arange(1, 1001, dtype=torch.float64) / 1000
     torch.testing.assert_close(ours.at(t).alpha ** 2, alpha_bars, rtol=2e-4, atol=1e-7)

@@ -9,7 +9,7 @@ from undiffuse.condition.encoder import Routes
 from undiffuse.core.linear import combine, expand
 from undiffuse.core.noise import Stream
 from undiffuse.denoiser import prediction as predict
-from undiffuse.loss.time import LawOfTime
+from undiffuse.loss.time import TimeDistribution
 from undiffuse.process import EDM, VP, Affine, Cosine, Flow, Linear, LogLinear, SubVP, ZeroTerminal
 
 SCHEDULES = [Cosine(), VP(), SubVP(), Linear(), LogLinear(), EDM(), Flow()]
@@ -38,7 +38,7 @@ def numbers(*values: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class At(LawOfTime):
+class At(TimeDistribution):
     """These times, in turn."""
 
     times: tuple[float, ...]

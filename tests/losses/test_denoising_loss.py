@@ -17,8 +17,8 @@ from undiffuse.loss.denoising import Denoising, PseudoHuber, Squared
 from undiffuse.loss.integral import Integral
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.weight import EDMWeight, MinSNR, Plain, Simple
-from undiffuse.net import Folded, UNet
-from undiffuse.process import VP, Affine, Cosine, PoissonLaw
+from undiffuse.net import SpaceToDepth, UNet
+from undiffuse.process import VP, Affine, Cosine, PoissonNoise
 
 STD = 0.6
 WEIGHTS = [Plain(), Simple(), Simple(Velocity()), MinSNR(), EDMWeight(), Integral()]
@@ -115,7 +115,7 @@ def test_pseudo_huber_is_squared_near_and_linear_far():
 
 @pytest.mark.parametrize("D", [1.0, 128.0, float("inf")])
 def test_poisson_flow_trains_with_the_same_loss(D):
-    process_z = PoissonLaw(D)
+    process_z = PoissonNoise(D)
     x_0 = data(16)
     z = process_z.sample(x_0, seeded())
     denoiser = denoiser_of(wrong, VP(), V(), process_z)
@@ -181,7 +181,7 @@ class Sent(TorchDispatchMode):
 def test_nothing_in_a_loss_waits_for_the_device(weight, waves):
     """Times are of the CPU; a device that computes nothing stands for any other."""
     process = Affine(Cosine())
-    net = built(Folded(UNet(width=8, embedding=8), waves=waves), (1, 8, 8)).to("meta")
+    net = built(SpaceToDepth(UNet(width=8, embedding=8), waves=waves), (1, 8, 8)).to("meta")
     x_0 = torch.empty(4, 1, 8, 8, device="meta")
     with Sent() as sent:
         losses = Denoising(weight=weight)(Denoiser(net.net, process, V(), encoder=net.encoder), x_0, Stream())

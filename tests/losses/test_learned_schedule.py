@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins import numbers
 
-from undiffuse.core.configuration import from_plain, to_plain
+from undiffuse.core.configuration import from_values, to_values
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built, modules
 from undiffuse.process import Affine, Schedule, Shifted
@@ -93,7 +93,7 @@ def test_a_process_lends_it_and_a_recipe_writes_it_down():
     plain = Learned(12.0, -4.0, units=7)
     schedule = plain.build()
     assert list(modules(Affine(schedule))) == [schedule] and list(modules(Affine(plain))) == []
-    assert from_plain(Schedule, to_plain(plain)) == plain
+    assert from_values(Schedule, to_values(plain)) == plain
     shifted = built(Shifted(plain, 2.0))
     assert list(modules(shifted)) == [shifted.base] != [built(Shifted(plain, 2.0)).base]
 

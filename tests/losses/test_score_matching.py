@@ -11,7 +11,7 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified
 from undiffuse.loss.score_matching import Implicit, ScoreMatching, Sliced, Smoothed, annealed
 from undiffuse.loss.time import Uniform
-from undiffuse.process import VP, Affine, PoissonLaw
+from undiffuse.process import VP, Affine, PoissonNoise
 
 SIZE = 3
 
@@ -154,4 +154,4 @@ def test_mistakes_are_said():
     with pytest.raises(UserError, match="directions"):
         Sliced(0)
     with pytest.raises(UserError, match="only Gaussian noise"):
-        ScoreMatching()(Denoiser(Smooth(1.0), Affine(VP(), PoissonLaw()), V()), data(2), seeded())
+        ScoreMatching()(Denoiser(Smooth(1.0), Affine(VP(), PoissonNoise()), V()), data(2), seeded())

@@ -14,7 +14,7 @@ from undiffuse.loss.adaptive import Importance, LastLosses
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound, ends, step_kl
-from undiffuse.process import EDM, VP, Affine, Belief, Cosine, Linear, LogLinear, PoissonLaw
+from undiffuse.process import EDM, VP, Affine, Belief, Cosine, Linear, LogLinear, PoissonNoise
 from undiffuse.process.learned import Learned
 
 STD = 0.6
@@ -260,4 +260,4 @@ def test_what_has_no_bound_says_so():
         Hybrid()(exact(Affine(VP())), data(2), seeded())
     for loss in (VariationalBound(), ContinuousBound()):
         with pytest.raises(UserError, match="only Gaussian noise"):
-            loss(exact(Affine(VP(), PoissonLaw(8.0))), data(2), seeded())
+            loss(exact(Affine(VP(), PoissonNoise(8.0))), data(2), seeded())

@@ -23,7 +23,7 @@ from undiffuse.evaluate.nats import best_end, bound_nats, flow_nats, grey_nats
 from undiffuse.exact import Empirical, Gaussian, GaussianMixture
 from undiffuse.net import UNet
 from undiffuse.net.embedded import Embedded
-from undiffuse.process import EDM, Affine, Cosine, Flow, PoissonLaw
+from undiffuse.process import EDM, Affine, Cosine, Flow, PoissonNoise
 from undiffuse.process.mixed import RowShape
 from undiffuse.recipes import RECIPES
 from undiffuse.run.run import Run
@@ -252,7 +252,7 @@ PICTURES = Normalise("pictures", (1, 8, 8))
         (of_codec(MLPVAE(latent=2).build("pictures", (1, 8, 8))), {}, "a latent, whose likelihood is not that of"),
         (of_codec(PICTURES, "digits-classifier"), {}, "is a classifier"),
         (of_codec(SimpleNamespace(kind="table", latent_shape=RowShape(1, (2,)))), {}, "numbers beside tokens"),
-        (of_codec(PICTURES, z=PoissonLaw(4)), {}, "only Gaussian noise has a likelihood"),
+        (of_codec(PICTURES, z=PoissonNoise(4)), {}, "only Gaussian noise has a likelihood"),
         (of_codec(Levels(4).build("pictures", (1, 8, 8))), {"flow": True}, "no probability flow"),
         (of_codec(PICTURES), {"count": 0}, "at least 2, not 0"),
         (of_codec(PICTURES), {"count": 1, "flow": True}, "at least 2, not 1"),

@@ -5,7 +5,7 @@ import torch
 from conditioned import built
 
 from undiffuse.core.errors import UserError
-from undiffuse.net import Folded, UNet
+from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.net.fold import fold, places, unfold
 
 
@@ -26,7 +26,7 @@ def test_a_place_holds_its_patch():
 @pytest.mark.parametrize("waves", [0, 3])
 @pytest.mark.parametrize("out_multiple", [1, 2])
 def test_a_folded_network_is_a_network(out_multiple, waves):
-    design = Folded(UNet(width=8), patch=(8, 1), waves=waves)
+    design = SpaceToDepth(UNet(width=8), patch=(8, 1), waves=waves)
     net = built(design, (3, 24, 10), classes=4, out_multiple=out_multiple)
     x, label = torch.randn(2, 3, 24, 10), torch.tensor([3, -1])
     y = net(x, torch.tensor(0.5), label)
@@ -46,7 +46,7 @@ def test_no_two_places_are_told_the_same_and_near_ones_nearly():
 
 def test_what_is_said_of_the_mean_and_of_the_variance_stay_apart():
     """Channels of the waves are left out of each part, not of their sum."""
-    net = built(Folded(UNet(width=8), patch=(2, 1), waves=2), (1, 4, 4), out_multiple=2)
+    net = built(SpaceToDepth(UNet(width=8), patch=(2, 1), waves=2), (1, 4, 4), out_multiple=2)
 
     class Count(torch.nn.Module):  # says of each channel its number
         def forward(self, x, routes):
@@ -60,14 +60,14 @@ def test_what_is_said_of_the_mean_and_of_the_variance_stay_apart():
 def test_what_does_not_fold_is_told():
     for shape in ((3, 20, 10), (7,)):
         with pytest.raises(UserError, match="fold by 8 x 1"):
-            built(Folded(patch=(8, 1)), shape)
+            built(SpaceToDepth(patch=(8, 1)), shape)
     with pytest.raises(UserError, match="at least 1 x 1"):
-        Folded(patch=(0, 1))
+        SpaceToDepth(patch=(0, 1))
     with pytest.raises(UserError, match="waves"):
-        Folded(waves=-1)
+        SpaceToDepth(waves=-1)
 
 
 def test_what_places_are_told_goes_with_the_network_but_is_not_saved():
-    net = built(Folded(UNet(width=8), patch=(2, 2), waves=2), (1, 8, 12))
+    net = built(SpaceToDepth(UNet(width=8), patch=(2, 2), waves=2), (1, 8, 12))
     assert torch.equal(net.net.where, places(4, 6, 2)) and not any("where" in name for name in net.state_dict())
     assert net(torch.randn(2, 1, 4, 6), torch.tensor(0.0)).shape == (2, 1, 4, 6)  # and other sizes are told theirs

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from undiffuse.core.errors import UserError
 from undiffuse.net import MLP, NestedUNet, ResidualMLP, UNet
-from undiffuse.net.blocks import Attention, parts
+from undiffuse.net.blocks import PixelAttention, parts
 
 CLASSES = 3
 SIZES = [(1, 1), (2, 3), (7, 5), (8, 8), (16, 9), (28, 28)]
@@ -187,7 +187,7 @@ def test_compiles_to_the_same_function(design):
 
 @pytest.mark.parametrize("width", [8, 32, 64])
 def test_attention_is_that_of_torch(width):
-    attention = awake(Attention(width))
+    attention = awake(PixelAttention(width))
     torch_attention = torch.nn.MultiheadAttention(width, attention.heads, batch_first=True, dtype=torch.float64)
     torch_attention.in_proj_weight.data = attention.query_key_value.weight.data
     torch_attention.in_proj_bias.data = attention.query_key_value.bias.data

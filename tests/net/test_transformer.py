@@ -11,13 +11,13 @@ from undiffuse.net import DiT
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.net.transformer import (
     Attention,
-    Block,
     CrossAttention,
+    TransformerBlock,
     angles_along,
     angles_over,
     attend,
     rotary,
-    turned,
+    rotated,
 )
 from undiffuse.process.categorical import TokenShape
 
@@ -26,7 +26,7 @@ SMALL = DiT(width=16, depth=2, heads=2)
 
 def test_a_block_starts_as_the_identity_exactly():
     torch.manual_seed(0)
-    block, h = Block(16, 2, Widths(vector=8, tokens=5)), torch.randn(3, 6, 16)
+    block, h = TransformerBlock(16, 2, Widths(vector=8, tokens=5)), torch.randn(3, 6, 16)
     routes = Routes(torch.randn(3, 8), torch.randn(3, 7, 5), torch.ones(3, 7, dtype=torch.bool))
     assert torch.equal(block(h, routes, rotary(angles_along(6, 4))), h)
 
@@ -57,7 +57,7 @@ def test_every_weight_learns_within_three_steps():
 
 def test_a_block_is_its_formula():
     torch.manual_seed(0)
-    block = Block(8, 2, Widths(vector=4), qk_norm=False).double()
+    block = TransformerBlock(8, 2, Widths(vector=4), qk_norm=False).double()
     for weight in block.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     h, condition = torch.randn(2, 5, 8).double(), torch.randn(2, 4).double()
@@ -84,7 +84,7 @@ def test_turned_products_depend_on_the_distance_alone():
     torch.manual_seed(0)
     q, k = torch.randn(2, 1, 1, 1, 8).double()
     turn = rotary(angles_over(4, 5, 4).double())
-    products = (turned(q.expand(1, 1, 20, 8), turn) @ turned(k.expand(1, 1, 20, 8), turn).mT)[0, 0].view(4, 5, 4, 5)
+    products = (rotated(q.expand(1, 1, 20, 8), turn) @ rotated(k.expand(1, 1, 20, 8), turn).mT)[0, 0].view(4, 5, 4, 5)
     for i, j in ((0, 0), (1, 2), (2, 1)):  # from (i, j) to one down and two across
         torch.testing.assert_close(products[i, j, i + 1, j + 2], products[0, 0, 1, 2])
     torch.testing.assert_close(angles_over(1, 5, 4)[:, 2:], angles_along(5, 2, 100.0))

@@ -9,7 +9,7 @@ from conditioned import built
 from test_networks import awake, inputs
 
 from undiffuse.core.errors import UserError
-from undiffuse.net import DiT, Folded, UNet
+from undiffuse.net import DiT, SpaceToDepth, UNet
 
 DENSE = UNet(width=8, multiples=(1, 2, 2), blocks=(1, 0, 2), attention=(0, 2), embedding=8, dense=True)
 EFFICIENT = UNet(8, (1, 1, 2), blocks=(0, 1, 2), embedding=8, skip_scale=0.5**0.5, resampling="early")
@@ -38,7 +38,9 @@ def test_the_layout_in_memory_is_no_matter(design):
     assert torch.allclose(net.to(memory_format=torch.channels_last)(x, log_snr, label), net(x, log_snr, label))
 
 
-@pytest.mark.parametrize("design", [*DESIGNS, pytest.param(Folded(PLAIN), id="folded"), pytest.param(DiT(), id="DiT")])
+@pytest.mark.parametrize(
+    "design", [*DESIGNS, pytest.param(SpaceToDepth(PLAIN), id="folded"), pytest.param(DiT(), id="DiT")]
+)
 def test_a_prediction_is_contiguous_so_that_steps_take_one_pass(design):
     x, log_snr, label = inputs((3, 6, 4))
     assert awake(built(design, x.shape[1:], 3))(x, log_snr, label).is_contiguous()

@@ -13,7 +13,7 @@ from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian, GaussianMixture
 from undiffuse.process import EDM, VP, Affine, Cosine, Flow, Linear, Shifted, SubVP, ZeroTerminal, ZeroTerminalTable
 from undiffuse.process.schedule import Schedule
-from undiffuse.sampling.grid import Karras, LogLinear, log_snr_uniform
+from undiffuse.sampling.grid import Karras, LogLinearGrid, log_snr_uniform
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
@@ -116,7 +116,7 @@ def solved(schedule: Schedule, first: float, final: float) -> torch.Tensor:
 @pytest.mark.parametrize("problem", ["gaussian", "mixture"])
 def test_the_order_from_a_cold_start(problem, schedule, make, order):
     """Begun at sigma = 2, amid everything, with no memory: up to order 3 it is kept, and 4 begins with 3."""
-    process, interval, errors = Affine(schedule), LogLinear(0.2, 2.0), {}
+    process, interval, errors = Affine(schedule), LogLinearGrid(0.2, 2.0), {}
     for n in (60, 120):
         times = interval(schedule, n + 1)[:-1]
         if problem == "gaussian":
@@ -243,7 +243,7 @@ def scale_over_exact(step, schedule, times) -> float:
 )
 def test_the_closed_form_table(count, printed):
     """Exact noise of N(0, 1), sigma log-spaced from 40 to .01: gamma = 1, 1.6, 2, to the last printed digit."""
-    times = LogLinear(0.01, 40.0)(EDM(), count + 1)[:-1]
+    times = LogLinearGrid(0.01, 40.0)(EDM(), count + 1)[:-1]
     for gamma, expected in zip((1.0, 1.6, 2.0), printed, strict=True):
         scale = scale_over_exact(lambda p, gamma=gamma: GradientEstimation(p, gamma), EDM(), times)
         assert f"{scale:.3f}".removeprefix("0") == expected
@@ -254,7 +254,7 @@ def test_the_closed_form_variances(count, printed):
     """The same with gamma = 1, mu = 1/2, which is DDPM: the final variance."""
     process = Affine(EDM())
     zero = Gaussian(process, torch.zeros(1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
-    times = LogLinear(0.01, 40.0)(EDM(), count + 1)[:-1]
+    times = LogLinearGrid(0.01, 40.0)(EDM(), count + 1)[:-1]
     x = torch.zeros(2 + count, 1, dtype=torch.float64)
     x[1] = math.sqrt(1 + 40**2)
     gains = last(trajectory(GradientEstimation(process, 1.0, 0.5), zero, x, times, Impulses()))

@@ -13,8 +13,8 @@ import torch
 from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian, GaussianMixture
 from undiffuse.process import EDM, VP, Affine, Belief, Linear
-from undiffuse.process import LogLinear as LogLinearSchedule
-from undiffuse.sampling.grid import Karras, LogLinear, leading, trailing
+from undiffuse.process import LogLinearGrid as LogLinearSchedule
+from undiffuse.sampling.grid import Karras, LogLinearGrid, leading, trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
@@ -148,7 +148,7 @@ def test_dpm_solver_2m_sde():
 
 def test_dpm_solver_2s():
     """Its singlestep solver visits our half-way points as timesteps of their own."""
-    whole = LogLinear(sigma_min=0.02, sigma_max=100.0)(Linear(), 21)[:-1]  # every second one is half way
+    whole = LogLinearGrid(sigma_min=0.02, sigma_max=100.0)(Linear(), 21)[:-1]  # every second one is half way
     scheduler = in_sigma("DPMSolverSinglestepScheduler", (*whole, 0.0), solver_order=2, lower_order_final=False)
     scheduler.order_list = [1, 2] * 11
     expected = theirs(scheduler, TABLE, whole[:-1])
@@ -195,7 +195,7 @@ def test_deis_of_the_paper():
     paper, diffusers_own = (ours(step, TABLE, times) for step in (DEIS(TABLE, 3), AdamsBashforth(TABLE, 3, in_log_rho)))
     assert not nearly(paper, diffusers_own, 1e-3)
     process = Affine(LogLinearSchedule(0.02, 100.0))
-    times = LogLinear(0.02, 100.0)(process.schedule, 20)[:-1]
+    times = LogLinearGrid(0.02, 100.0)(process.schedule, 20)[:-1]
     paper, diffusers_own = (
         ours(step, process, times) for step in (DEIS(process, 3), AdamsBashforth(process, 3, in_log_rho))
     )

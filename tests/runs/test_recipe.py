@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from undiffuse.cli.words import recipe_for
-from undiffuse.core.configuration import classes, from_plain, hints, kebab, leaves, to_plain
+from undiffuse.core.configuration import classes, from_values, hints, kebab, leaves, to_values
 from undiffuse.core.errors import UserError
 from undiffuse.data.source import Digits, Files, Toy
 from undiffuse.loss.adaptive import Importance
@@ -16,7 +16,7 @@ from undiffuse.loss.variational import Hybrid
 from undiffuse.net import MLP, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.table import TableMLP
-from undiffuse.process import VP, Cosine, Fading, Flow, Given, Linear, Shifted, ZeroTerminal, ZeroTerminalTable
+from undiffuse.process import VP, AlphaBars, Cosine, Fading, Flow, Linear, Shifted, ZeroTerminal, ZeroTerminalTable
 from undiffuse.process.learned import Learned
 from undiffuse.recipe.model import DiscreteDiffusion, GaussianDiffusion, MixedDiffusion, NoisyClassifier
 from undiffuse.recipe.recipe import Recipe
@@ -26,7 +26,7 @@ from undiffuse.recipes import RECIPES
 BASE = Recipe(Toy(), GaussianDiffusion(MLP()))
 NEEDS = {
     "Files": {"path": "x"},
-    "Given": {"values": [0.9, 0.1]},
+    "AlphaBars": {"values": [0.9, 0.1]},
     "Shifted": {"base": "flow"},
     "ZeroTerminal": {"base": "vp"},
 }
@@ -54,14 +54,23 @@ def every_part() -> list[tuple[str, str]]:
 
 def test_every_part_is_found():
     kinds = {kind for _, kind in every_part()}
-    assert {"VP", "Learned", "ZeroTerminalTable", "PoissonLaw", "EDMPrediction", "UNet", "Hybrid", "Adaptive"} <= kinds
+    assert {
+        "VP",
+        "Learned",
+        "ZeroTerminalTable",
+        "PoissonNoise",
+        "EDMPrediction",
+        "UNet",
+        "Hybrid",
+        "Adaptive",
+    } <= kinds
     assert {"LowDiscrepancy", "Integral", "MinSNR", "EDMCurve", "Sliced", "PseudoHuber", "LogitNormal"} <= kinds
 
 
 @pytest.mark.parametrize(("path", "kind"), sorted(set(every_part())), ids=lambda part: part)
 def test_every_part_comes_back(path, kind):
     """Put it where it may stand, write the recipe down, read it: nothing is lost."""
-    plain = to_plain(BASE, Recipe)
+    plain = to_values(BASE, Recipe)
     at = plain
     *owners, last = path.split(".")
     for owner in owners:
@@ -70,12 +79,12 @@ def test_every_part_comes_back(path, kind):
         at = at[name]
     at[last] = {"kind": kind} | NEEDS.get(kind, {})
     try:
-        recipe = from_plain(Recipe, plain)
+        recipe = from_values(Recipe, plain)
     except UserError as error:  # parts that do not go together say so
         assert "needs" in str(error) or "rescales" in str(error)
         return
     again = Recipe.from_yaml(recipe.to_yaml())
-    assert to_plain(again) == to_plain(recipe)
+    assert to_values(again) == to_values(recipe)
     assert again.to_yaml() == recipe.to_yaml()
 
 
@@ -89,7 +98,7 @@ def test_every_recipe_comes_back(name, tmp_path):
 
 
 def test_nested_parts_come_back_equal():
-    given = Given((0.9, 0.5, 1e-9))
+    given = AlphaBars((0.9, 0.5, 1e-9))
     for schedule in (Shifted(ZeroTerminal(VP(0.2)), 2.0), ZeroTerminalTable(Linear(count=100)), given):
         recipe = BASE.changed(schedule=schedule, averages=(0.1,), clip=float("inf"))
         assert Recipe.from_yaml(recipe.to_yaml()) == recipe

@@ -14,7 +14,7 @@ from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.data.source import Toy
 from undiffuse.kind import evaluate
 from undiffuse.net import MLP
-from undiffuse.process import LogLinear, PoissonLaw
+from undiffuse.process import LogLinear, PoissonNoise
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
@@ -215,9 +215,9 @@ def test_evaluate(runs):
 
 def test_a_sampler_that_adds_noise_is_refused_under_poisson_flow_before_training(tmp_path):
     """And when a run is resumed or sampled: always by a line that names samplers that work."""
-    recipe = PLAIN.changed(model=GaussianDiffusion(TINY, z=PoissonLaw(64.0)))
+    recipe = PLAIN.changed(model=GaussianDiffusion(TINY, z=PoissonNoise(64.0)))
     noisy = recipe.changed(sampling=Sampling("ddpm", steps=4))
-    refused = "ddpm cannot sample .*PoissonLaw.*choose one of ddim, "
+    refused = "ddpm cannot sample .*PoissonNoise.*choose one of ddim, "
     with pytest.raises(UserError, match=refused):
         train(noisy, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()

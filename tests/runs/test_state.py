@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from undiffuse.core.errors import UserError
-from undiffuse.train.state import State, load_state, save_state
+from undiffuse.train.state import Checkpoint, load_state, save_state
 
 
-def state(step: int) -> State:
-    return State(step, {"x": torch.full((50,), float(step)), "n": torch.tensor(step)}, {"seconds": 0.5 * step})
+def state(step: int) -> Checkpoint:
+    return Checkpoint(step, {"x": torch.full((50,), float(step)), "n": torch.tensor(step)}, {"seconds": 0.5 * step})
 
 
 @pytest.fixture

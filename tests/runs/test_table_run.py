@@ -13,9 +13,9 @@ from undiffuse.cli import main
 from undiffuse.codec import Standard
 from undiffuse.core.errors import UserError
 from undiffuse.data.readers.table import read_table
-from undiffuse.data.source import Table
+from undiffuse.data.source import TableFile
 from undiffuse.kind import evaluate
-from undiffuse.kind.table import Table as TableKind
+from undiffuse.kind.table import TableFile as TableKind
 from undiffuse.net import MLP
 from undiffuse.net.table import TableMLP
 from undiffuse.recipe.model import GaussianDiffusion
@@ -156,7 +156,7 @@ def test_what_is_a_table(folder, tmp_path):
     (tmp_path / "points.csv").write_text("a,b\n" + "1,2\n3,4\n" * 9)
     (tmp_path / "holes.csv").write_text("a,b\n" + "1,2\n3,4\n,5\n" * 9)
     assert own_data(tmp_path / "points.csv").model == GaussianDiffusion(MLP(width=128))
-    assert own_data(tmp_path / "holes.csv").data == Table(str((tmp_path / "holes.csv").resolve()))
+    assert own_data(tmp_path / "holes.csv").data == TableFile(str((tmp_path / "holes.csv").resolve()))
     assert RECIPES["table"]().override("data.types", "a=number,b=category").data.types == ("a=number", "b=category")
 
 

@@ -18,10 +18,10 @@ from undiffuse.data.alphabet import Characters
 from undiffuse.data.readers.digits import digits
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.kind import compare, evaluate
-from undiffuse.kind.text import Text, read
+from undiffuse.kind.text import TextKind, read
 from undiffuse.loss.categorical import MaskedBound
 from undiffuse.measure.text import text_report, variation
-from undiffuse.net import DiT, Folded, UNet
+from undiffuse.net import DiT, SpaceToDepth, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import UNIFORM, Cosine
@@ -68,7 +68,7 @@ def test_the_bound_is_above_the_entropy_and_near_it(beats):
 
 
 def infilled(run, text: str, count: int, hole: str = "_", **how) -> list[str]:
-    x = run.sample(count, given=Text().prompt(run, text, hole), **how)
+    x = run.sample(count, given=TextKind().prompt(run, text, hole), **how)
     return [read(run.codec.alphabet, piece) for piece in x]
 
 
@@ -233,7 +233,7 @@ def test_any_network_of_pictures_is_one_of_tokens(shape, inner):
 
 
 def test_quantised_digits_by_label(tmp_path):
-    inner = Folded(UNet(width=8, multiples=(1,), embedding=8))
+    inner = SpaceToDepth(UNet(width=8, multiples=(1,), embedding=8))
     run = train(RECIPES["quantised-digits"]().changed(net=Embedded(inner, 4), **TINY), tmp_path / "run", quiet=True)
     x = run.sample(6, label="3", guidance=3.0)
     assert x.dtype == torch.uint8 and x.shape == (6, 1, 8, 8)

@@ -13,15 +13,15 @@ from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
 from undiffuse.core.configuration import classes, hints
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
-from undiffuse.data.source import Digits, Known, Letters, Shakespeare, Toy
+from undiffuse.data.source import Digits, Letters, Shakespeare, Toy, WellKnown
 from undiffuse.denoiser.prediction import EDMPrediction, Eps, Velocity
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.variational import Hybrid, VariationalBound
-from undiffuse.net import MLP, Folded, UNet
+from undiffuse.net import MLP, SpaceToDepth, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
-from undiffuse.process import EDM, Flow, Linear, PoissonLaw
+from undiffuse.process import EDM, Flow, Linear, PoissonNoise
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
@@ -57,7 +57,7 @@ def tiny_net(net):
     match net:
         case MLP():
             return MLP_TINY
-        case Folded() | Embedded():
+        case SpaceToDepth() | Embedded():
             return replace(net, inner=tiny_net(net.inner))
         case TokenTransformer():
             return replace(net, width=8, depth=1, heads=2)
@@ -74,7 +74,7 @@ def assert_samples(run, count=5):
 @pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"table"}))  # which has no data of its own: see test_table_run
 def test_every_recipe_trains(name, tmp_path):
     recipe = tiny(RECIPES[name]())
-    if isinstance(recipe.data, Known | Letters | Shakespeare) and not os.environ.get("UNDIFFUSE_TEST_DATA"):
+    if isinstance(recipe.data, WellKnown | Letters | Shakespeare) and not os.environ.get("UNDIFFUSE_TEST_DATA"):
         pytest.skip("UNDIFFUSE_TEST_DATA names no folder of data sets")
     run = train(recipe, tmp_path / "run", quiet=True)
     assert run.step == 3 and run.recipe == recipe and load(run.folder).recipe == recipe
@@ -129,7 +129,7 @@ def test_a_log_is_json_whatever_the_numbers(tmp_path):
     "change",
     [
         {"schedule": Flow(), "prediction": Velocity()},
-        {"schedule": EDM(), "prediction": EDMPrediction(), "z": PoissonLaw(8.0)},
+        {"schedule": EDM(), "prediction": EDMPrediction(), "z": PoissonNoise(8.0)},
         {
             "schedule": Linear(),
             "prediction": Eps(),

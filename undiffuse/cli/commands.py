@@ -29,7 +29,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.paths import path_of
 
 if TYPE_CHECKING:
-    from undiffuse.draw.animation import State
+    from undiffuse.draw.animation import Frame
     from undiffuse.kind.kind import Kind
     from undiffuse.run.run import Run
     from undiffuse.sampling.sampling import Sampling
@@ -247,13 +247,13 @@ def fields(target: str | None) -> str:
 # ----------------------------------------------------------------------------------------- what they share
 
 
-def _states(run: "Run", count: int, shown: set[int], options: Namespace, how: "Sampling") -> "Iterator[State]":
+def _states(run: "Run", count: int, shown: set[int], options: Namespace, how: "Sampling") -> "Iterator[Frame]":
     """Those states of a trajectory that a film shows, and what is written above them."""
-    from undiffuse.draw.animation import State
+    from undiffuse.draw.animation import Frame
 
     for k, (x, t) in enumerate(run.trajectory(count, asked(options, run), how)):
         if k in shown:
-            yield State(x, f"step {k} of {options.steps}", run.denoiser.process.level(t))
+            yield Frame(x, f"step {k} of {options.steps}", run.denoiser.process.level(t))
 
 
 def _out_of(kind: "Kind", options: Namespace, name: str) -> Path:

@@ -12,7 +12,7 @@
 
 What all of them are is `codec.Codec`.
 
-A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Verbatim`, `Levels`,
+A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Tokens`, `Levels`,
 `Labelled`. ``description.build(kind, shape, facts)`` makes the module that a file is loaded into, ``facts``
 being what the codec of that file said of itself; ``measure(data)``, the one that training begins with.
 """
@@ -23,11 +23,11 @@ from undiffuse.codec.levels import LevelCodec, Levels
 from undiffuse.codec.normalise import Normalise, Standard
 from undiffuse.codec.pretrained import Pretrained
 from undiffuse.codec.table import TableCodec, Tabular
-from undiffuse.codec.tokens import TokenCodec, Verbatim
+from undiffuse.codec.tokens import TokenCodec, Tokens
 from undiffuse.codec.vae import MLPVAE, VAE, ConvVAE
 from undiffuse.codec.vq import VQ, VQVAE
 
-Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Verbatim | Levels | Labelled | VQVAE
+Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Tokens | Levels | Labelled | VQVAE
 
 TRAINED_FIRST = MLPVAE | ConvVAE | VQVAE  # before anything diffuses; their codecs are slow, and rows encoded once
 
@@ -50,5 +50,5 @@ __all__ = [
     "TableCodec",
     "Tabular",
     "TokenCodec",
-    "Verbatim",
+    "Tokens",
 ]

@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from undiffuse.codec.codec import Codec, Entries
-from undiffuse.core.configuration import from_json, to_plain
+from undiffuse.core.configuration import from_json, to_values
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.alphabet import Alphabet
@@ -48,12 +49,14 @@ class TokenCodec(Codec):
 
     def facts(self) -> str:
         """All that it takes to make one, but the shape, as JSON."""
-        return json.dumps(to_plain(self.alphabet, Alphabet))
+        return json.dumps(to_values(self.alphabet, Alphabet))
 
 
 @dataclass(frozen=True)
-class Verbatim:
+class Tokens:
     """Tokens as they are."""
+
+    formerly: ClassVar[str] = "Verbatim"
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TokenCodec:
         """The codec that a file speaks of. Raises UserError for what is none."""

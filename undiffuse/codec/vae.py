@@ -182,8 +182,8 @@ class ConvVAE:
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
         """The codec, untrained. Raises UserError for points, and pictures of a size that does not divide."""
         places = self.places(shape)
-        encoder = Encoder(shape[0], self.widths, self.blocks, 2 * self.latent)
-        decoder = Decoder(shape[0], self.widths, self.blocks, self.latent)
+        encoder = ConvEncoder(shape[0], self.widths, self.blocks, 2 * self.latent)
+        decoder = ConvDecoder(shape[0], self.widths, self.blocks, self.latent)
         return VAE(Standard().build(kind, shape, facts), encoder, decoder, (self.latent, *places))
 
     @property
@@ -206,7 +206,7 @@ class ConvVAE:
         return _measured(self.build(data.kind, data.shape, Normalise.measure(data).facts()), data)
 
 
-class Encoder(nn.Sequential):
+class ConvEncoder(nn.Sequential):
     """Pixels -> the finest places, then half as many of twice the channels, again and again."""
 
     def __init__(self, channels: int, widths: list[int], blocks: int, out: int) -> None:
@@ -218,7 +218,7 @@ class Encoder(nn.Sequential):
         super().__init__(*layers, _normed(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], out, 1))
 
 
-class Decoder(nn.Sequential):
+class ConvDecoder(nn.Sequential):
     """The encoder's way back."""
 
     def __init__(self, channels: int, widths: list[int], blocks: int, latent: int) -> None:

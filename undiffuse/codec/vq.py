@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from undiffuse.codec.codec import Codec
 from undiffuse.codec.normalise import Normalise
-from undiffuse.codec.vae import ConvVAE, Decoder, Encoder, Fit
+from undiffuse.codec.vae import ConvDecoder, ConvEncoder, ConvVAE, Fit
 from undiffuse.core.errors import UserError
 from undiffuse.core.memory import within_memory
 from undiffuse.core.noise import Noise
@@ -132,8 +132,8 @@ class VQVAE:
         """The codec, untrained. Raises UserError for points, and pictures of a size that does not divide."""
         places = self._convolutions().places(shape)
         widths = self._convolutions().widths
-        encoder = Encoder(shape[0], widths, self.blocks, self.latent)
-        decoder = Decoder(shape[0], widths, self.blocks, self.latent)
+        encoder = ConvEncoder(shape[0], widths, self.blocks, self.latent)
+        decoder = ConvDecoder(shape[0], widths, self.blocks, self.latent)
         return VQ(Normalise(kind, shape), encoder, decoder, self.codes, self.latent, places)
 
     def measure(self, data: Dataset) -> VQ:

@@ -26,20 +26,20 @@ T = TypeVar("T")
 LARGEST = 2**63 - 1  # of whole numbers: what a tensor holds
 
 
-def to_plain(value: Any, hint: Any = None) -> Any:
+def to_values(value: Any, hint: Any = None) -> Any:
     """Dicts, lists, numbers, text: a dataclass is its fields, and its ``kind`` where the ``hint`` leaves a choice."""
     if is_dataclass(value):
         kind = {} if len(classes(hint)) == 1 else {"kind": type(value).__name__}
         hinted = hints(type(value))
-        return kind | {f.name: to_plain(getattr(value, f.name), hinted[f.name]) for f in fields(value)}
+        return kind | {f.name: to_values(getattr(value, f.name), hinted[f.name]) for f in fields(value)}
     if isinstance(value, dict):
         inner = get_args(hint)[1] if get_origin(hint) in (dict, Mapping) else None
-        return {key: to_plain(entry, inner) for key, entry in value.items()}
-    return [to_plain(entry) for entry in value] if isinstance(value, tuple) else value
+        return {key: to_values(entry, inner) for key, entry in value.items()}
+    return [to_values(entry) for entry in value] if isinstance(value, tuple) else value
 
 
-def from_plain(hint: Any, value: Any, where: str = "") -> Any:
-    """The inverse of `to_plain` for a value of type ``hint``; fields that are missing take their defaults.
+def from_values(hint: Any, value: Any, where: str = "") -> Any:
+    """The inverse of `to_values` for a value of type ``hint``; fields that are missing take their defaults.
 
     Raises:
         UserError: An unknown kind or field, a missing one, or a wrong type; ``where`` is what the message calls it.
@@ -68,7 +68,7 @@ def from_json(hint: Any, text: str | bytes, where: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON ({error})") from None
-    return from_plain(hint, value, where)
+    return from_values(hint, value, where)
 
 
 def from_texts(cls: type[T], texts: Mapping[str, str], where: str) -> T:
@@ -81,7 +81,7 @@ def from_texts(cls: type[T], texts: Mapping[str, str], where: str) -> T:
     for name, hint in hints(cls).items():
         if name in texts:
             is_text = all(option in (str, NoneType) or get_origin(option) is Literal for option in _options(hint))
-            given[name] = (from_plain if is_text else from_json)(hint, texts[name], f"{where}: {name}")
+            given[name] = (from_values if is_text else from_json)(hint, texts[name], f"{where}: {name}")
     return cast(T, _made(cls, given, where))
 
 
@@ -91,7 +91,7 @@ def to_texts(value: Any) -> dict[str, str]:
     What is None is left out.
     """
     hinted = hints(type(value))
-    plain = {name: to_plain(getattr(value, name), hint) for name, hint in hinted.items()}
+    plain = {name: to_values(getattr(value, name), hint) for name, hint in hinted.items()}
     told = {name: entry for name, entry in plain.items() if entry is not None}
     return {name: entry if isinstance(entry, str) else json.dumps(entry) for name, entry in told.items()}
 
@@ -106,7 +106,7 @@ def read(hint: Any, text: str, where: str = "") -> Any:
     Raises:
         UserError: An unknown class, or a wrong type; ``where`` is what the message calls it.
     """
-    return from_plain(hint, _plain(hint, text), where)
+    return from_values(hint, _plain(hint, text), where)
 
 
 def override(value: T, path: str, text: str) -> T:
@@ -149,8 +149,15 @@ def classes(hint: Any) -> dict[str, type]:
 
 
 def class_of(hint: Any, name: object) -> type | None:
-    """The one of `classes` that is called so, in any case and with hyphens or without."""
-    return next((cls for known, cls in classes(hint).items() if _folded(known) == _folded(str(name))), None)
+    """The one of `classes` that is called so, or was: its ``formerly``. In any case, with hyphens or without."""
+    wanted = _folded(str(name))
+    named = {_folded(known): cls for cls in classes(hint).values() for known in (formerly(cls), cls.__name__)}
+    return named.get(wanted) if wanted else None
+
+
+def formerly(cls: type) -> str:
+    """What a class was called in files that were written before; empty of most."""
+    return str(vars(cls).get("formerly", ""))
 
 
 def choices(hint: Any) -> list[str]:
@@ -206,7 +213,7 @@ def _dataclass(hint: Any, value: dict[str, Any], where: str) -> Any:
     for name in given:
         if name not in hinted:
             raise UserError(_at(where, nearest(name, hinted, f"field of {found.__name__}")))
-    inner = {name: from_plain(hinted[name], entry, f"{where}.{name}".lstrip(".")) for name, entry in given.items()}
+    inner = {name: from_values(hinted[name], entry, f"{where}.{name}".lstrip(".")) for name, entry in given.items()}
     return _made(found, inner, where)
 
 
@@ -265,10 +272,10 @@ def _simple(option: Any, value: Any, where: str) -> tuple[bool, Any]:
         inner = get_args(option)
         each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         if len(each) == len(value):
-            return True, tuple(from_plain(hint, entry, where) for hint, entry in zip(each, value, strict=True))
+            return True, tuple(from_values(hint, entry, where) for hint, entry in zip(each, value, strict=True))
     if origin is dict and isinstance(value, dict):
         key_hint, hint = get_args(option)
-        entries = ((from_plain(key_hint, key, where), from_plain(hint, entry, where)) for key, entry in value.items())
+        entries = ((from_values(key_hint, key, where), from_values(hint, entry, where)) for key, entry in value.items())
         return True, dict(entries)
     if option in (int, float) and isinstance(value, int | float | str) and not isinstance(value, bool):
         return _whole(value, where) if option is int else _real(value)

@@ -25,7 +25,7 @@ def log(probs: Tensor) -> Tensor:
     return torch.where(probs > 0, probs.clamp_min(torch.finfo(probs.dtype).tiny).log(), -torch.inf)
 
 
-class Law(Protocol):
+class Distribution(Protocol):
     """A distribution over one batch of data, independent over its entries."""
 
     def sample(self, noise: Noise) -> Tensor:

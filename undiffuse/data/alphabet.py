@@ -1,6 +1,6 @@
 """Alphabets: between text and tokens 0 ... size - 1, and back without loss.
 
-`Characters` every character that a text has      `Bytes` of its UTF-8      `Pretrained` a Hugging Face tokenizer
+`Characters` every character that a text has; `Bytes` of its UTF-8; `PretrainedTokenizer`, one of Hugging Face
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class Bytes:
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class PretrainedTokenizer:
     """A Hugging Face tokenizer, by its name on the hub or its folder: the extra ``text`` (transformers)."""
 
     path: str
@@ -113,4 +113,4 @@ class Pretrained:
             raise UserError(f"{self.path}: no tokenizer there ({str(error).splitlines()[0]})") from None
 
 
-Alphabet = Characters | Bytes | Pretrained
+Alphabet = Characters | Bytes | PretrainedTokenizer

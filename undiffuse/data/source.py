@@ -7,7 +7,7 @@ says the entropy of a row, ``source.entropy()`` in nats.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -58,8 +58,10 @@ class Digits:
 
 
 @dataclass(frozen=True)
-class Known:
+class WellKnown:
     """A data set that everybody knows, from ``path`` or a folder of data sets: mnist, fashion-mnist, cifar10."""
+
+    formerly: ClassVar[str] = "Known"
 
     name: str = "mnist"
     path: str | None = None
@@ -139,13 +141,15 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableFile:
     """A .csv or .tsv file of numbers, dates and categories, as `read_table` reads it.
 
     ``types`` says what a column is where what is detected is wrong: age=number,zip=category (number, integer, date,
     category); ``header`` whether the first line names the columns; ``names`` are those of a file without one.
     ``condition`` names columns that are conditions of the others.
     """
+
+    formerly: ClassVar[str] = "Table"
 
     path: str = ""
     types: tuple[str, ...] = ()
@@ -168,8 +172,10 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextFile:
     """A text file in pieces of ``length`` tokens: characters, bytes, or those of a Hugging Face ``tokenizer``."""
+
+    formerly: ClassVar[str] = "Text"
 
     path: str = ""
     length: int = 128
@@ -186,7 +192,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Shakespeare:
-    """A million characters of Shakespeare's plays, from ``path`` or a folder of data sets; see `Text`."""
+    """A million characters of Shakespeare's plays, from ``path`` or a folder of data sets; see `TextFile`."""
 
     path: str | None = None
     length: int = 128
@@ -215,7 +221,7 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
-class Series:
+class SeriesFiles:
     """A folder of .wav files, or a .csv in long form, of which the column ``by`` names the series.
 
     With a ``length``, each is cut into pieces of it; without, all to the shortest.
@@ -248,4 +254,18 @@ class Pulse:
         return pulses(self.count, self.length, self.seed, split)
 
 
-Source = Toy | Digits | Known | Hub | Letters | Piano | Files | Table | Text | Shakespeare | Heartbeat | Series | Pulse
+Source = (
+    Toy
+    | Digits
+    | WellKnown
+    | Hub
+    | Letters
+    | Piano
+    | Files
+    | TableFile
+    | TextFile
+    | Shakespeare
+    | Heartbeat
+    | SeriesFiles
+    | Pulse
+)

@@ -28,7 +28,7 @@ SHADES = 64  # colours a frame: enough for dots and greys, and files stay small
 SIDE = 560  # pixels that a film of pictures is wide, about
 
 
-class State(NamedTuple):
+class Frame(NamedTuple):
     """What a frame shows."""
 
     x: Tensor  # (count, *shape), decoded
@@ -44,7 +44,7 @@ def kept(count: int, at_most: int = LONGEST) -> list[int]:
 
 
 def film_of_points(
-    states: Iterable[State], data: Cloud, labels: Tensor | None = None, label_names: Sequence[str] = ()
+    states: Iterable[Frame], data: Cloud, labels: Tensor | None = None, label_names: Sequence[str] = ()
 ) -> "Iterator[Image]":
     """Points ``(count, columns)`` find their way to the data, which lies in pale grey behind them."""
     for state in states:
@@ -52,7 +52,7 @@ def film_of_points(
         yield picture(_frame(data_cloud, cloud, state, label_names))
 
 
-def film_of_pictures(states: Iterable[State], captions: Sequence[str] = ()) -> "Iterator[Image]":
+def film_of_pictures(states: Iterable[Frame], captions: Sequence[str] = ()) -> "Iterator[Image]":
     """Pictures ``(count, channels, height, width)`` come out of the noise, all on one sheet."""
     from PIL import Image, ImageDraw
 
@@ -84,7 +84,7 @@ def write_film(frames: "Iterable[Image]", path: str | Path, count: int, held: Co
 
 
 @styled
-def _frame(data: Cloud, cloud: Cloud, state: State, label_names: Sequence[str]) -> "Figure":
+def _frame(data: Cloud, cloud: Cloud, state: Frame, label_names: Sequence[str]) -> "Figure":
     """One frame: the plane, or the line, or the data's two main directions."""
     if data.x.shape[1] > 2:
         (data, cloud), _ = project([data, cloud])

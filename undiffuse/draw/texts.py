@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from undiffuse.data.alphabet import Alphabet
-from undiffuse.draw.animation import State
+from undiffuse.draw.animation import Frame
 from undiffuse.draw.style import FAINT, INK, MADE, PAPER, QUIET, font
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ MARGIN, CAPTION = 12, 34
 SIGNS = {"\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", " ": ""}  # how what cannot be seen is shown
 
 
-def film_of_texts(states: Iterable[State], alphabet: Alphabet) -> "Iterator[Image]":
+def film_of_texts(states: Iterable[Frame], alphabet: Alphabet) -> "Iterator[Image]":
     """Texts ``(count, length)``, one above the other; a token of several characters takes as many cells."""
     before: Tensor | None = None
     for state in states:
@@ -27,7 +27,7 @@ def film_of_texts(states: Iterable[State], alphabet: Alphabet) -> "Iterator[Imag
         before = state.x
 
 
-def _page(state: State, before: Tensor | None, alphabet: Alphabet) -> "Image":
+def _page(state: Frame, before: Tensor | None, alphabet: Alphabet) -> "Image":
     from PIL import Image, ImageDraw
 
     rows = [row for k in range(len(state.x)) for row in _rows(state.x, before, k, alphabet)]

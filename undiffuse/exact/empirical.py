@@ -28,7 +28,7 @@ SMALLEST = 1e-6  # alpha and sigma below it are taken as this: at t = 0 the near
 class Empirical:
     """x_0 is one of ``data`` (count, *shape), each as likely. Memory beyond the data's own is bounded.
 
-    For `PoissonLaw` noise too: PFGM++'s field is that of the data as charges.
+    For `PoissonNoise` noise too: PFGM++'s field is that of the data as charges.
     """
 
     process: Affine

@@ -14,16 +14,18 @@ from undiffuse.evaluate import compare as _compare
 from undiffuse.evaluate.compare import Comparison, Trying
 from undiffuse.evaluate.evaluate import Features, of_classifier
 from undiffuse.kind.kind import Kind
-from undiffuse.kind.pictures import Pictures
-from undiffuse.kind.points import Points
-from undiffuse.kind.series import Series
-from undiffuse.kind.table import Table
-from undiffuse.kind.text import Text
+from undiffuse.kind.pictures import PicturesKind
+from undiffuse.kind.points import PointsKind
+from undiffuse.kind.series import SeriesKind
+from undiffuse.kind.table import TableKind
+from undiffuse.kind.text import TextKind
 from undiffuse.measure.report import Report
 from undiffuse.run.run import Run
 from undiffuse.sampling.sampling import Sampling
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (Points(), Pictures(), Series(), Table(), Text())}
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (PointsKind(), PicturesKind(), SeriesKind(), TableKind(), TextKind())
+}
 ENDINGS = tuple(dict.fromkeys(ending for kind in KINDS.values() for ending in kind.writers))  # that data is saved by
 
 

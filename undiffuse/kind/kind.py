@@ -15,7 +15,7 @@ from torch import Tensor
 from undiffuse.condition.label import combined, labels_of, names_of
 from undiffuse.core.errors import UserError, check_seed, usage
 from undiffuse.data.dataset import Dataset
-from undiffuse.draw.animation import State
+from undiffuse.draw.animation import Frame
 from undiffuse.draw.save import Rows, Writer
 from undiffuse.evaluate.compare import Ruler
 from undiffuse.evaluate.evaluate import Features
@@ -97,7 +97,7 @@ class Kind(ABC):
         """What is shown of rows on a terminal; of most kinds nothing."""
         return ""
 
-    def film(self, run: Run, states: Iterable[State], samples: Samples) -> "Iterator[Image]":
+    def film(self, run: Run, states: Iterable[Frame], samples: Samples) -> "Iterator[Image]":
         """A frame for every state. Raises UserError where there is nothing to look at."""
         raise UserError(f"{self.items} are not filmed; use: undiffuse sample {run.folder}")
 

@@ -13,7 +13,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns, pixels
 from undiffuse.data.readers.pictures import decode_picture
-from undiffuse.draw.animation import State, film_of_pictures
+from undiffuse.draw.animation import Frame, film_of_pictures
 from undiffuse.draw.pictures import pictures
 from undiffuse.draw.save import Rows, Writer, save_archive, save_array, save_sheet
 from undiffuse.evaluate.compare import Ruler, ruler_of_pictures
@@ -34,7 +34,7 @@ WHITE = 127  # above it, a mask asks for the pixel to be drawn
 
 
 @dataclass(frozen=True)
-class Pictures(Kind):
+class PicturesKind(Kind):
     """Pictures, (count, channels, height, width) uint8; or float32, of any values."""
 
     name: ClassVar[str] = "pictures"
@@ -55,7 +55,7 @@ class Pictures(Kind):
         names = tuple(f"channel {k + 1}" for k in range(data.shape[0]))
         return columns(Dataset(data.x.movedim(1, 3).flatten(0, 2), columns=names))
 
-    def film(self, run: Run, states: Iterable[State], samples: Samples) -> "Iterator[Image]":
+    def film(self, run: Run, states: Iterable[Frame], samples: Samples) -> "Iterator[Image]":
         """Pictures that come out of the noise."""
         return film_of_pictures(states)
 

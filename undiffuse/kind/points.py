@@ -14,7 +14,7 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns
 from undiffuse.data.source import Toy
 from undiffuse.data.synthetic.densities import DENSITIES
-from undiffuse.draw.animation import State, film_of_points
+from undiffuse.draw.animation import Frame, film_of_points
 from undiffuse.draw.points import Cloud, points
 from undiffuse.draw.save import Rows, Writer, save_archive, save_array, save_columns, save_plot
 from undiffuse.draw.style import picture
@@ -36,7 +36,7 @@ BESIDE = 1000  # rows of data, at least, that samples are drawn beside
 
 
 @dataclass(frozen=True)
-class Points(Kind):
+class PointsKind(Kind):
     """Rows of numbers, (count, columns...) float32, in the data's own units."""
 
     name: ClassVar[str] = "points"
@@ -69,7 +69,7 @@ class Points(Kind):
             beside = Cloud("data", some.x, some.labels)
         return replace(rows, beside=beside, log_density=density.log_density if density else None)
 
-    def film(self, run: Run, states: Iterable[State], samples: Samples) -> "Iterator[Image]":
+    def film(self, run: Run, states: Iterable[Frame], samples: Samples) -> "Iterator[Image]":
         """Points that find their way to the data."""
         rows = super().made(run, samples)
         beside = self.some(run.dataset(), 2 * len(samples.x))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from undiffuse.core.files import write_atomically
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns
-from undiffuse.draw.animation import State
+from undiffuse.draw.animation import Frame
 from undiffuse.draw.save import Rows, Writer, save_archive, save_array
 from undiffuse.draw.series import MOST, series, value_limits
 from undiffuse.draw.style import picture, save
@@ -48,7 +48,7 @@ def save_long(rows: Rows, path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Series(Kind):
+class SeriesKind(Kind):
     """Signals, (count, channels, length) float32, in the data's own units."""
 
     name: ClassVar[str] = "series"
@@ -72,7 +72,7 @@ class Series(Kind):
         names = tuple(f"channel {k + 1}" for k in range(data.shape[0]))
         return columns(Dataset(data.x.movedim(1, 2).flatten(0, 1), columns=names))
 
-    def film(self, run: Run, states: Iterable[State], samples: Samples) -> "Iterator[Image]":
+    def film(self, run: Run, states: Iterable[Frame], samples: Samples) -> "Iterator[Image]":
         """Curves that come out of the noise, in the limits of the data."""
         captions = super().made(run, samples).captions
         limits = value_limits(run.dataset().x[:1000])

@@ -33,7 +33,7 @@ def save_table(rows: Rows, path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Table(Kind):
+class TableKind(Kind):
     """Rows of a table, (count, columns) float64, each column as its `Column` says, NaN where a cell is missing."""
 
     name: ClassVar[str] = "table"

@@ -16,7 +16,7 @@ from undiffuse.core.files import write_text
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import pieces
-from undiffuse.draw.animation import State
+from undiffuse.draw.animation import Frame
 from undiffuse.draw.save import Rows, Writer, save_array
 from undiffuse.draw.texts import film_of_texts
 from undiffuse.evaluate.bits import token_bits
@@ -57,7 +57,7 @@ def read(alphabet: Alphabet, piece: Tensor) -> str:
 
 
 @dataclass(frozen=True)
-class Text(Kind):
+class TextKind(Kind):
     """Pieces of text, (count, length) uint8 or int32, below the alphabet's size."""
 
     name: ClassVar[str] = "text"
@@ -83,7 +83,7 @@ class Text(Kind):
         """The first few."""
         return f"\n{RULE}\n".join(texts(rows)[:PRINTED]) + f"\n{RULE}"
 
-    def film(self, run: Run, states: Iterable[State], samples: Samples) -> "Iterator[Image]":
+    def film(self, run: Run, states: Iterable[Frame], samples: Samples) -> "Iterator[Image]":
         """Text that un-diffuses."""
         return film_of_texts(states, codec_of(run).alphabet)
 

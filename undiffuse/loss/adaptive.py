@@ -14,13 +14,13 @@ from torch import Tensor
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import HostModule, Learning
 from undiffuse.loss.draws import Draws, Independent
-from undiffuse.loss.time import LawOfTime, fall
+from undiffuse.loss.time import TimeDistribution, fall
 from undiffuse.process.schedule import Schedule
 
 TINY = 1e-6  # a draw lies inside its bin, by this share of it
 
 
-class Binned(LawOfTime, Learning):
+class Binned(TimeDistribution, Learning):
     """A piecewise constant density over equal ``bins`` of [0, 1], which a subclass reads as times: described.
 
     What is described knows nothing yet: all bins are alike.
@@ -68,7 +68,7 @@ class Binned(LawOfTime, Learning):
         return (place * self.bins - 1e-9).ceil().long().clamp(1, self.bins) - 1
 
 
-class Watching(LawOfTime, HostModule):
+class Watching(TimeDistribution, HostModule):
     """A `Binned` distribution that learns the probabilities of its bins from the losses that it is told."""
 
     def __init__(self, design: Binned) -> None:

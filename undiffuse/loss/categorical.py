@@ -19,7 +19,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.loss.draws import LowDiscrepancy
-from undiffuse.loss.time import LawOfTime, Uniform, fall
+from undiffuse.loss.time import TimeDistribution, Uniform, fall
 from undiffuse.process.kernel import ABSORBING
 
 
@@ -37,7 +37,7 @@ class TokenBound:
     T = 100, .05 here, which its code lets rise to twice that towards the data. The default, .01, is nearly the bound.
     """
 
-    time: LawOfTime = field(default_factory=lambda: Uniform(steps=1000, draws=LowDiscrepancy()))
+    time: TimeDistribution = field(default_factory=lambda: Uniform(steps=1000, draws=LowDiscrepancy()))
     auxiliary: float = 0.01
 
     def __post_init__(self) -> None:

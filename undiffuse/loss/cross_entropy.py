@@ -14,14 +14,14 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.classifier import ConditionClassifier
-from undiffuse.loss.time import LawOfTime, Uniform
+from undiffuse.loss.time import TimeDistribution, Uniform
 
 
 @dataclass(frozen=True)
 class CrossEntropy:
     """-log p_t(y | x_t), one t a sample; what it trains is a `ConditionClassifier`, which samples nothing."""
 
-    time: LawOfTime = field(default_factory=Uniform)
+    time: TimeDistribution = field(default_factory=Uniform)
 
     def __call__(
         self, classifier: ConditionClassifier, x_0: Tensor, noise: Noise, conditions: Conditions | None = None

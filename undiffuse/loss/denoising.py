@@ -17,7 +17,7 @@ from undiffuse.core.linear import Number, moved
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.prediction import target
-from undiffuse.loss.time import LawOfTime, Uniform
+from undiffuse.loss.time import TimeDistribution, Uniform
 from undiffuse.loss.weight import Simple, Weight
 
 
@@ -60,7 +60,7 @@ class PseudoHuber(Distance):
 class Denoising:
     """The mean over entries of the weighted squared error, one t a sample."""
 
-    time: LawOfTime = field(default_factory=Uniform)
+    time: TimeDistribution = field(default_factory=Uniform)
     weight: Weight = field(default_factory=Simple)
     distance: Distance = field(default_factory=Squared)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.denoiser.prediction import Prediction
-from undiffuse.loss.time import LawOfTime, fall
+from undiffuse.loss.time import TimeDistribution, fall
 from undiffuse.loss.weight import Weight, error_of_x0
 from undiffuse.process.schedule import Schedule
 
@@ -125,7 +125,7 @@ class Integral(Weight):
         weight = 0.5 * self.w(level) * level.exp() * error_of_x0(prediction, schedule, t) ** 2
         return torch.where((log_snr >= low) & (log_snr <= high), weight, 0.0)
 
-    def counts(self, time: LawOfTime, schedule: Schedule, t: Tensor) -> Tensor:
+    def counts(self, time: TimeDistribution, schedule: Schedule, t: Tensor) -> Tensor:
         """(-d log_snr/dt)/p(t); 0 where the schedule has no slope to speak of, outside of any range."""
         rate = fall(schedule, t) / time.density(t, schedule)
         return torch.where(rate.isfinite(), rate, 0.0)

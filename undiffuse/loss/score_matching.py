@@ -24,7 +24,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.prediction import to_score
 from undiffuse.loss.denoising import cast
-from undiffuse.loss.time import LawOfTime, Uniform
+from undiffuse.loss.time import TimeDistribution, Uniform
 
 Score = Callable[[Tensor], Tensor]
 
@@ -106,7 +106,7 @@ class ScoreMatching:
     """
 
     objective: Sliced | Implicit = field(default_factory=Sliced)
-    time: LawOfTime = field(default_factory=Uniform)
+    time: TimeDistribution = field(default_factory=Uniform)
 
     def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Losses (batch,) of x_0 (batch, *shape). Raises `UserError` for noise that is not Gaussian."""

@@ -5,7 +5,7 @@ batch's (`undiffuse.loss.draws`). Times are float64 on the CPU, like everything 
 
 There are two reasons to prefer some times. A law may *be* the objective: with EDM's weight and another law it would not
 be EDM's loss. Or it is a device against noise that leaves the objective alone: then what is drawn rarely counts more,
-by 1/density (`LawOfTime.counts`; such laws learn where to look, `undiffuse.loss.adaptive`).
+by 1/density (`TimeDistribution.counts`; such laws learn where to look, `undiffuse.loss.adaptive`).
 """
 
 import math
@@ -22,7 +22,7 @@ from undiffuse.loss.draws import Draws, Independent
 from undiffuse.process.schedule import Schedule
 
 
-class LawOfTime(ABC):
+class TimeDistribution(ABC):
     """A law of t on (0, 1]."""
 
     draws: Draws
@@ -60,7 +60,7 @@ def fall(schedule: Schedule, t: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Uniform(LawOfTime):
+class Uniform(TimeDistribution):
     """All times alike: continuous on (``start``, 1), or the discrete 1/T, ..., 1 of DDPM with T = ``steps``.
 
     A ``start`` above 0 keeps away from the data, where weights may be unbounded (score SDE: 1e-5).
@@ -88,7 +88,7 @@ class Uniform(LawOfTime):
 
 
 @dataclass(frozen=True)
-class LogNormal(LawOfTime):
+class LogNormal(TimeDistribution):
     """EDM's: log(sigma/alpha) ~ N(``mean``, ``std``^2), up to the schedule's last (Karras et al. 2022, table 1)."""
 
     mean: float = -1.2
@@ -110,7 +110,7 @@ class LogNormal(LawOfTime):
 
 
 @dataclass(frozen=True)
-class LogitNormal(LawOfTime):
+class LogitNormal(TimeDistribution):
     """Stable Diffusion 3's: log t/(1 - t) ~ N(``mean``, ``std``^2) (Esser et al. 2024, eq. 19)."""
 
     mean: float = 0.0

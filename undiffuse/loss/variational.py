@@ -24,7 +24,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.loss.denoising import cast, mean, prediction_error
 from undiffuse.loss.draws import LowDiscrepancy
-from undiffuse.loss.time import LawOfTime, Uniform, fall
+from undiffuse.loss.time import TimeDistribution, Uniform, fall
 from undiffuse.loss.weight import Simple, error_of_x0
 from undiffuse.process.affine import Affine
 from undiffuse.process.learned import LearnedSchedule
@@ -38,7 +38,7 @@ class VariationalBound:
     `Importance(bins=T, discrete=True)` is the law that improved DDPM needs for it.
     """
 
-    time: LawOfTime = field(default_factory=lambda: Uniform(steps=1000))
+    time: TimeDistribution = field(default_factory=lambda: Uniform(steps=1000))
 
     def __post_init__(self) -> None:
         _steps(self.time)
@@ -63,7 +63,7 @@ class Hybrid:
     depend on the network, are left out.
     """
 
-    time: LawOfTime = field(default_factory=lambda: Uniform(steps=1000))
+    time: TimeDistribution = field(default_factory=lambda: Uniform(steps=1000))
     scale: float = 0.001
 
     def __post_init__(self) -> None:
@@ -175,7 +175,7 @@ def ends(process: Affine, x_0: Tensor, first: float) -> Tensor:
     return prior + cast(0.5 * (1 + math.log(2 * math.pi)) - 0.5 * log_snr[1], x_0)
 
 
-def _steps(time: LawOfTime) -> int:
+def _steps(time: TimeDistribution) -> int:
     if time.steps is None:
         raise UserError(f"a bound on T steps needs discrete times, such as Uniform(steps=1000), not {time}")
     return time.steps

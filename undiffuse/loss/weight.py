@@ -25,7 +25,7 @@ from torch import Tensor
 
 from undiffuse.core.linear import Number
 from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Prediction, Score, V, Velocity, inversion
-from undiffuse.loss.time import LawOfTime
+from undiffuse.loss.time import TimeDistribution
 from undiffuse.process.schedule import Schedule
 
 
@@ -36,7 +36,7 @@ class Weight(ABC):
     def __call__(self, prediction: Prediction, schedule: Schedule, t: Tensor) -> Tensor:
         """What multiplies (y - y_hat)^2 at times (count,): float64 (count,). `UserError` where y is blind."""
 
-    def counts(self, time: LawOfTime, schedule: Schedule, t: Tensor) -> Number:
+    def counts(self, time: TimeDistribution, schedule: Schedule, t: Tensor) -> Number:
         """How much a loss at t counts: what its law says."""
         return time.counts(t, schedule)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
-from undiffuse.data.alphabet import Alphabet, Pretrained
+from undiffuse.data.alphabet import Alphabet, PretrainedTokenizer
 from undiffuse.measure.floor import draw, in_their_place, summarise
 from undiffuse.measure.report import Number, Report, Row
 
@@ -43,7 +43,7 @@ def text_report(
     copies = (float(torch.isin(coded(part, min(COPIED, length)), seen).double().mean()) for part in (x, y))
     number = _copied(min(COPIED, length))
     rows.append(Row(number.name, next(copies), next(copies), torch.nan, number.better, number.meaning))
-    if not isinstance(alphabet, Pretrained):
+    if not isinstance(alphabet, PretrainedTokenizer):
         words = set(_words(alphabet, train))
         shares = (_known(alphabet, part, words) for part in (x, y))
         rows.append(Row(WORDS.name, next(shares), next(shares), torch.nan, WORDS.better, WORDS.meaning))

@@ -19,7 +19,7 @@ The pattern
 
     mlp.py   ``MLP``   -> ``ResidualMLP``   points of any shape
     unet.py  ``UNet``  -> ``NestedUNet``    pictures, any height and width: DDPM's, ADM's and Imagen's U-Nets
-    fold.py  ``Folded``             a U-Net on pictures whose patches became channels
+    fold.py  ``SpaceToDepth``             a U-Net on pictures whose patches became channels
     signal.py  ``SignalUNet``       the U-Net in one dimension
     dit.py   ``DiT``   -> ``PatchTransformer``      pictures as patches that look at one another
     table.py  ``TableMLP``          rows of a table: numbers, and categories as tokens
@@ -29,7 +29,7 @@ The pattern
 """
 
 from undiffuse.net.dit import DiT, PatchTransformer
-from undiffuse.net.fold import Folded
+from undiffuse.net.fold import SpaceToDepth
 from undiffuse.net.mlp import MLP, ResidualMLP
 from undiffuse.net.signal import SignalUNet
 from undiffuse.net.unet import NestedUNet, UNet
@@ -37,10 +37,10 @@ from undiffuse.net.unet import NestedUNet, UNet
 __all__ = [
     "MLP",
     "DiT",
-    "Folded",
     "NestedUNet",
     "PatchTransformer",
     "ResidualMLP",
     "SignalUNet",
+    "SpaceToDepth",
     "UNet",
 ]

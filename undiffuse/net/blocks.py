@@ -47,7 +47,7 @@ class Residual(nn.Module):
         return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))
 
 
-class Attention(nn.Module):
+class PixelAttention(nn.Module):
     """x + what each pixel reads from all others: multi-head self-attention, softmax(q kᵀ / sqrt(d)) v.
 
     There are ``heads`` of them, or fewer where a head would be less than 16 channels wide.

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
-from undiffuse.net.transformer import Block, angles_over, rotary
+from undiffuse.net.transformer import TransformerBlock, angles_over, rotary
 from undiffuse.net.unet import beside
 
 
@@ -65,7 +65,7 @@ class PatchTransformer(nn.Module):
             nn.Parameter(0.02 * torch.randn(self.places[0] * self.places[1], design.width)) if learned else None
         )
         self.blocks = nn.ModuleList(
-            Block(design.width, design.heads, routes, qk_norm=design.qk_norm, dropout=design.dropout)
+            TransformerBlock(design.width, design.heads, routes, qk_norm=design.qk_norm, dropout=design.dropout)
             for _ in range(design.depth)
         )
         self.norm = nn.LayerNorm(design.width, elementwise_affine=False)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.dit import DiT
-from undiffuse.net.fold import Folded
+from undiffuse.net.fold import SpaceToDepth
 from undiffuse.net.unet import UNet
 from undiffuse.process.categorical import TokenShape
 
@@ -28,7 +28,7 @@ class Embedded:
     width   of each token's vector
     """
 
-    inner: UNet | Folded | DiT = field(default_factory=UNet)
+    inner: UNet | SpaceToDepth | DiT = field(default_factory=UNet)
     width: int = 16
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ that says what is at the left edge, each place is given it: waves of its row and
 """
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +24,15 @@ from undiffuse.net.unet import UNet
 
 
 @dataclass(frozen=True)
-class Folded:
+class SpaceToDepth:
     """A U-Net on folded pictures.
 
     inner      the network inside; its shape is the folded one
     patch      (height, width) of the patch of pixels that becomes one place
     waves      how many waves of the row, and of the column, each place is told: half a period, one, two, four, ...
     """
+
+    formerly: ClassVar[str] = "Folded"
 
     inner: UNet = field(default_factory=UNet)
     patch: tuple[int, int] = (2, 2)
@@ -69,7 +72,7 @@ class Unfolding(nn.Module):
 
     where: Tensor  # (4 waves, *size): of the network, so that it lies on its device; not saved, as it is no weight
 
-    def __init__(self, inner: nn.Module, design: Folded, size: tuple[int, int], out_multiple: int = 1) -> None:
+    def __init__(self, inner: nn.Module, design: SpaceToDepth, size: tuple[int, int], out_multiple: int = 1) -> None:
         super().__init__()
         self.inner, self.patch, self.waves, self.out_multiple = inner, design.patch, design.waves, out_multiple
         self.register_buffer("where", places(*size, design.waves), persistent=False)

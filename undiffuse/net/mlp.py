@@ -57,7 +57,7 @@ class ResidualMLP(nn.Module):
         size = math.prod(self.shape)
         self.register_buffer("frequencies", torch.randn(design.waves // 2, size) * (design.bandwidth / math.sqrt(size)))
         self.stem = nn.Linear(size + design.waves, design.width)
-        self.blocks = nn.ModuleList(Block(design.width, routes.vector) for _ in range(design.depth))
+        self.blocks = nn.ModuleList(ModulatedLayer(design.width, routes.vector) for _ in range(design.depth))
         self.head = nn.Linear(design.width, math.prod(self.out_shape))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -74,7 +74,7 @@ class ResidualMLP(nn.Module):
         return self.head(h).unflatten(1, self.out_shape).to(x.dtype)
 
 
-class Block(nn.Module):
+class ModulatedLayer(nn.Module):
     """(batch, width) -> (batch, width): h + SiLU(scale * W h + shift), scale and shift from the vector."""
 
     def __init__(self, width: int, embedding: int) -> None:

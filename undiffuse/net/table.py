@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
-from undiffuse.net.mlp import Block
+from undiffuse.net.mlp import ModulatedLayer
 from undiffuse.process.mixed import RowShape
 
 
@@ -78,7 +78,7 @@ class TableNet(nn.Module):
             self.stem = nn.Linear(numbers * (3 + 2 * design.waves), design.width)
         self.table = nn.EmbeddingBag(max(1, sum(classes) + len(classes)), design.width, mode="sum")
         nn.init.normal_(self.table.weight, std=max(1, len(classes)) ** -0.5)
-        self.blocks = nn.ModuleList(Block(design.width, routes.vector) for _ in range(design.depth))
+        self.blocks = nn.ModuleList(ModulatedLayer(design.width, routes.vector) for _ in range(design.depth))
         self.head = nn.Linear(design.width, numbers + sum(classes))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
-from undiffuse.net.transformer import Block, angles_along, angles_over, rotary
+from undiffuse.net.transformer import TransformerBlock, angles_along, angles_over, rotary
 from undiffuse.process.categorical import TokenShape
 
 
@@ -67,7 +67,7 @@ class TokenNet(nn.Module):
         learned = design.positions == "learned"
         self.where = nn.Parameter(torch.randn(math.prod(shape), design.width)) if learned else None
         self.blocks = nn.ModuleList(
-            Block(design.width, design.heads, routes, dropout=design.dropout, causal=design.causal)
+            TransformerBlock(design.width, design.heads, routes, dropout=design.dropout, causal=design.causal)
             for _ in range(design.depth)
         )
         self.norm = nn.LayerNorm(design.width)

@@ -20,7 +20,7 @@ from undiffuse.net.blocks import zero
 FEW = 512  # places
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention, cross-attention where there are tokens, then two dense layers."""
 
     def __init__(
@@ -78,7 +78,7 @@ class Attention(nn.Module):
         split = self.query_key_value(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = self.norm_q(split[0]), self.norm_k(split[1]), split[2]
         if turn is not None:
-            query, key = turned(query, turn), turned(key, turn)
+            query, key = rotated(query, turn), rotated(key, turn)
         query, key = query.to(value.dtype), key.to(value.dtype)
         read = attend(query, key, value, self.causal)
         return self.out(read.transpose(1, 2).flatten(2))
@@ -136,7 +136,7 @@ def rotary(angles: Tensor) -> Tensor:
     return torch.stack([torch.cat([cosine, cosine], -1), torch.cat([-sine, sine], -1)])
 
 
-def turned(x: Tensor, turn: Tensor) -> Tensor:
+def rotated(x: Tensor, turn: Tensor) -> Tensor:
     """x (batch, heads, places, d), entries i and i + d/2 of it a pair, turned by what `rotary` gave."""
     cosine, sine = turn.to(x)
     return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, -1), sine)

@@ -18,10 +18,10 @@ from undiffuse.condition.encoder import Routes, Widths, scaled
 from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import (
     SQUARE,
-    Attention,
     GroupNorm,
     Grow,
     Kernel,
+    PixelAttention,
     Resampling,
     Residual,
     Shrink,
@@ -215,7 +215,7 @@ class _Block(nn.Module):
     def __init__(self, design: UNet, routes: Widths, wide_in: int, width: int, attends: bool, kernel: Kernel) -> None:
         super().__init__()
         self.residual = Residual(wide_in, width, routes.vector, design.groups, design.dropout, kernel)
-        self.look = Attention(width, design.heads, design.groups) if attends else nn.Identity()
+        self.look = PixelAttention(width, design.heads, design.groups) if attends else nn.Identity()
         heads = parts(width, most=design.heads, smallest=16)
         self.across = CrossAttention(width, heads, routes.tokens) if attends and routes.tokens else None
 

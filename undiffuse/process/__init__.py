@@ -24,26 +24,26 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from undiffuse.core.distribution import Law
+from undiffuse.core.distribution import Distribution
 from undiffuse.core.linear import Number
 from undiffuse.core.noise import Noise
 from undiffuse.process.affine import Affine, Belief
 from undiffuse.process.categorical import Categorical
 from undiffuse.process.curves import EDM, VP, Cosine, Fading, Flow, LogLinear, Sigmoid, SubVP
-from undiffuse.process.kernel import ABSORBING, UNIFORM, Kept, Kernel, Neighbours, Replace
+from undiffuse.process.kernel import ABSORBING, UNIFORM, Kernel, Neighbours, Replace, Survival
 from undiffuse.process.learned import Learned
 from undiffuse.process.mixed import Mixed, MixedBelief
 from undiffuse.process.ordinal import Ordinal
-from undiffuse.process.radial import GaussianLaw, PoissonLaw
+from undiffuse.process.radial import GaussianNoise, PoissonNoise
 from undiffuse.process.rescale import Shifted, ZeroTerminal
 from undiffuse.process.schedule import Point, Schedule
 from undiffuse.process.table import (
+    AlphaBars,
     CosineTable,
-    Given,
+    DiscreteSchedule,
     Linear,
     ScaledLinear,
     SigmoidBetas,
-    Table,
     ZeroTerminalTable,
 )
 
@@ -103,19 +103,19 @@ class Process(Protocol):
         """Draws what sampling starts from."""
         ...
 
-    def marginal(self, x_0: Tensor, t: Number) -> Law:
+    def marginal(self, x_0: Tensor, t: Number) -> Distribution:
         """q(x_t | x_0)."""
         ...
 
-    def prior(self, like: Tensor, t: float = 1.0) -> Law:
+    def prior(self, like: Tensor, t: float = 1.0) -> Distribution:
         """What x_t looks like before anything is known."""
         ...
 
-    def posterior(self, x_t: Tensor, x_0: Any, t: float, s: float) -> Law:
+    def posterior(self, x_t: Tensor, x_0: Any, t: float, s: float) -> Distribution:
         """q(x_s | x_t, x_0), x_0 known or believed."""
         ...
 
-    def decoder(self, x_t: Tensor, x_0: Any, t: float) -> Law:
+    def decoder(self, x_t: Tensor, x_0: Any, t: float) -> Distribution:
         """p(x_0 | x_t)."""
         ...
 
@@ -130,15 +130,15 @@ __all__ = [
     "UNIFORM",
     "VP",
     "Affine",
+    "AlphaBars",
     "Belief",
     "Categorical",
     "Cosine",
     "CosineTable",
+    "DiscreteSchedule",
     "Fading",
     "Flow",
-    "GaussianLaw",
-    "Given",
-    "Kept",
+    "GaussianNoise",
     "Kernel",
     "Learned",
     "Linear",
@@ -148,7 +148,7 @@ __all__ = [
     "Neighbours",
     "Ordinal",
     "Point",
-    "PoissonLaw",
+    "PoissonNoise",
     "Process",
     "Replace",
     "ScaledLinear",
@@ -157,7 +157,7 @@ __all__ = [
     "Sigmoid",
     "SigmoidBetas",
     "SubVP",
-    "Table",
+    "Survival",
     "ZeroTerminal",
     "ZeroTerminalTable",
 ]

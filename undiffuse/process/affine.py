@@ -1,7 +1,7 @@
 """The affine process: x_t = alpha(t) x_0 + sigma(t) z.
 
 One class for DDPM, cosine, VE, EDM, rectified flow and learned schedules: they differ in the schedule. z is
-standard normal, or follows another `NoiseLaw` (PFGM++). Only for normal z is there a posterior, and a bound.
+standard normal, or follows another `NoiseDistribution` (PFGM++). Only for normal z is there a posterior, and a bound.
 """
 
 import math
@@ -16,7 +16,7 @@ from undiffuse.core.distribution import Normal
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, combine, expand, scale
 from undiffuse.core.noise import Noise
-from undiffuse.process.radial import GaussianLaw, NoiseLaw
+from undiffuse.process.radial import GaussianNoise, NoiseDistribution
 from undiffuse.process.schedule import Schedule
 
 
@@ -36,7 +36,7 @@ class Affine:
     """q(x_t | x_0) = law of alpha(t) x_0 + sigma(t) z."""
 
     schedule: Schedule
-    z: NoiseLaw = field(default_factory=GaussianLaw)
+    z: NoiseDistribution = field(default_factory=GaussianNoise)
     sigma_data: float = 1.0  # the data's standard deviation, 1 after normalising
 
     def mix(self, x_0: Tensor, z: Tensor, t: Number) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from undiffuse.core.distribution import Discrete, log
 from undiffuse.core.linear import Number
 from undiffuse.core.noise import Noise
-from undiffuse.process.kernel import ALL, NOTHING, Kept, Kernel
+from undiffuse.process.kernel import ALL, NOTHING, Kernel, Survival
 from undiffuse.process.schedule import Schedule
 
 
@@ -48,10 +48,10 @@ class Categorical:
         """All states, those that only noise takes included: the mask is state K."""
         return self.classes + self.kernel.extra
 
-    def kept(self, t: Number) -> Kept:
+    def kept(self, t: Number) -> Survival:
         """a(t), the probability that a token is untouched, and 1 - a(t), without cancellation."""
         log_snr = self.schedule.at(t).log_snr
-        return Kept(_sigmoid(log_snr), _sigmoid(-log_snr))
+        return Survival(_sigmoid(log_snr), _sigmoid(-log_snr))
 
     discrete = True  # tokens, and nothing else
     guidable = True  # whether guides can combine two beliefs about it
@@ -141,7 +141,7 @@ class Categorical:
         likelihood = self.kernel.backward(self._one_hot(x_t), ALL, self.kept(t))[..., : self.classes]
         return alone + likelihood.clamp_min(torch.finfo(self.dtype).tiny).log().to(alone)  # finite: guidance subtracts
 
-    def _of_anything(self, like: Tensor, t: Kept) -> Discrete:
+    def _of_anything(self, like: Tensor, t: Survival) -> Discrete:
         anything = torch.full((1, self.classes), 1 / self.classes, dtype=self.dtype, device=like.device)
         law = self.kernel.forward(F.pad(anything, (0, self.kernel.extra)), ALL, t)[0]
         return Discrete.of(law.expand(*like.shape, -1))

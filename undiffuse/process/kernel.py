@@ -25,14 +25,14 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
 
 
-class Kept(NamedTuple):
+class Survival(NamedTuple):
     """What is untouched at a time, a(t), and 1 - a(t), known without cancellation; numbers or float64 (batch,)."""
 
     keep: Number
     lose: Number
 
 
-ALL, NOTHING = Kept(1.0, 0.0), Kept(0.0, 1.0)
+ALL, NOTHING = Survival(1.0, 0.0), Survival(0.0, 1.0)
 
 
 class Kernel(Protocol):
@@ -43,15 +43,15 @@ class Kernel(Protocol):
         """States after the classes: 1 with a mask, else 0."""
         ...
 
-    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
+    def forward(self, law: Tensor, s: Survival, t: Survival) -> Tensor:
         """Law (batch, ..., states) at s -> law at t."""
         ...
 
-    def backward(self, f: Tensor, s: Kept, t: Kept) -> Tensor:
+    def backward(self, f: Tensor, s: Survival, t: Survival) -> Tensor:
         """f (batch, ..., states) of x_t -> its expectation given x_s."""
         ...
 
-    def log_bridge(self, belief: Tensor, x_t: Tensor, s: Kept, t: Kept) -> Tensor:
+    def log_bridge(self, belief: Tensor, x_t: Tensor, s: Survival, t: Survival) -> Tensor:
         """log sum over x_0 of p(x_0) q(x_s | x_t, x_0), but for a constant an entry: (batch, ..., states).
 
         ``belief`` p (batch, ..., states), ``x_t`` (batch, ...) int64.
@@ -59,7 +59,7 @@ class Kernel(Protocol):
         ...
 
 
-def by_products(kernel: Kernel, belief: Tensor, x_t: Tensor, s: Kept, t: Kept) -> Tensor:
+def by_products(kernel: Kernel, belief: Tensor, x_t: Tensor, s: Survival, t: Survival) -> Tensor:
     """`Kernel.log_bridge` of any kernel: a backward product for each likelihood, and a forward one.
 
         sum_x0 p(x_0) q(x_s | x_t, x_0) = q(x_t | x_s) sum_x0 r(x_0) q(x_s | x_0),      r = p/q(x_t | x_0)
@@ -99,7 +99,7 @@ class Replace:
         """The mask, if there is one."""
         return int(self.mask > 0)
 
-    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
+    def forward(self, law: Tensor, s: Survival, t: Survival) -> Tensor:
         """Cost K."""
         stay, spread, hide = (column(share, law) for share in self._shares(s, t))
         classes, masked = law.split([law.shape[-1] - self.extra, self.extra], -1)
@@ -108,7 +108,7 @@ class Replace:
             [stay * classes + spread / classes.shape[-1] * total, masked + hide * total[..., : self.extra]], -1
         )
 
-    def backward(self, f: Tensor, s: Kept, t: Kept) -> Tensor:
+    def backward(self, f: Tensor, s: Survival, t: Survival) -> Tensor:
         """Cost K."""
         stay, spread, hide = (column(share, f) for share in self._shares(s, t))
         classes, masked = f.split([f.shape[-1] - self.extra, self.extra], -1)
@@ -117,7 +117,7 @@ class Replace:
 
     log_bridge = by_products
 
-    def _shares(self, s: Kept, t: Kept) -> tuple[Number, Number, Number]:
+    def _shares(self, s: Survival, t: Survival) -> tuple[Number, Number, Number]:
         """Of the tokens that are not masked at s: kept, made any class, masked on the way to t."""
         lost, unmasked = t.lose - s.lose, 1 - self.mask * s.lose
         return t.keep / s.keep, (1 - self.mask) * lost / (unmasked * s.keep), self.mask * lost / unmasked
@@ -172,7 +172,7 @@ class Neighbours:
         """None: noise is any class."""
         return 0
 
-    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
+    def forward(self, law: Tensor, s: Survival, t: Survival) -> Tensor:
         """Cost K x neighbours x steps. Q is symmetric."""
         logarithm = log_ratio(s, t)
         ratio = column(logarithm, law).exp()
@@ -212,7 +212,7 @@ def column(value: Number, like: Tensor) -> Tensor:
     return tensor.view(-1, *[1] * (like.ndim - 1)) if tensor.ndim else tensor
 
 
-def log_ratio(s: Kept, t: Kept) -> Tensor:
+def log_ratio(s: Survival, t: Survival) -> Tensor:
     """log a_t/a_s, without cancellation where little is lost; -inf becomes a number below any that matters."""
     lost = torch.as_tensor((t.lose - s.lose) / s.keep, dtype=torch.float64)
     return torch.log1p(-lost.clamp_max(1.0)).clamp_min(-1e3)  # rounding takes it beyond 1

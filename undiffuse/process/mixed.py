@@ -44,7 +44,7 @@ class MixedBelief(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MixedLaw:
+class MixedDistribution:
     """Numbers and tokens, independent of each other given what the law was made from."""
 
     numbers: Normal
@@ -60,7 +60,7 @@ class MixedLaw:
         numbers, tokens = x.split([self.numbers.mean.shape[1], x.shape[1] - self.numbers.mean.shape[1]], 1)
         return self.numbers.log_prob(numbers) + self.tokens.log_prob(tokens.long())
 
-    def kl(self, other: "MixedLaw") -> Tensor:
+    def kl(self, other: "MixedDistribution") -> Tensor:
         """KL(self || other) in nats, (batch,): the sum of the two."""
         return self.numbers.kl(other.numbers) + self.tokens.kl(other.tokens)
 
@@ -131,27 +131,29 @@ class Mixed:
         numbers, tokens = self.parts(like)
         return _join(self.gaussian.start(numbers, noise, t), self.categorical.start(tokens, noise, t))
 
-    def marginal(self, x_0: Tensor, t: Number) -> MixedLaw:
+    def marginal(self, x_0: Tensor, t: Number) -> MixedDistribution:
         """q(x_t | x_0)."""
         numbers, tokens = self.parts(x_0)
-        return MixedLaw(self.gaussian.marginal(numbers, t), self.categorical.marginal(tokens, t))
+        return MixedDistribution(self.gaussian.marginal(numbers, t), self.categorical.marginal(tokens, t))
 
-    def prior(self, like: Tensor, t: float = 1.0) -> MixedLaw:
+    def prior(self, like: Tensor, t: float = 1.0) -> MixedDistribution:
         """What x_t looks like before anything is known."""
         numbers, tokens = self.parts(like)
-        return MixedLaw(self.gaussian.prior(numbers, t), self.categorical.prior(tokens, t))
+        return MixedDistribution(self.gaussian.prior(numbers, t), self.categorical.prior(tokens, t))
 
-    def posterior(self, x_t: Tensor, x_0: Tensor | MixedBelief, t: float, s: float) -> MixedLaw:
+    def posterior(self, x_t: Tensor, x_0: Tensor | MixedBelief, t: float, s: float) -> MixedDistribution:
         """q(x_s | x_t, x_0), x_0 known or believed."""
         numbers, tokens = self.parts(x_t)
         mean, logits = self._belief(x_0)
-        return MixedLaw(self.gaussian.posterior(numbers, mean, t, s), self.categorical.posterior(tokens, logits, t, s))
+        return MixedDistribution(
+            self.gaussian.posterior(numbers, mean, t, s), self.categorical.posterior(tokens, logits, t, s)
+        )
 
-    def decoder(self, x_t: Tensor, x_0: Tensor | MixedBelief, t: float) -> MixedLaw:
+    def decoder(self, x_t: Tensor, x_0: Tensor | MixedBelief, t: float) -> MixedDistribution:
         """p(x_0 | x_t)."""
         numbers, tokens = self.parts(x_t)
         mean, logits = self._belief(x_0)
-        return MixedLaw(self.gaussian.decoder(numbers, mean, t), self.categorical.decoder(tokens, logits, t))
+        return MixedDistribution(self.gaussian.decoder(numbers, mean, t), self.categorical.decoder(tokens, logits, t))
 
     def require_fresh_noise(self) -> None:
         """As the numbers' process says."""

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from undiffuse.core.distribution import log
 from undiffuse.core.errors import UserError
-from undiffuse.process.kernel import ALL, Kept, by_products, column, log_ratio
+from undiffuse.process.kernel import ALL, Survival, by_products, column, log_ratio
 
 ROUNDING = 1e-12  # what a Fourier transform in float64 does not tell from 0
 SURE = 1e-9  # above it, what a Fourier transform says is right to seven digits
@@ -53,7 +53,7 @@ class Ordinal:
         """None: noise is any class."""
         return 0
 
-    def forward(self, law: Tensor, s: Kept, t: Kept) -> Tensor:
+    def forward(self, law: Tensor, s: Survival, t: Survival) -> Tensor:
         """Q is symmetric."""
         precise, classes = _precise(law), law.shape[-1]
         if classes <= EXACT:
@@ -66,7 +66,7 @@ class Ordinal:
 
     backward = forward
 
-    def log_bridge(self, belief: Tensor, x_t: Tensor, s: Kept, t: Kept) -> Tensor:
+    def log_bridge(self, belief: Tensor, x_t: Tensor, s: Survival, t: Survival) -> Tensor:
         """log of Q(x_s, x_t) sum over x_0 of p(x_0) Q(x_0, x_s)/Q(x_0, x_t): see `Kernel`.
 
         The sum is a product with a matrix, one for the x_0 on either side of x_t, whose terms are multiplied by
@@ -92,7 +92,7 @@ class Ordinal:
             found = found + there * (slope * (side * gap - gap.abs())).exp()
         return (log(found) + slope * gap.abs() + _rows(step, here)).view_as(belief)
 
-    def _log_matrix(self, like: Tensor, s: Kept, t: Kept) -> Tensor:
+    def _log_matrix(self, like: Tensor, s: Survival, t: Survival) -> Tensor:
         """log Q(s -> t), (batch or 1, K, K)."""
         classes = like.shape[-1]
         gone = log_displacements(classes, self.reach, log_ratio(s, t).view(-1)).to(like)

@@ -8,7 +8,7 @@ direction with radius R, p(R) ~ R^(N-1) / (R^2 + r^2)^((N+D)/2): that is (R/r)^2
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from undiffuse.core.linear import moved
 from undiffuse.core.noise import Noise
 
 
-class NoiseLaw(Protocol):
+class NoiseDistribution(Protocol):
     """A law of z, drawn in the shape of a tensor."""
 
     @property
@@ -36,8 +36,10 @@ class NoiseLaw(Protocol):
 
 
 @dataclass(frozen=True)
-class GaussianLaw:
+class GaussianNoise:
     """Z ~ N(0, I): diffusion."""
+
+    formerly: ClassVar[str] = "GaussianLaw"
 
     @property
     def is_gaussian(self) -> bool:
@@ -54,11 +56,13 @@ class GaussianLaw:
 
 
 @dataclass(frozen=True)
-class PoissonLaw:
-    """PFGM++ with D extra dimensions: D = 1 is PFGM's Poisson flow, D = infinity is `GaussianLaw`.
+class PoissonNoise:
+    """PFGM++ with D extra dimensions: D = 1 is PFGM's Poisson flow, D = infinity is `GaussianNoise`.
 
     z = R/sigma u = sqrt(D) sqrt(B/(1-B)) u, u uniform on the unit sphere of the data's N dimensions.
     """
+
+    formerly: ClassVar[str] = "PoissonLaw"
 
     D: float = 2048.0
 
@@ -83,7 +87,7 @@ class PoissonLaw:
     def log_density(self, square: Tensor, size: int) -> Tensor:
         """Student's t with D degrees of freedom: -(size + D)/2 log(1 + |z|^2/D) and its constant."""
         if self.is_gaussian:
-            return GaussianLaw().log_density(square, size)
+            return GaussianNoise().log_density(square, size)
         both = 0.5 * (size + self.D)
         constant = math.lgamma(both) - math.lgamma(0.5 * self.D) - 0.5 * size * math.log(math.pi * self.D)
         return constant - both * (square / self.D).log1p()

@@ -9,6 +9,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from undiffuse.process.schedule import VariancePreserving
 
 
-class Table(VariancePreserving):
+class DiscreteSchedule(VariancePreserving):
     """A schedule known at T times. Subclasses give ``alpha_bars``, (T,) float64: alpha^2 at t = 1/T, 2/T, ..., 1."""
 
     @abstractmethod
@@ -73,7 +74,7 @@ def _decay(betas: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Linear(Table):
+class Linear(DiscreteSchedule):
     """DDPM's: beta linear from ``start`` to ``end`` over T ``count`` (Ho et al. 2020, section 4)."""
 
     start: float = 1e-4
@@ -86,7 +87,7 @@ class Linear(Table):
 
 
 @dataclass(frozen=True)
-class ScaledLinear(Table):
+class ScaledLinear(DiscreteSchedule):
     """Latent diffusion's: sqrt(beta) linear from sqrt(``start``) to sqrt(``end``) (Rombach et al. 2022)."""
 
     start: float = 0.00085
@@ -99,7 +100,7 @@ class ScaledLinear(Table):
 
 
 @dataclass(frozen=True)
-class SigmoidBetas(Table):
+class SigmoidBetas(DiscreteSchedule):
     """beta_i along a sigmoid over [-6, 6] from ``start`` to ``end`` (Xu et al. 2022, GeoDiff; smalldiffusion)."""
 
     start: float = 1e-4
@@ -113,7 +114,7 @@ class SigmoidBetas(Table):
 
 
 @dataclass(frozen=True)
-class CosineTable(Table):
+class CosineTable(DiscreteSchedule):
     """Improved DDPM's cosine over T ``count``, with beta clipped at .999 (Nichol and Dhariwal 2021, eq. 17)."""
 
     s: float = 0.008
@@ -128,8 +129,10 @@ class CosineTable(Table):
 
 
 @dataclass(frozen=True)
-class Given(Table):
+class AlphaBars(DiscreteSchedule):
     """Any table of your own: ``values`` are alpha-bar at t = 1/T ... 1."""
+
+    formerly: ClassVar[str] = "Given"
 
     values: tuple[float, ...]
 
@@ -139,13 +142,13 @@ class Given(Table):
 
 
 @dataclass(frozen=True)
-class ZeroTerminalTable(Table):
+class ZeroTerminalTable(DiscreteSchedule):
     """A table rescaled so that its last alpha is 0 and its first is kept (Lin et al. 2023, algorithm 1).
 
     alpha'_i = (alpha_i - alpha_T) alpha_1/(alpha_1 - alpha_T). Eps is then no prediction at t = 1.
     """
 
-    base: Table
+    base: DiscreteSchedule
 
     def alpha_bars(self) -> Tensor:
         """The squares of the rescaled alphas."""

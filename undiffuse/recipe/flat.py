@@ -10,7 +10,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
-from undiffuse.core.configuration import class_of, from_plain, hints, kebab
+from undiffuse.core.configuration import class_of, from_values, hints, kebab
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.recipe.model import MODELS, NoisyClassifier
 from undiffuse.recipe.training import Training
@@ -76,7 +76,7 @@ def _is_default(name: str, value: Any) -> bool:
     owner = next(cls for cls in MODELS if name in hints(cls))
     default = next(field for field in fields(owner) if field.name == name)
     made = default.default_factory() if callable(default.default_factory) else default.default
-    return bool(from_plain(hints(owner)[name], value, name) == made)
+    return bool(from_values(hints(owner)[name], value, name) == made)
 
 
 def _kind(plain: Any) -> Any:

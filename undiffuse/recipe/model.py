@@ -30,7 +30,7 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
-from undiffuse.net import MLP, DiT, Folded, SignalUNet, UNet
+from undiffuse.net import MLP, DiT, SignalUNet, SpaceToDepth, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.table import TableMLP
 from undiffuse.net.token_transformer import TokenTransformer
@@ -40,10 +40,10 @@ from undiffuse.process import (
     Categorical,
     Cosine,
     Fading,
-    GaussianLaw,
+    GaussianNoise,
     Mixed,
     Ordinal,
-    PoissonLaw,
+    PoissonNoise,
     Replace,
     Schedule,
 )
@@ -51,7 +51,7 @@ from undiffuse.process import learned as _learned  # noqa: F401  # a schedule th
 from undiffuse.process.categorical import TokenShape
 from undiffuse.process.mixed import RowShape
 
-Net = MLP | UNet | Folded | DiT | SignalUNet  # of numbers
+Net = MLP | UNet | SpaceToDepth | DiT | SignalUNet  # of numbers
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class GaussianDiffusion:
 
     net: Net
     schedule: Schedule = field(default_factory=Cosine)
-    z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
+    z: GaussianNoise | PoissonNoise = field(default_factory=GaussianNoise)
     prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
     learned_variance: bool = False
     loss: Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching = field(default_factory=Denoising)
@@ -103,7 +103,7 @@ class NoisyClassifier:
 
     net: Net
     schedule: Schedule = field(default_factory=Cosine)
-    z: GaussianLaw | PoissonLaw = field(default_factory=GaussianLaw)
+    z: GaussianNoise | PoissonNoise = field(default_factory=GaussianNoise)
     loss: CrossEntropy = field(default_factory=CrossEntropy)
 
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> ConditionClassifier:

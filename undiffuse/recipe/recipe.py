@@ -18,7 +18,7 @@ import yaml
 
 from undiffuse.codec import Description, Standard
 from undiffuse.condition.specification import Specifications
-from undiffuse.core.configuration import class_of, find, from_plain, hints, kebab, leaves, put, read, to_plain
+from undiffuse.core.configuration import class_of, find, from_values, hints, kebab, leaves, put, read, to_values
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_text
 from undiffuse.core.memory import within_memory
@@ -149,7 +149,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """All fields, readable."""
-        return yaml.safe_dump(to_plain(self, Recipe), sort_keys=False, width=120)
+        return yaml.safe_dump(to_values(self, Recipe), sort_keys=False, width=120)
 
     @classmethod
     def from_yaml(cls, text: str, where: str = "") -> Self:
@@ -166,7 +166,7 @@ class Recipe:
         if not isinstance(plain, dict):
             raise UserError(f"{where or 'recipe'}: holds no fields; a recipe has data: and model: at least")
         try:
-            return from_plain(cls, nested(plain, where) if is_flat(plain) else plain)
+            return from_values(cls, nested(plain, where) if is_flat(plain) else plain)
         except UserError as error:
             raise UserError(f"{where or 'recipe'}: {error}") from None
         except RecursionError:

@@ -2,11 +2,11 @@
 
 from undiffuse.codec import ConvVAE
 from undiffuse.codec.vae import Fit
-from undiffuse.data.source import Known
+from undiffuse.data.source import WellKnown
 from undiffuse.denoiser.prediction import Eps
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
-from undiffuse.net import Folded, UNet
+from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.process import Linear
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
@@ -32,7 +32,7 @@ def cifar10() -> Recipe:
 def fashion_mnist_latent() -> Recipe:
     """the same shirts and shoes, as latents of 4 x 7 x 7 numbers: the autoencoder first, then the diffusion"""
     return Recipe(
-        data=Known("fashion-mnist"),
+        data=WellKnown("fashion-mnist"),
         codec=ConvVAE(latent=4, width=32, halvings=2, fit=Fit(steps=3_000, batch=64, deviation=0.2, kl=0.3)),
         model=GaussianDiffusion(UNet(width=128, multiples=(1, 2), embedding=256)),
         training=Training(steps=6_000, batch=128, lr=2e-3, precision="bf16", save_every=500, report_every=1_500),
@@ -43,7 +43,7 @@ def fashion_mnist_latent() -> Recipe:
 def fashion_mnist_ddpm() -> Recipe:
     """the same shirts and shoes by the DDPM of 2020: every pixel, eps, 1000 steps of beta; to compare with"""
     return Recipe(
-        data=Known("fashion-mnist"),
+        data=WellKnown("fashion-mnist"),
         model=GaussianDiffusion(
             UNet(width=64, multiples=(1, 2, 2), blocks=2, dense=True, attention=(1,), embedding=256),
             schedule=Linear(),
@@ -58,8 +58,8 @@ def fashion_mnist_ddpm() -> Recipe:
 def _pictures(name: str, steps: int, width: int = 96) -> Recipe:
     """Patches of 2 x 2 pixels folded into channels: four times the pictures in the same time."""
     return Recipe(
-        data=Known(name),
-        model=GaussianDiffusion(Folded(UNet(width=width, multiples=(1, 2), embedding=256), patch=(2, 2))),
+        data=WellKnown(name),
+        model=GaussianDiffusion(SpaceToDepth(UNet(width=width, multiples=(1, 2), embedding=256), patch=(2, 2))),
         training=Training(steps=steps, batch=64, lr=2e-3, precision="bf16", save_every=500, report_every=1_500),
         sampling=Sampling(sampler="dpm++2m", guidance=Guidance(2.0)),
     )

@@ -14,8 +14,8 @@ from undiffuse.data.readers.open import existing
 from undiffuse.data.readers.raw import unpacked
 from undiffuse.data.readers.series import NAMES, is_wav_folder
 from undiffuse.data.readers.text import ENDINGS
-from undiffuse.data.source import Files, Hub, Series, Table, Text
-from undiffuse.net import MLP, Folded, UNet
+from undiffuse.data.source import Files, Hub, SeriesFiles, TableFile, TextFile
+from undiffuse.net import MLP, SpaceToDepth, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
@@ -27,7 +27,7 @@ from undiffuse.sampling.sampling import Guidance, Sampling
 BYTES = 256
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 NOTHING: Mapping[str, str] = MappingProxyType({})
-S = TypeVar("S", Files, Hub, Series, Table, Text)
+S = TypeVar("S", Files, Hub, SeriesFiles, TableFile, TextFile)
 
 
 def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
@@ -41,17 +41,17 @@ def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
     Raises UserError where there is no data, or none that is understood.
     """
     if is_series(existing(path), told):
-        own = _as_told(Series(str(path.expanduser().resolve())), told)
+        own = _as_told(SeriesFiles(str(path.expanduser().resolve())), told)
         return series(own, own.open().shape[1:])
     source = _as_told(Files(str(existing(path).resolve())), told)
     if source.path.lower().endswith(ENDINGS):
-        return _text(_as_told(Text(source.path), told))
+        return _text(_as_told(TextFile(source.path), told))
     try:
         data = replace(source, skip_unreadable=True).open()
     except UserError:
         if not source.path.lower().endswith(TABLES):
             raise
-        return conditional(table().changed(data=_as_told(Table(source.path), told)), len(source.condition))
+        return conditional(table().changed(data=_as_told(TableFile(source.path), told)), len(source.condition))
     recipe = OWN[data.kind](source, data.shape[1:])
     numbers = any(not isinstance(one, Labels) for one in data.specifications.values())
     return conditional(recipe, len(data.specifications) if numbers else 0)
@@ -74,7 +74,7 @@ def is_series(path: Path, told: Mapping[str, str] = NOTHING) -> bool:
     return any(name.strip(' "\r').lower() in NAMES for name in re.split("[,;\t|]", first))
 
 
-def _text(source: Text) -> Recipe:
+def _text(source: TextFile) -> Recipe:
     """Characters; or bytes, where there are more characters than bytes, as far as it can be read."""
     try:
         alphabet = replace(source, length=1).open().alphabet  # the same, however long the pieces
@@ -121,7 +121,7 @@ def pictures(source: Files | Hub, size: tuple[int, ...]) -> Recipe:
     patch = next((p for p, least in folds.items() if min(size) >= least and not any(s % p for s in size)), 1)
     levels = max(1, (min(size) // patch).bit_length() - 2)  # 8 to 15 places: 2; 16 to 31: 3
     multiples = (1, 2, 2, 4, 4)[:levels]
-    folded = Folded(UNet(width=96, multiples=multiples, embedding=256), patch=(patch, patch))
+    folded = SpaceToDepth(UNet(width=96, multiples=multiples, embedding=256), patch=(patch, patch))
     return Recipe(
         data=source,
         model=GaussianDiffusion(folded if patch > 1 else UNet(multiples=multiples)),

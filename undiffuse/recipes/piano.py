@@ -7,7 +7,7 @@ depth goes where the keys are counted, and each place is told where it is. `docs
 from undiffuse.data.source import Piano
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogitNormal
-from undiffuse.net import Folded, UNet
+from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
@@ -24,7 +24,7 @@ def piano() -> Recipe:
     return Recipe(
         data=Piano(),
         model=GaussianDiffusion(
-            Folded(UNet(width=64, multiples=(1, 2, 2), blocks=(1, 1, 3)), patch=(8, 2), waves=5),
+            SpaceToDepth(UNet(width=64, multiples=(1, 2, 2), blocks=(1, 1, 3)), patch=(8, 2), waves=5),
             loss=Denoising(time=LogitNormal(mean=0.5)),
         ),
         training=Training(steps=9_000, batch=64, lr=2e-3, precision="bf16", save_every=1_000, report_every=3_000),

@@ -1,6 +1,6 @@
 """Series: a heart's pulse, and signals of one's own."""
 
-from undiffuse.data.source import Files, Pulse, Series
+from undiffuse.data.source import Files, Pulse, SeriesFiles
 from undiffuse.net import SignalUNet, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
@@ -18,7 +18,7 @@ def pulse() -> Recipe:
     )
 
 
-def series(source: Files | Series, size: tuple[int, ...]) -> Recipe:
+def series(source: Files | SeriesFiles, size: tuple[int, ...]) -> Recipe:
     """Signals of one's own, (length,) ``size``: a level of the network for every halving down to 16 values."""
     levels = max(1, min(6, size[0].bit_length() - 4))
     multiples = (1, 2, 2, 4, 4, 4)[:levels]

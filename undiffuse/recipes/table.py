@@ -1,7 +1,7 @@
 """Tables: one recipe for any, its numbers made normal and its categories masked."""
 
 from undiffuse.codec.table import Tabular
-from undiffuse.data.source import Table
+from undiffuse.data.source import TableFile
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
 from undiffuse.recipe.model import MixedDiffusion
@@ -13,7 +13,7 @@ from undiffuse.sampling.sampling import Sampling
 def table() -> Recipe:
     """rows of a table of yours, numbers and categories: --data people.csv"""
     return Recipe(
-        data=Table(),
+        data=TableFile(),
         codec=Tabular(),
         model=MixedDiffusion(TableMLP(), loss=MixedLoss()),
         training=Training(

@@ -1,7 +1,7 @@
 """Text: characters that are masked and named again, and the heartbeat that it all began with."""
 
-from undiffuse.codec import Verbatim
-from undiffuse.data.source import Heartbeat, Shakespeare, Text
+from undiffuse.codec import Tokens
+from undiffuse.data.source import Heartbeat, Shakespeare, TextFile
 from undiffuse.loss.categorical import MaskedBound, TokenBound
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
@@ -17,7 +17,7 @@ def heartbeat() -> Recipe:
     """twenty bits with a beat in every five, by binomial diffusion of 2,000 steps, as in 2015"""
     return Recipe(
         data=Heartbeat(),
-        codec=Verbatim(),
+        codec=Tokens(),
         model=DiscreteDiffusion(
             TokenTransformer(width=64, depth=2, heads=4, positions="learned"),
             schedule=Fading(),
@@ -34,7 +34,7 @@ def heartbeat_masked() -> Recipe:
     """the same heartbeat by masks, whose bound loses nothing"""
     return Recipe(
         data=Heartbeat(),
-        codec=Verbatim(),
+        codec=Tokens(),
         model=DiscreteDiffusion(
             TokenTransformer(width=64, depth=2, heads=4, positions="learned", time=False),
             schedule=Fading(),
@@ -50,11 +50,11 @@ def shakespeare() -> Recipe:
     return text(Shakespeare())
 
 
-def text(source: Text | Shakespeare) -> Recipe:
+def text(source: TextFile | Shakespeare) -> Recipe:
     """Any text."""
     return Recipe(
         data=source,
-        codec=Verbatim(),
+        codec=Tokens(),
         model=DiscreteDiffusion(
             TokenTransformer(width=192, depth=4, heads=6, time=False), schedule=Fading(), loss=MaskedBound()
         ),

@@ -2,11 +2,11 @@
 
 from undiffuse.codec import VQVAE, Levels
 from undiffuse.codec.vae import Fit
-from undiffuse.data.source import Digits, Known
+from undiffuse.data.source import Digits, WellKnown
 from undiffuse.loss.categorical import MaskedBound, TokenBound
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
-from undiffuse.net import Folded, UNet
+from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import Fading, Ordinal, Replace
@@ -32,9 +32,9 @@ def quantised_digits() -> Recipe:
 def fashion_mnist_discrete() -> Recipe:
     """shirts and shoes as tokens of 16 levels, which drift to their neighbours (D3PM's Gaussian), in half an hour"""
     return quantised_digits().changed(
-        data=Known("fashion-mnist"),
+        data=WellKnown("fashion-mnist"),
         codec=Levels(16),
-        net=Embedded(Folded(UNet(width=96, multiples=(1, 2), embedding=256), patch=(2, 2)), width=4),
+        net=Embedded(SpaceToDepth(UNet(width=96, multiples=(1, 2), embedding=256), patch=(2, 2)), width=4),
         kernel=Ordinal(),
         leave_one_out=True,
         # nearly the bound alone: D3PM's .001, beside one of its 1,000 steps, would be 1 here
@@ -50,7 +50,7 @@ def fashion_mnist_discrete() -> Recipe:
 def fashion_mnist_vq() -> Recipe:
     """shirts and shoes as 7 x 7 tokens of a vocabulary of 256, masked and replaced (VQ-Diffusion), in twenty minutes"""
     return Recipe(
-        data=Known("fashion-mnist"),
+        data=WellKnown("fashion-mnist"),
         codec=VQVAE(codes=256, latent=8, width=32, halvings=2, fit=Fit(steps=1_500, batch=64, deviation=0.2, kl=0.25)),
         model=DiscreteDiffusion(
             TokenTransformer(width=192, depth=4, heads=6),

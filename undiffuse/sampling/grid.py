@@ -93,7 +93,7 @@ def gradient_estimation(schedule: Schedule, count: int) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True)
-class LogLinear:
+class LogLinearGrid:
     """Levels log-spaced from ``sigma_max`` (t = 1 at most) to ``sigma_min`` (NCSN, smalldiffusion), then the data."""
 
     sigma_min: float = 0.01
@@ -125,7 +125,7 @@ GRIDS: dict[str, Grid] = {
     "leading": leading,
     "linspace": linspace,
     "quadratic": quadratic,
-    "log-linear": LogLinear(),
+    "log-linear": LogLinearGrid(),
     "karras": Karras(),
     "gradient-estimation": gradient_estimation,
     "log-snr-uniform": log_snr_uniform,

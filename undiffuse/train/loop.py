@@ -29,7 +29,7 @@ from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
 from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, denoising
 from undiffuse.train.product import Coded, Model, Product
-from undiffuse.train.scribe import Due, Scribe
+from undiffuse.train.recorder import Due, Recorder
 from undiffuse.train.state import Facts, load_state
 from undiffuse.train.stop import Stop
 from undiffuse.train.trainer import Trainer
@@ -162,18 +162,21 @@ def _train(
     accelerator.wait_for_everyone()
     seconds = _restore(trainer, folder, facts)
     main = accelerator.is_main_process
-    with Stop() as stop, Scribe(trainer, folder, product(), facts, seconds, quiet) if main else nullcontext() as scribe:
+    with (
+        Stop() as stop,
+        Recorder(trainer, folder, product(), facts, seconds, quiet) if main else nullcontext() as recorder,
+    ):
         if trainer.done == 0:
             tensors = trainer.tensors()
-            if scribe:
-                scribe.save_state(tensors)
+            if recorder:
+                recorder.save_state(tensors)
         while trainer.done < steps:
             trainer.step()
             stopping = _agreed(accelerator, stop.asked)
             due = Due.after(trainer.done, trainer.recipe.training, stopping)
             tensors = trainer.tensors() if due.report or due.save else {}
-            if scribe:
-                scribe.after_step(due, tensors)
+            if recorder:
+                recorder.after_step(due, tensors)
             if stopping and (trainer.done < steps or folder != run):
                 accelerator.wait_for_everyone()  # a launcher ends those that are left, and one may still be writing
                 saved = f"stopped, and saved after step {trainer.done:,}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from undiffuse.core.configuration import from_json, to_plain
+from undiffuse.core.configuration import from_json, to_values
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import read_tensors, write_json, write_tensors
 
@@ -20,7 +20,7 @@ Facts = dict[str, int | float | tuple[int, ...]]  # of the data that a training 
 
 
 @dataclass(frozen=True)
-class State:
+class Checkpoint:
     """A training after ``step`` steps."""
 
     step: int
@@ -39,7 +39,7 @@ class _Written:
     facts: Facts
 
 
-def save_state(folder: Path, state: State) -> None:
+def save_state(folder: Path, state: Checkpoint) -> None:
     """Write a state, then remove all but the newest ``KEPT``.
 
     Raises:
@@ -50,14 +50,14 @@ def save_state(folder: Path, state: State) -> None:
     tensors = folder / f"{name}.safetensors"
     write_tensors(tensors, state.tensors)
     facts = {"step": state.step, "bytes": tensors.stat().st_size, "crc32": _checksum(tensors)}
-    write_json(folder / f"{name}.json", facts | {"facts": to_plain(state.facts)})
+    write_json(folder / f"{name}.json", facts | {"facts": to_values(state.facts)})
     written = [path for path in _newest_first(folder) if path.stem <= name]
     for path in folder.iterdir():
         if path.stem not in {kept.stem for kept in written[:KEPT]}:
             path.unlink(missing_ok=True)
 
 
-def load_state(folder: Path) -> State | None:
+def load_state(folder: Path) -> Checkpoint | None:
     """The newest state that is whole; None if there never was one.
 
     Raises:
@@ -74,7 +74,7 @@ def load_state(folder: Path) -> State | None:
     return None
 
 
-def _read(path: Path, passed_over: str) -> State:
+def _read(path: Path, passed_over: str) -> Checkpoint:
     tensors = path.with_suffix(".safetensors")
     try:
         written = from_json(_Written, path.read_bytes(), str(path))
@@ -82,7 +82,7 @@ def _read(path: Path, passed_over: str) -> State:
         raise UserError(f"{error}; truncated, or not a saved state") from None
     if not tensors.is_file() or tensors.stat().st_size != written.bytes or _checksum(tensors) != written.crc32:
         raise UserError(f"{tensors}: missing, truncated or damaged")
-    return State(written.step, read_tensors(tensors)[0], written.facts, passed_over)
+    return Checkpoint(written.step, read_tensors(tensors)[0], written.facts, passed_over)
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -52,7 +52,7 @@ def csv_points(path: Path) -> Dataset:
     )
 
 
-def _labels(told: "list[Column]") -> tuple[np.ndarray | None, Names]:
+def _labels(told: "list[WrittenColumn]") -> tuple[np.ndarray | None, Names]:
     """Labels (count,), or (count, attributes) of columns called label.NAME; None of no columns."""
     if not told:
         return None, ()
@@ -63,7 +63,7 @@ def _labels(told: "list[Column]") -> tuple[np.ndarray | None, Names]:
 
 
 @dataclass(frozen=True)
-class Column:
+class WrittenColumn:
     """One column as it was written: its cells, and the line of the file that each stands in."""
 
     path: Path
@@ -118,7 +118,7 @@ class Column:
                 )
 
 
-def _columns(path: Path) -> list[Column]:
+def _columns(path: Path) -> list[WrittenColumn]:
     """The columns of a file, named by its header or else "1", "2", ..."""
     numbered = _numbered_rows(path)
     if not numbered:
@@ -132,7 +132,7 @@ def _columns(path: Path) -> list[Column]:
     if len(numbered) == has_header:
         raise UserError(f"{path}: a header and no rows")
     lines, rows = zip(*numbered[has_header:], strict=True)
-    return [Column(path, name, cells, lines) for name, cells in zip(names, zip(*rows, strict=True), strict=True)]
+    return [WrittenColumn(path, name, cells, lines) for name, cells in zip(names, zip(*rows, strict=True), strict=True)]
 
 
 def _numbered_rows(path: Path) -> list[tuple[int, list[str]]]:

@@ -7,7 +7,7 @@ import torch
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.paths import path_of
-from undiffuse.data.alphabet import Alphabet, Bytes, Characters, Pretrained
+from undiffuse.data.alphabet import Alphabet, Bytes, Characters, PretrainedTokenizer
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.place import place
 from undiffuse.data.readers.raw import AS_UTF_16, unpacked, utf_16
@@ -47,7 +47,9 @@ def text(
         raise UserError(f"a piece of text has at least 1 token, not {length}")
     path = path_of(path)
     whole, notes = _read(path, encoding)
-    alphabet: Alphabet = Pretrained(tokenizer) if tokenizer else Bytes() if unit == "bytes" else Characters.of(whole)
+    alphabet: Alphabet = (
+        PretrainedTokenizer(tokenizer) if tokenizer else Bytes() if unit == "bytes" else Characters.of(whole)
+    )
     tokens = alphabet.encode(whole).to(torch.uint8 if alphabet.size <= 256 else torch.int32)
     if len(tokens.unique()) < 2:
         raise UserError(f"{path}: all of its {len(tokens):,} tokens are the same; there is nothing to learn")

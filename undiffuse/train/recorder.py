@@ -13,7 +13,7 @@ from undiffuse.run.run import STATE
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
 from undiffuse.train.progress import Watch
-from undiffuse.train.state import Facts, State, save_state
+from undiffuse.train.state import Checkpoint, Facts, save_state
 from undiffuse.train.trainer import WINDOW, Trainer
 
 
@@ -35,7 +35,7 @@ class Due(NamedTuple):
         )
 
 
-class Scribe:
+class Recorder:
     """Writes what is due; of several processes, the main one has it. ``tensors`` are the trainer's, whole.
 
     Args:
@@ -84,7 +84,7 @@ class Scribe:
         """What going on from here needs."""
         self._log.sync()
         facts = self.facts | {"seconds": self._seconds()}
-        save_state(self.folder / STATE, State(self.trainer.done, tensors, facts))
+        save_state(self.folder / STATE, Checkpoint(self.trainer.done, tensors, facts))
         self._saved = self.trainer.done
 
     def _write_log(self) -> None:
