@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.codec import MLPVAE, VQVAE, Levels, Normalise
+from undiffuse.codec.labelled import LabelledCodec
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import labelled, specifications_of
 from undiffuse.core.errors import UserError
@@ -23,8 +24,8 @@ from undiffuse.evaluate.nats import best_end, bound_nats, flow_nats, grey_nats
 from undiffuse.exact import Empirical, Gaussian, GaussianMixture
 from undiffuse.net import UNet
 from undiffuse.net.embedded import Embedded
-from undiffuse.process import EDM, Affine, Cosine, Flow, PoissonNoise
-from undiffuse.process.mixed import RowShape
+from undiffuse.process import ABSORBING, EDM, Affine, Categorical, Cosine, Fading, Flow, PoissonNoise
+from undiffuse.process.categorical import TokenShape
 from undiffuse.recipes import RECIPES
 from undiffuse.run.run import Run
 
@@ -239,7 +240,8 @@ def test_few_steps_cost_more_and_many_hardly_more_than_infinitely_many(grey):
 
 
 def of_codec(codec, recipe="digits", z=None) -> Run:
-    process = Affine(EDM(), z) if z else Affine(Cosine())
+    numbers = Affine(EDM(), z) if z else Affine(Cosine())
+    process = Categorical(Fading(), ABSORBING, 4) if isinstance(codec.latent_shape, TokenShape) else numbers
     return Run(Path("nowhere"), RECIPES[recipe](), SimpleNamespace(process=process), codec)
 
 
@@ -251,13 +253,13 @@ PICTURES = Normalise("pictures", (1, 8, 8))
     [
         (of_codec(MLPVAE(latent=2).build("pictures", (1, 8, 8))), {}, "a latent, whose likelihood is not that of"),
         (of_codec(PICTURES, "digits-classifier"), {}, "is a classifier"),
-        (of_codec(SimpleNamespace(kind="table", latent_shape=RowShape(1, (2,)))), {}, "numbers beside tokens"),
+        (of_codec(LabelledCodec((1, 8, 8), 2)), {}, "numbers beside tokens"),
         (of_codec(PICTURES, z=PoissonNoise(4)), {}, "only Gaussian noise has a likelihood"),
         (of_codec(Levels(4).build("pictures", (1, 8, 8))), {"flow": True}, "no probability flow"),
         (of_codec(PICTURES), {"count": 0}, "at least 2, not 0"),
         (of_codec(PICTURES), {"count": 1, "flow": True}, "at least 2, not 1"),
     ],
-    ids=["latent", "classifier", "table", "poisson", "flow of tokens", "no rows", "one row"],
+    ids=["latent", "classifier", "rows", "poisson", "flow of tokens", "no rows", "one row"],
 )
 def test_what_has_no_likelihood_says_why_in_one_line(run, options, said):
     with pytest.raises(UserError, match=said) as error:
