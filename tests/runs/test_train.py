@@ -274,6 +274,20 @@ def test_a_full_disk_is_said_and_loses_nothing(when, tmp_path, monkeypatch):
     assert (folder / "log.jsonl").read_text() == (expected.folder / "log.jsonl").read_text()
 
 
+@pytest.mark.parametrize("clip", [1e-3, 1e6])
+def test_gradients_are_clipped_and_logged_as_they_were(clip):
+    """What AdamW remembers of the first gradient is (1 - beta1) times it, no longer than the clip."""
+    from accelerate import Accelerator
+
+    recipe = BASE.changed(clip=clip)
+    trainer = Trainer(recipe, recipe.data.open(), Accelerator())
+    trainer.step()
+    kept = torch.stack([trainer.optimizer.state[weight]["exp_avg"].norm() for weight in trainer.learned]).norm() / 0.1
+    (norm,) = trainer.read()[1]
+    assert norm > 1e-2
+    assert float(kept) == pytest.approx(min(norm, clip), rel=1e-3)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="only an accelerator can be waited for")
 @pytest.mark.parametrize(
     "recipe", [BASE, BASE.changed(data=Digits(), net=UNET_TINY, precision="bf16")], ids=["points", "pictures"]
