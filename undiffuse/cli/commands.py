@@ -123,9 +123,8 @@ def impute(options: Namespace) -> None:
 def evaluate(options: Namespace) -> None:
     """How good the samples of a run are: every number beside the one that real data gets."""
     from undiffuse.kind import evaluate
-    from undiffuse.run.run import load
 
-    run = load(options.folder)
+    run = guiding(options)
     report = evaluate(run, options.count, sampling(options, run), options.target, options.features)
     if options.json:
         print(json.dumps(report.to_json()))

@@ -185,10 +185,13 @@ _GUIDING = (
     _arg("--classifier", metavar="RUN", help="guide by this one, trained with --loss cross-entropy"),
     _arg("--worse", metavar="RUN", help="steer away from this one: smaller, or trained for less"),
 )
-_SAMPLING = (
+_STEPPING = (
     _arg("--sampler", metavar="NAME", help="how to step from noise to data (the recipe's)"),
     _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
     _arg("--grid", metavar="NAME", help="which times to visit (the sampler's)"),
+)
+_SAMPLING = (
+    *_STEPPING,
     _arg(
         "--label", type=_label, metavar="K", help="by name or number; several take turns: 3,5 or digit=3,5,colour=red"
     ),
@@ -254,8 +257,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _RUN,
             _COUNT,
             _SEED,
-            *_SAMPLING[:2],
-            _arg("--guidance", type=_number, metavar="W", help="weight of the label, 1 is off (the recipe's)"),
+            *_STEPPING,
+            *_GUIDING,
             _arg("--features", default="judge", choices=("judge", "inception"), help="what pictures are seen with"),
             _arg("--target", metavar="COLUMN", help="of a table: to be predicted (last category)"),
             _JSON,
@@ -283,7 +286,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
                 metavar="FILE",
                 help="with cells or whole columns missing; as --known of sample",
             ),
-            _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
+            *_STEPPING,
             _SEED,
             _arg("--out", metavar="FILE", help="(filled.csv, or as samples are saved)"),
             _FORCE,
