@@ -86,7 +86,7 @@ def test_every_other_picture_is_mirrored():
 def test_flips_are_for_pictures(tmp_path):
     recipe = RECIPES["digits"]().changed(net=UNet(width=8, embedding=8), steps=2, batch=8, sampling_steps=1, flip=True)
     assert train(recipe, tmp_path / "run", quiet=True).step == 2
-    assert Recipe.from_yaml(recipe.to_yaml()).flip
+    assert Recipe.from_yaml(recipe.to_yaml()).training.flip
     with pytest.raises(UserError, match="leave --flip out"):
         train(RECIPES["moons"]().changed(flip=True), tmp_path / "points", quiet=True)
 

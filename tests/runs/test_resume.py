@@ -193,13 +193,12 @@ def test_a_finished_run_stays_as_it_is(through):
     assert before[1] == again[1] and all(torch.equal(before[0][name], again[0][name]) for name in before[0])
 
 
-def test_training_twice_is_the_same_and_learns_nothing_into_the_recipe(through, tmp_path):
+def test_training_twice_is_the_same_and_leaves_the_callers_randomness_alone(through, tmp_path):
     name = next(iter(RECIPES))
     torch.manual_seed(5)
     expected = torch.get_rng_state()
     assert_same(train(RECIPES[name], tmp_path / "run", quiet=True), through(name))
     assert torch.equal(torch.get_rng_state(), expected)  # nor anything of the caller's randomness
-    assert not RECIPES[name].loss.time.seen.any()
 
 
 def test_two_trainings_do_not_share_a_folder(through, tmp_path):
