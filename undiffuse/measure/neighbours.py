@@ -36,7 +36,7 @@ def squared_distances(x: Tensor, y: Tensor, block: int = BLOCK) -> Iterator[tupl
 def _squared(x: Tensor, y: Tensor, centre: Tensor) -> Tensor:
     if x.shape[1] <= DIRECT or x.dtype != torch.float64:
         return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square_()
-    a, b = x - centre, y - centre
+    a, b = x - centre, y - centre  # the smaller the norms, the fewer pairs are subtracted
     norms = a.square().sum(1, keepdim=True) + b.square().sum(1)
     squared = torch.addmm(norms, a, b.T, alpha=-2)
     cancelled = (squared < norms.mul_(ROUNDING / ACCURACY[x.dtype])).nonzero()
