@@ -1,4 +1,4 @@
-"""How well samples follow the conditions of numbers that they were asked for: a row of the report for each."""
+"""How well samples follow their numeric conditions: one row of the report for each number."""
 
 from math import nan
 
@@ -15,7 +15,7 @@ MEANING = "of {}: how much of what was asked for a regression of real rows reads
 
 
 def asked_rows(samples: Tensor, asked: Conditions | None, train: Dataset, test: Dataset, seed: int = 0) -> list[Row]:
-    """R² of every number that samples were asked for; none where there are no such conditions, or too few rows."""
+    """R² for every number that was asked for; empty without such conditions, or with too few rows."""
     if asked is None or train.conditions is None or test.conditions is None:
         return []
     rows = []

@@ -1,8 +1,8 @@
 """Bits: how well a run predicts held-out data, by the variational bound, which no sample can flatter.
 
-Of tokens, the bound of as many steps as are asked for; else what the kernel has, of infinitely many for the mask, and
-of STEPS (or as many as the run was trained on) for others. An estimate is a mean over rows, each at a few of the
-bound's times, spread evenly; its standard error is that of the rows.
+For tokens, the bound has as many steps as are asked for. By default it has infinitely many for the mask, and STEPS (or
+as many as in training) for other kernels. An estimate is a mean over rows, each at a few evenly spread times of the
+bound; its standard error is that of the mean over rows.
 """
 
 import math

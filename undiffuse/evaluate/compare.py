@@ -3,9 +3,9 @@
     compare(run, ["ddim", "gradient-estimation"], [5, 10, 20, 50]).answers()
     ["gradient-estimation at 10 evaluations is at least as good as ddim at 20 (0.041 ± 0.001 against 0.042 ± 0.001)"]
 
-Samplers that evaluate the network twice a step are given half the steps: what is compared is the cost that is paid.
-Every trial is repeated over seeds; all trials of one seed begin with the same noise, so that differences between them
-are known better than each of them is.
+Samplers that evaluate the network twice a step get half the steps, so that all are compared at equal cost. Every trial
+is repeated over seeds. All trials of one seed start from the same noise, so that differences between trials have a
+smaller error than the trials themselves.
 """
 
 import csv
@@ -73,7 +73,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Trials, the floor they are held against, and the protocol; the first sampler is the one others are held to."""
+    """Trials, the floor that they are compared with, and the protocol; the first sampler is the reference for the
+    others."""
 
     trials: tuple[Trial, ...]
     measure: str
@@ -91,7 +92,7 @@ class Comparison:
         return sorted((trial for trial in self.trials if trial.sampler == sampler), key=lambda trial: trial.evaluations)
 
     def answers(self) -> list[str]:
-        """What the first sampler's evaluations are worth in every other sampler's, a sentence each."""
+        """For every other sampler, one sentence: how many of its evaluations the first sampler's are worth."""
         first, *others = self.samplers
         return [self._answer(first, other) for other in others]
 
@@ -124,7 +125,7 @@ class Comparison:
         return quality(curves, self.measure, *self.floor, title="What are evaluations worth?")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts and lists for ``json.dumps``; what is not known (the error of one seed) is null."""
+        """Plain dicts and lists for ``json.dumps``; an unknown value (the error with one seed) is null."""
         rows = [
             trial.__dict__ | {"mean": trial.estimate.mean, "error": _known(trial.estimate.error)}
             for trial in self.trials
@@ -159,7 +160,7 @@ class Comparison:
         return [picture, numbers, table]
 
     def _answer(self, one: str, other: str) -> str:
-        """What either sampler saves over the other; if nothing, where one is better for the same cost."""
+        """What either sampler saves compared with the other; if neither saves, where one is better at the same cost."""
         saving = [*self._savings(other, one), *self._savings(one, other)]
         if saving:
             less, more = max(saving, key=lambda pair: pair[1].evaluations / pair[0].evaluations)
@@ -178,9 +179,10 @@ class Comparison:
         return ", ".join(said) or f"{other} and {one} cannot be told apart at any of these"
 
     def _savings(self, mine: str, theirs: str) -> list[tuple[Trial, Trial]]:
-        """Pairs in which ``mine`` reaches with fewer evaluations what ``theirs`` reaches with more, and only then.
+        """Pairs of trials in which ``mine`` needs fewer evaluations than ``theirs`` for the same quality.
 
-        Only then: the dearest trial of ``theirs`` that costs no more than mine is worse than mine beyond doubt.
+        A pair counts only if the most expensive trial of ``theirs`` that costs no more than mine is significantly worse
+        than mine.
         """
         pairs = []
         for ours in self.of(mine):
@@ -204,12 +206,12 @@ def compare(
 ) -> Comparison:
     """Every sampler at every number of network evaluations, ``seeds`` times ``count`` samples each.
 
-    ``ruler(run, train, test)`` measures samples against held-out data. Labels asked for are those of random training
-    rows, as the floor's rows have random labels too. ``samplers`` None is a few of those that the run has. ``watch`` is
-    handed the plans and gives them back one by one: a progress bar.
+    ``ruler(run, train, test)`` measures samples against held-out data. Samples get the labels of random training rows,
+    because the floor's rows have random labels too. ``samplers`` None means a few of those that the run has. ``watch``
+    wraps the list of plans and yields them one by one, as a progress bar does.
 
     Raises:
-        UserError: An unknown sampler, counts below 1, or samplers that cannot sample for so few evaluations at all.
+        UserError: An unknown sampler, a count below 1, or no sampler that can work with so few evaluations.
     """
     how = sampling or run.sampling
     if len(run.samplers) < 2:
@@ -238,9 +240,9 @@ def compare(
 def plan(
     samplers: Sequence[str], evaluations: Sequence[int], known: Mapping[str, Sampler] = SAMPLERS
 ) -> tuple[list[Trying], list[str]]:
-    """As many steps as each number of evaluations pays for; and notes on what cannot be had.
+    """As many steps as each number of evaluations allows, and notes on what is impossible.
 
-    Raises UserError for an unknown sampler, or if nothing can be had.
+    Raises UserError for an unknown sampler, or if nothing is possible.
     """
     plans, notes = [], []
     if min(evaluations, default=0) < 1:
@@ -265,7 +267,7 @@ def _itself(x: Tensor) -> Tensor:
 
 
 class Ruler(NamedTuple):
-    """A distance between samples and data, and what of them it looks at."""
+    """A distance between samples and data, and the features that it compares."""
 
     name: str
     between: Callable[[Tensor, Tensor], float]
@@ -275,7 +277,7 @@ class Ruler(NamedTuple):
 
 
 class _Protocol:
-    """What samples are held against, and how."""
+    """The data that samples are compared with, and the distance."""
 
     def __init__(self, run: Run, ruler: Callable[[Run, Dataset, Dataset], Ruler], count: int) -> None:
         test, train = run.dataset("test"), run.dataset("train")
@@ -301,7 +303,7 @@ class _Protocol:
 
 
 def ruler_of_pictures(run: Run, train: Dataset, test: Dataset) -> Ruler:
-    """Frechet distance where a classifier can be had to look at pictures, else sliced Wasserstein."""
+    """Frechet distance if a classifier is available for pictures, else sliced Wasserstein."""
     judge = judge_of(run, train, test)
     if judge is None:
         return Ruler("sliced Wasserstein", sliced_wasserstein)
@@ -310,7 +312,7 @@ def ruler_of_pictures(run: Run, train: Dataset, test: Dataset) -> Ruler:
 
 
 def _better(one: Trial, other: Trial) -> bool:
-    """Whether ``one`` is better beyond doubt: seed by seed, as trials of one seed share their noise."""
+    """Whether ``one`` is significantly better: compared seed by seed, because trials of one seed share their noise."""
     mean, error, _ = estimate(a - b for a, b in zip(one.values, other.values, strict=True))
     return mean < -SURE * (0.0 if math.isnan(error) else error)
 

@@ -1,4 +1,4 @@
-"""How good are a run's samples? Every measure against held-out data, beside what real data gets: its floor.
+"""How good are a run's samples? Every measure compares them with held-out data; its floor is what real data gets.
 
 A kind of data says which of these is its own (`undiffuse.kind`).
 """
@@ -48,12 +48,12 @@ def of_samples(
     """``count`` samples, with the labels of random training rows, against held-out rows: points or pictures.
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
-    was asked for, beside how often it is right on held-out data, and its features serve the measures that need some.
-    Data of which a program can tell right from wrong (`Piano`) is checked by it. Several attributes are judged as one
-    label, their combination. Of pictures that are drawn with their labels it is these labels that are judged; and so is
-    each of the two given the other.
+    was asked for, beside its own accuracy on held-out data; measures that need features use this classifier's. If a
+    program can check the data (`Piano`), it does. Several attributes are judged as one label, their combination. If
+    pictures are drawn with their labels, the drawn labels are judged, and so are pictures given labels and labels given
+    pictures.
 
-    Raises UserError for fewer than FEWEST rows on either side, or where the data is gone.
+    Raises UserError if either side has fewer than FEWEST rows, or if the data is gone.
     """
     train, test, seed = run.dataset("train"), run.dataset("test"), sampling.seed
     if min(count, len(test)) < FEWEST:
@@ -90,9 +90,10 @@ def of_samples(
 
 
 def of_table(run: Run, count: int, sampling: Sampling, target: str | None = None) -> Report:
-    """As `undiffuse.measure.table` says, ``target`` being the column to be predicted of the others (the last category).
+    """The measures of `undiffuse.measure.table`; ``target`` is the column to predict from the others (default: the last
+    category).
 
-    Raises UserError as that does, or where the data is gone.
+    Raises UserError as they do, or if the data is gone.
     """
     train, test = run.dataset("train"), run.dataset("test")
     asked = random_conditions(train, count, sampling.seed) if run.specifications else None
@@ -118,7 +119,7 @@ def of_text(run: Run, count: int, sampling: Sampling) -> Report:
 
 
 def of_classifier(run: Run, seed: int) -> Report:
-    """The accuracy of a classifier on held-out data, beside that of always guessing the commonest label."""
+    """The accuracy of a classifier on held-out data, beside that of always guessing the most common label."""
     test = run.dataset("test")
     found = noisy_accuracy(run, test, seed)
     meaning = "the share of held-out rows whose label is told through this much noise; the floor guesses the commonest"

@@ -1,8 +1,8 @@
-"""Pictures that are drawn with their labels, of one network: the label given the picture, and how well each follows.
+"""Pictures drawn together with their labels by one network: labels given pictures, and how well each follows the other.
 
-    run.draw(64)                  pictures and labels of the joint law            p(x, y)
-    run.draw(64, label="3")       pictures given the label                        p(x | y)
-    label_probabilities(run, pictures)      how likely each label is, given the picture     p(y | x)
+    run.draw(64)                  pictures and labels, from the joint distribution  p(x, y) run.draw(64, label="3")
+    pictures given the label                        p(x | y) label_probabilities(run, pictures)      how likely each
+    label is, given the picture     p(y | x)
 
 Such a run is trained with the codec `undiffuse.codec.labelled`; the recipe is `digits-joint`.
 """
@@ -53,7 +53,7 @@ def label_probabilities(run: Run, pictures: Tensor) -> Tensor:
 def one_given_the_other(
     run: Run, judge: Judge, train: Dataset, test: Dataset, count: int, sampling: Sampling
 ) -> tuple[Row, Row]:
-    """How well pictures follow the labels they are drawn given, and labels the held-out pictures they are given."""
+    """How well pictures follow given labels, and how well labels follow given held-out pictures."""
     conditions = random_conditions(train, count, sampling.seed)
     asked = labels_of(conditions, train.specifications)
     assert asked is not None  # there is a judge of them

@@ -1,8 +1,8 @@
 """A run's judge: the classifier of its data, trained once and kept in the run's folder beside the model.
 
-``judge.safetensors`` holds its weights, its accuracy on held-out data and the checksum of what it was trained on; of
-other data, another judge is trained. Its features serve the distances between pictures, so that quality can be measured
-with nothing but the data at hand.
+``judge.safetensors`` holds its weights, its accuracy on held-out data and the checksum of its training data; if the
+data changes, a new judge is trained. Distances between pictures use its features, so that measuring quality needs
+nothing but the data.
 """
 
 import zlib
@@ -21,9 +21,10 @@ FILE, FORMAT = "judge.safetensors", "undiffuse judge 1"
 
 
 def judge_of(run: Run, train: Dataset, test: Dataset) -> Judge | None:
-    """The judge of a run's data; None where fewer than two labels are known, or none that is held out.
+    """The judge of a run's data; None if fewer than two labels are known, or if no held-out row has a label.
 
-    Several attributes are judged as one label. A folder that cannot be written to keeps no judge, and that is all.
+    Several attributes are judged as one label. If the folder is not writable, the judge is not saved, and nothing else
+    changes.
     """
     (x, labels), (held_out, held_out_labels) = judged_rows(train), judged_rows(test)
     if len(labels.unique()) < 2 or not len(held_out):
@@ -35,7 +36,7 @@ def judge_of(run: Run, train: Dataset, test: Dataset) -> Judge | None:
             if facts == {"format": FORMAT, "data crc32": mark}:
                 return Judge.from_state(tensors).to(run.device)
         except (UserError, KeyError, RuntimeError):
-            pass  # damaged, or of another time: train anew
+            pass  # damaged, or of another version: train again
     judge = Judge.train(x.to(run.device), labels, held_out, held_out_labels)
     with suppress(OSError, UserError):
         write_tensors(path, judge.state(), {"format": FORMAT, "data crc32": mark})

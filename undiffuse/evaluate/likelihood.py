@@ -4,8 +4,8 @@
     pictures    bits a dimension of their grey levels, by the bound; of dithered ones, by the flow      (`nats`)
     points      nats a point, by either
 
-A latent has a likelihood too, but it is not the picture's: which pictures a latent stands for, the decoder says with a
-density of its own, and an autoencoder's is none.
+A latent has a likelihood too, but it is not that of the picture: this also needs the decoder's density of the picture
+given the latent, and a plain autoencoder has none.
 """
 
 import math
@@ -40,7 +40,7 @@ Protocol = dict[str, int | float | str | None]
 
 @dataclass(frozen=True)
 class Likelihood:
-    """What a row costs on average, in ``unit``; the ``floor`` is the entropy of these rows, nan if it is not known."""
+    """The mean cost of a row, in ``unit``; the ``floor`` is the entropy of these rows, nan if unknown."""
 
     unit: str
     cost: Estimate
@@ -76,11 +76,13 @@ def likelihood(
     steps: int | None = None,
     item: str = "point",
 ) -> Likelihood:
-    """What ``count`` rows of the data cost, drawn by ``seed``; by the bound or by the ``flow``, given their labels.
+    """The likelihood of ``count`` rows of the data, chosen by ``seed``, given their labels; by the bound or by the
+    ``flow``.
 
-    The bound is of infinitely many steps (tokens that are not masked: of as many as they were trained on), or of so
-    many ``steps``, even in time: what ancestral sampling with them costs. The flow's divergence is exact for rows of
-    up to FEW numbers, else estimated by random probes, unless ``exact`` is asked for: a derivative a number.
+    By default the bound has infinitely many steps (with a kernel other than the mask, as many as in training). With
+    ``steps`` it has that many, equal in time, and bounds the likelihood of ancestral sampling with them. The flow's
+    divergence is exact for rows of up to FEW numbers, else estimated with random probes. ``exact`` asks for the exact
+    one, at the cost of one derivative for each number.
 
     Raises UserError for runs that have no likelihood of the data (see `undiffuse.evaluate.nats.codec_of`), fewer than 2
     rows, steps below 1 or of the flow, or where the data is gone.
@@ -142,12 +144,12 @@ def _count(run: Run, count: int | None, flow: bool) -> int:
 
 
 def _usual(counts: tuple[int, int], run: Run) -> int:
-    """Of two counts, for rows of many numbers or of few, the one that this run's are."""
+    """The one of two counts, for rows of many numbers or of few, that fits this run's rows."""
     return counts[math.prod(run.shape) <= FEW]
 
 
 def _floor(run: Run, data: Dataset) -> float:
-    """The entropy, where it is known: of these points exactly, of tokens a token; else nan."""
+    """The entropy, if it is known: exact for these points, a mean for each token; else nan."""
     source = run.recipe.data
     if isinstance(source, Toy) and source.name in DENSITIES:
         return -float(DENSITIES[source.name].log_density(data.x.double()).mean())

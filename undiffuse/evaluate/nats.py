@@ -1,20 +1,20 @@
 """Nats: what held-out rows of numbers cost under a run, in the units they are stored in.
 
-Points have a density. What diffuses is z = (x - mean)/std, so
+Points have a density. The state that diffuses is z = (x - mean)/std, so
 
     -log p(x) = -log p(z) + sum of log std.
 
-Grey levels have a probability, and two ways to it. The bound decodes them: given the last, least noisy state, which is
-the picture u with normal noise of s grey levels,
+Grey levels have a probability, and there are two ways to estimate it. The bound decodes them: the last, least noisy
+state is u, the picture with normal noise of s grey levels, and
 
     p(x | u) = N(u; x, s^2) / sum over k = 0 ... 255 of N(u; k, s^2),        u = x + s times noise,
 
-entry by entry, a law that asks no network (Kingma et al. 2021, section 3.3). The flow has a density alone: pictures are
-dithered, x + U(-1/2, 1/2), of which -log density is on average at least -log P(x) (Theis et al. 2016, section 3.1).
+entry by entry, without a network (Kingma et al. 2021, section 3.3). The flow gives only a density, so pictures are
+dithered, x + U(-1/2, 1/2); the mean of their -log density is at least -log P(x) (Theis et al. 2016, section 3.1).
 
-Where the bound ends is part of the model, as it holds at every log-SNR. With little noise the decoder is nearly free,
-but the network must tell grey levels apart at noise that it was hardly trained on; with more, the decoder ignores which
-levels are likely. So the end is chosen, among a few, on training rows (`best_end`).
+The bound is valid wherever it ends, so the log-SNR of its end is part of the model. With little noise the decoder costs
+almost nothing, but the network must tell grey levels apart at a noise level that it was hardly trained on. With more
+noise, the decoder ignores which levels are likely. So the end is chosen among a few on training rows (`best_end`).
 """
 
 import math
@@ -51,7 +51,8 @@ class _Batch(NamedTuple):
 
 
 def codec_of(run: Run) -> Normalise:
-    """The codec of a run whose very data diffuses, by normal noise. Raises UserError for all others, saying why."""
+    """The codec of a run whose data itself diffuses with normal noise. Raises UserError for any other run, and says
+    why."""
     instead = "see how good samples are with: undiffuse evaluate RUN"
     if run.codec.no_likelihood:
         raise UserError(f"{run.codec.no_likelihood}; {instead}")
@@ -63,8 +64,8 @@ def codec_of(run: Run) -> Normalise:
 def bound_nats(run: Run, data: Dataset, end: float, draws: int = 16, seed: int = 0, steps: int | None = None) -> Tensor:
     """The bound on -log p of each row, (rows,) float64, at ``draws`` noise levels a row.
 
-    Of pictures -log P of the grey levels, of points -log density; of so many ``steps``, even in time, or of infinitely
-    many; ``end`` is the log-SNR where it ends. Raises UserError as `codec_of` does.
+    For pictures it bounds -log P of the grey levels, for points -log density. It has ``steps`` equal steps in time, or
+    infinitely many; ``end`` is the log-SNR where it ends. Raises UserError as `codec_of` does.
     """
     codec = codec_of(run)
     each = []
@@ -77,7 +78,8 @@ def bound_nats(run: Run, data: Dataset, end: float, draws: int = 16, seed: int =
 
 
 def best_end(run: Run, data: Dataset, draws: int = 16, seed: int = 0, steps: int | None = None) -> float:
-    """The log-SNR, among a few, where the bound is lowest on these rows: training ones, to be fair to what is held out.
+    """The log-SNR, among a few, where the bound is lowest on these rows: training rows, so that held-out ones choose
+    nothing.
 
     Raises UserError as `codec_of` does.
     """
@@ -104,7 +106,7 @@ def flow_nats(run: Run, data: Dataset, probes: int | None = None, tolerance: flo
 def grey_nats(x: Tensor, s: Tensor, noise: Noise) -> Tensor:
     """-log p(x | u) for a draw of u, (batch,); x (batch, channels, height, width) uint8, s (channels, 1, 1), in levels.
 
-    Level by level, so that nothing has 256 times the picture's numbers; the term of x itself is 1.
+    The sum runs level by level, so that no tensor is 256 times the picture's size; the term of x itself is 1.
     """
     x = x.to(s.dtype)
     z = noise.normal(x)

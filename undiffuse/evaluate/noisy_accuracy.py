@@ -1,7 +1,7 @@
-"""How often a classifier of noisy data is right, by noise level: from the data itself to where nothing is left to see.
+"""The accuracy of a classifier of noisy data by noise level: from clean data to pure noise.
 
-The guidance that it gives is its gradient, which may be poor where it is right; but what it cannot tell, it cannot
-guide to.
+It guides by its gradient, which may be poor even where its answers are right; but it cannot guide to a label that it
+cannot recognise.
 """
 
 import math
@@ -21,7 +21,8 @@ BATCH = 1000
 
 @torch.no_grad()
 def noisy_accuracy(run: Run, data: Dataset, seed: int = 0) -> dict[float, tuple[float, float]]:
-    """Of each level: the share of rows of which every attribute is told right, and what guessing the commonest gets.
+    """For each level: the share of rows whose attributes are all right, and the share from guessing the most common
+    label.
 
     Raises UserError for data without labels.
     """

@@ -30,7 +30,7 @@ ENDINGS = tuple(dict.fromkeys(ending for kind in KINDS.values() for ending in ki
 
 
 def kind_of(of: Run | Dataset) -> Kind:
-    """The kind of a run's data, or of a data set. Raises UserError for one that is not known."""
+    """The kind of data of a run or a data set. Raises UserError for an unknown kind."""
     if of.kind not in KINDS:
         raise UserError(nearest(of.kind, KINDS, "kind of data"))
     return KINDS[of.kind]
@@ -49,10 +49,10 @@ def evaluate(
     target: str | None = None,
     features: Features = "judge",
 ) -> Report:
-    """``count`` samples, as many as the kind likes unless told, with the labels of random training rows, and measured.
+    """Measure ``count`` samples (by default the kind's own count), drawn with the labels of random training rows.
 
-    A classifier samples nothing: its accuracy by noise level is reported. Raises UserError for a count that is too
-    small, or where the data is gone.
+    A classifier cannot sample; its accuracy at each noise level is reported instead. Raises UserError if the count is
+    too small or the data is gone.
     """
     how = sampling or run.sampling
     if run.is_classifier:

@@ -1,7 +1,7 @@
-"""What a person may do with one kind of data: one value for each kind, which every command asks.
+"""What a person may do with one kind of data: one value for each kind, and every command asks it.
 
-A kind chooses; the algorithms are elsewhere: measures in `measure/` and `evaluate/`, pictures in `draw/`. A kind that
-cannot do a thing says so, and what can be done instead.
+A kind only chooses; the algorithms are elsewhere: measures in `measure/` and `evaluate/`, pictures in `draw/`. If a
+kind cannot do something, its error says so and says what to do instead.
 """
 
 from abc import ABC, abstractmethod
@@ -45,11 +45,11 @@ class Kind(ABC):
 
     Attributes:
         name: What it is called in files.
-        item, items: One, and several of them, in a sentence.
-        called: What a data set is said to hold; {} is the shape of a row.
-        writers: By the ending of a file, what saves rows to it; the first is used unless told.
-        shown, filmed, measured, compared, reported: How many samples are drawn unless told: to look at, in a film, to
-            evaluate, to compare samplers, in a training's reports.
+        item, items: The words for one row and for several, in a sentence.
+        called: How a data set describes its content; {} is the shape of a row.
+        writers: For each file ending, what saves rows to such a file; the first is the default. shown, filmed,
+        measured, compared, reported: Default numbers of samples: to look at, in a film, to evaluate, to compare
+        samplers, in a training's reports.
     """
 
     name: ClassVar[str]
@@ -83,18 +83,19 @@ class Kind(ABC):
         return Rows(samples.x, labels, names, run.columns)
 
     def save(self, rows: Rows, path: Path) -> None:
-        """Write rows as the ending of ``path`` says: whole, or not at all. Raises UserError for an unknown ending."""
+        """Write rows in the format that the ending of ``path`` names: whole, or not at all. Raises UserError for an
+        unknown ending."""
         self.check_ending(path)
         self.writers[path.suffix.lower()](rows, path)
 
     def check_ending(self, path: Path) -> None:
-        """Raises UserError for a file that does not hold such data, before any is made."""
+        """Raises UserError if this kind of data cannot be saved to such a file; checked before any sample is drawn."""
         if path.suffix.lower() not in self.writers:
             *most, last = self.writers
             raise UserError(f"{path}: {self.items} are saved as {', '.join(most)} or {last}")
 
     def printed(self, rows: Rows) -> str:
-        """What is shown of rows on a terminal; of most kinds nothing."""
+        """The text that shows rows on a terminal; empty for most kinds."""
         return ""
 
     def film(self, run: Run, states: Iterable[Frame], samples: Samples) -> "Iterator[Image]":
@@ -111,13 +112,13 @@ class Kind(ABC):
 
     @abstractmethod
     def reporter(self, train: Dataset, held_out: Dataset, seed: int) -> Reporter:
-        """What is drawn and measured as a training goes on: always of the same noise, against the same held-out rows.
+        """What a training's reports draw and measure: always from the same noise, against the same held-out rows.
 
-        The floor is what rows of ``train`` get in the samples' place.
+        The floor is the value that rows of ``train`` get in place of the samples.
         """
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
-        """How far samples are from held-out rows, for a comparison. Raises UserError where there is none."""
+        """The distance of samples from held-out rows, to compare samplers. Raises UserError if the kind has none."""
         raise UserError(f"samplers of {self.items} are not compared; use: undiffuse evaluate {run.folder}")
 
     def likelihood(
@@ -130,30 +131,31 @@ class Kind(ABC):
         exact: bool = False,
         steps: int | None = None,
     ) -> Likelihood:
-        """What rows of the data cost; see `undiffuse.evaluate.likelihood`."""
+        """The likelihood of rows of the data; see `undiffuse.evaluate.likelihood`."""
         return likelihood(run, count, seed, split, flow, exact, steps, self.item)
 
     # ------------------------------------------------------------------------------------------ what is known
 
     def given(self, run: Run, columns: Mapping[str, str]) -> Given:
-        """One row of which these columns are so, cells written as in a file. Raises UserError where there are none."""
+        """One row in which these columns are known; cells are written as in a file. Raises UserError for a kind without
+        columns."""
         raise UserError(f"{self.items} have no columns to be given; leave --given out, or give a file: --known FILE")
 
     @usage()
     def prompt(self, run: Run, text: str, hole: str) -> Given:
-        """One text that is known but for its holes. Raises UserError for what is no text."""
+        """One text that is known except at its holes. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only a text takes a prompt")
 
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
-        """Rows of a file of which some entries are known: those that ``mask`` does not cover.
+        """Rows of a file in which some entries are known: those that ``mask`` does not cover.
 
-        Raises UserError for a file that is not of such data, or of which nothing, or everything, is known.
+        Raises UserError if the file holds other data, or if nothing or everything in it is known.
         """
         raise UserError(f"{run.folder}: {self.items} of which some is known are not read from files")
 
 
 def check_some(given: Given, path: Path) -> Given:
-    """The same, if something is known of it and something is not. Raises UserError otherwise."""
+    """The same rows. Raises UserError unless some entries are known and some are not."""
     if bool(given.known.all()):
         raise UserError(f"{path}: all of it is known, and nothing is left to draw; leave something out, or give --mask")
     if not bool(given.known.any()):
@@ -162,7 +164,7 @@ def check_some(given: Given, path: Path) -> Given:
 
 
 def check_shape(x: Tensor, run: Run, path: Path) -> None:
-    """Raises UserError for rows x (count, *shape) of another shape than the run's."""
+    """Raises UserError if the rows x (count, *shape) differ in shape from the run's."""
     if tuple(x.shape[1:]) != run.shape:
         of, wanted = (" x ".join(map(str, shape)) for shape in (x.shape[1:], run.shape))
         raise UserError(f"{path}: of shape {of}, and this run makes {wanted}")

@@ -1,4 +1,4 @@
-"""Numbers of which some are known, in a file: NaN, or an empty cell, is what is to be drawn."""
+"""Files of partly known numbers: what is NaN, or an empty cell, is to be drawn."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pictures: channels of pixels; with a label that is asked for, or drawn too."""
+"""Pictures: channels of pixels, possibly with a label, which is given or drawn with the picture."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -74,13 +74,13 @@ class PicturesKind(Kind):
         return distance_reporter(self, train, held_out, seed, sheet)
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
-        """Frechet distance where a classifier can be had to look at them, else sliced Wasserstein."""
+        """Frechet distance if a classifier is available for its features, else sliced Wasserstein."""
         return ruler_of_pictures(run, train, test)
 
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
-        """Pictures in a picture's file, .npy or .npz; the ``mask`` is white where something is to be drawn.
+        """Pictures from an image file, .npy or .npz; the ``mask`` is white where something is to be drawn.
 
-        Without a mask, what is transparent is drawn.
+        Without a mask, transparent pixels are drawn.
         """
         x = _read(path, run)
         check_shape(x, run, path)
@@ -124,7 +124,7 @@ def _decoded(path: Path, run: Run) -> np.ndarray:
 
 
 def _covered(mask: Path, run: Run) -> Tensor:
-    """Where a mask asks for something to be drawn, (count, 1 or channels, height, width) bool."""
+    """True where a mask asks for pixels to be drawn, (count, 1 or channels, height, width) bool."""
     if mask.suffix.lower() in ARRAYS:
         return _array(mask, run).bool()
     return torch.tensor(_decoded(mask, run)).amax(0, keepdim=True)[None] > WHITE

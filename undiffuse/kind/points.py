@@ -60,7 +60,7 @@ class PointsKind(Kind):
         return columns(data)
 
     def made(self, run: Run, samples: Samples) -> Rows:
-        """Beside the data, where it is still there: to sample, the model is enough."""
+        """Samples beside the data, if the data is still there; sampling itself needs only the model."""
         rows, source = super().made(run, samples), run.recipe.data
         density = DENSITIES.get(source.name) if isinstance(source, Toy) else None
         beside = None

@@ -58,7 +58,7 @@ class TableKind(Kind):
     def evaluate(
         self, run: Run, count: int, sampling: Sampling, target: str | None = None, features: Features = "judge"
     ) -> Report:
-        """Column by column, pair by pair, to a detector, in use, and as to privacy."""
+        """Measures by columns, by pairs of columns, by a detector, by use for prediction, and of privacy."""
         return of_table(run, count, sampling, target)
 
     def reporter(self, train: Dataset, held_out: Dataset, seed: int) -> Reporter:
@@ -83,8 +83,8 @@ class TableKind(Kind):
     def given(self, run: Run, columns: Mapping[str, str]) -> Given:
         """Columns by name, cells as in the file.
 
-        Raises UserError for a column that is not there, a category that was never seen (naming the nearest), or a
-        number outside of what was.
+        Raises UserError for an unknown column, an unseen category (naming the nearest one), or a number outside the
+        range that was seen.
         """
         codec = codec_of(run)
         x = torch.full((1, *codec.shape), torch.nan, dtype=torch.float64)
@@ -102,9 +102,9 @@ class TableKind(Kind):
         return Given(x, known)
 
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
-        """A .csv or .tsv with a header, with cells or whole columns missing: those are drawn.
+        """A .csv or .tsv with a header; missing cells and missing columns are drawn.
 
-        With ``complete`` a cell is filled with a value, never left missing, unless its column never held one.
+        With ``complete``, every cell gets a value and none is drawn as missing, unless its column never held a value.
         """
         if mask is not None:
             raise UserError("cells that are not known are empty in their file; leave --mask out")

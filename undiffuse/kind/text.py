@@ -51,7 +51,7 @@ def texts(rows: Rows) -> list[str]:
 
 
 def read(alphabet: Alphabet, piece: Tensor) -> str:
-    """The text of tokens (length,); a mask, which is there on the way only, is shown as a white square."""
+    """The text of tokens (length,); a mask, which occurs only during sampling, is shown as a white square."""
     ends = [-1, *(piece == alphabet.size).nonzero()[:, 0].tolist(), len(piece)]
     return MASK.join(alphabet.decode(piece[start + 1 : stop]) for start, stop in pairwise(ends))
 
@@ -113,9 +113,9 @@ class TextKind(Kind):
 
     @usage()
     def prompt(self, run: Run, text: str, hole: str = HOLE) -> Given:
-        """A text that is known wherever it has no ``hole``, and is not after its end.
+        """A text that is known except at each ``hole`` and after its end.
 
-        Raises UserError for one that is longer than what the run makes, or has characters that it never saw.
+        Raises UserError if the text is longer than the run's samples, or has characters that the run never saw.
         """
         if len(hole) != 1:
             raise UserError(f"a hole is one character, not {hole!r}")

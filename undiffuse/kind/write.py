@@ -1,7 +1,7 @@
 """Letters that write sentences: every character of a text is a sample, asked for by its name.
 
-All letters of a line un-diffuse together, line by line, the step written on top; a finished line is held for a while.
-Any run whose labels are single characters can write: letters, digits, runes.
+The letters of one line un-diffuse together, and the lines follow one another. The step is written on top; a finished
+line stays for a few frames. Any run whose labels are single characters can write: letters, digits, runes.
 """
 
 import re
@@ -35,9 +35,9 @@ class Page(NamedTuple):
 
 
 def lines(text: str, columns: int = COLUMNS) -> list[str]:
-    """A text as lines of at most ``columns`` characters: broken where it says so, else between words, else anywhere.
+    """A text as lines of at most ``columns`` characters. Breaks come at newlines, else between words, else anywhere.
 
-    Spaces of every kind are spaces. Raises UserError where there is nothing to write.
+    Every kind of white space counts as a space. Raises UserError if there is nothing to write.
     """
     if columns < 1:
         raise UserError(f"a line has at least 1 character, not {columns}")
@@ -52,9 +52,9 @@ def lines(text: str, columns: int = COLUMNS) -> list[str]:
 
 
 def spelled(text: list[str], names: tuple[str, ...]) -> list[int]:
-    """The labels of all characters but spaces, in order; small or capital, where a model knows only one of them.
+    """The labels of all characters but spaces, in order; in the other case if the model knows only that one.
 
-    Raises UserError for characters that it cannot write, with those that it can.
+    Raises UserError for characters that the model cannot write, and lists those that it can.
     """
     wanted = [character for line in text for character in line if character != " "]
     indices = {character: _index(character, names) for character in sorted(set(wanted))}
@@ -68,10 +68,10 @@ def pages(
     text: list[str],
     sampling: "Sampling | None" = None,
 ) -> Iterator[Page]:
-    """The text being written: for every line a page for each state of its letters, from noise to ink.
+    """The pages of the film: for every line, one page for each state of its letters, from noise to ink.
 
-    The same letter twice is two samples; the same seed gives the same pages. Raises UserError for a run whose labels
-    are not characters, or whose pictures are neither gray nor colour, and characters that it cannot write.
+    The same letter twice is two samples; the same seed gives the same pages. Raises UserError if the run's labels are
+    not characters, if its pictures are neither grey nor colour, or if it cannot write a character.
     """
     names = run.label_names
     if not isinstance(names, tuple) or not names or any(len(name) != 1 for name in names):

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 class Given(NamedTuple):
-    """Rows of which some entries are known; sample i is to be row i modulo their count.
+    """Rows in which some entries are known; sample i completes row i modulo their count.
 
     Attributes:
-        x: (rows, *shape); what it holds where nothing is known does not matter.
+        x: (rows, *shape); unknown entries may hold any value.
         known: (rows, *shape) bool.
-        complete: Whether what is drawn must hold values: of a table, no missing cell.
+        complete: Whether every drawn cell must hold a value; in a table, none may be missing.
     """
 
     x: Tensor
@@ -21,14 +21,14 @@ class Given(NamedTuple):
 
     @classmethod
     def missing(cls, x: Tensor, complete: bool = False) -> Self:
-        """Rows (rows, *shape) of numbers of which all are known but NaN."""
+        """Rows (rows, *shape) of numbers; every entry that is not NaN is known."""
         return cls(x, ~x.isnan(), complete)
 
     def take(self, rows: range) -> "Given":
-        """Those of samples ``rows``."""
+        """The rows of the samples numbered ``rows``."""
         chosen = torch.arange(rows.start, rows.stop) % len(self.x)
         return self._replace(x=self.x[chosen], known=self.known[chosen])
 
     def put_back(self, x: Tensor) -> Tensor:
-        """Samples x (rows, *shape), exactly as they were known."""
+        """Samples x (rows, *shape) with their known entries put back exactly."""
         return torch.where(self.known, self.x.to(x.dtype), x)

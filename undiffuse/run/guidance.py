@@ -1,10 +1,10 @@
-"""How a run is guided: its denoiser, told away from what, how strongly, while how noisy, and within which limits.
+"""How a run is guided: its denoiser, guided away from what, how strongly, at which noise levels, within which limits.
 
     run.sample(64, label="3", guidance=3.0)
     run.sample(64, label="3", guidance=Guidance(3.0, negative="8", interval=(0.2, 5.0), threshold="dynamic"))
     run.guided_by(classifier=load("runs/classifier")).sample(64, label="3")
 
-`undiffuse.denoiser.guidance` holds the guides themselves, which compose in other ways than this too.
+`undiffuse.denoiser.guidance` holds the guides themselves, which can also be composed in other ways.
 """
 
 import math
@@ -72,7 +72,7 @@ class Guided(Protocol):
 def guided(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional:
     """The guided denoiser; ``denoise`` itself where there is nothing to do.
 
-    Raises UserError where this run cannot be guided so.
+    Raises UserError if this run cannot be guided in this way.
     """
     if (run.classifier or run.worse) and (guidance.negative is not None or guidance.rescale):
         raise UserError("a negative and rescale are for guidance by conditions; leave out the other run")
@@ -91,7 +91,7 @@ def guided(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional
 
 
 def weight_for(run: Guided, guidance: Guidance) -> float:
-    """The guidance scale: 1, which is off, where nothing asks for guidance or the run was not trained for it."""
+    """The guidance scale: 1 (off) if nothing asks for guidance, or if the run was not trained for it."""
     asked = run.classifier or run.worse or guidance.negative is not None
     if guidance.weight is None:
         return ASKED if asked else 1.0
@@ -137,7 +137,7 @@ def _negative(run: Guided, guidance: Guidance) -> Conditions | None:
 
 
 def check_guides(run: Guided) -> None:
-    """Raises UserError where the other runs that guide this one cannot."""
+    """Raises UserError if another run that should guide this one cannot do so."""
     if run.classifier and run.worse:
         raise UserError("guide by a classifier or by a worse run, not by both")
     if run.classifier:
@@ -148,7 +148,7 @@ def check_guides(run: Guided) -> None:
 
 @dataclass(frozen=True)
 class _Unconditional:
-    """A denoiser without conditions, where others are given some."""
+    """A denoiser that ignores the conditions that it is given."""
 
     denoise: Conditional
 
@@ -158,7 +158,7 @@ class _Unconditional:
 
 @dataclass(frozen=True)
 class _LogProb:
-    """log p_t(conditions | x_t) of a trained classifier; 0 where nothing is asked for."""
+    """log p_t(conditions | x_t) of a trained classifier; 0 where no condition is present."""
 
     classifier: ConditionClassifier
 
@@ -188,7 +188,7 @@ def _check_classifier(classifier: Guided, run: Guided) -> None:
 
 
 def _check_alike(other: Guided, run: Guided, what: str) -> None:
-    """The same process, the same codec, and labels of the same names if both have some."""
+    """Whether process and codec are the same and, if both runs have labels, the names of the labels too."""
     theirs, ours = other.denoiser.process, run.denoiser.process
     if other.shape != run.shape or other.kind != run.kind:
         raise UserError(

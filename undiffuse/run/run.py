@@ -5,7 +5,7 @@ run.sample(64, label="3", steps=20, guidance=2.0)
 
 recipe.yaml         the whole truth of the training
 model.safetensors   what sampling uses: averaged weights, the codec, what the data looked like
-state/              what going on needs          (`undiffuse.train.state`)
+state/              what resuming needs          (`undiffuse.train.state`)
 log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 """
 
@@ -55,7 +55,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Facts:
-    """What ``model.safetensors`` says beside its weights. Raises UserError for what no run can be."""
+    """The metadata of ``model.safetensors``. Raises UserError if no run can have it."""
 
     kind: str
     shape: tuple[int, ...]
@@ -85,7 +85,7 @@ class Facts:
 
 
 class Plan(NamedTuple):
-    """How to sample: by which sampler, on which times, and the denoiser before it is given conditions."""
+    """How to sample: with which sampler, at which times, and with which denoiser, before it gets conditions."""
 
     sampler: str
     step: Step
@@ -109,20 +109,19 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model with all that it takes to sample, measure and understand it.
+    """A trained model with everything needed to sample, measure and understand it.
 
     Attributes:
         folder: Where it lies.
         recipe: How it was trained.
-        denoiser: A `Denoiser`, of a table a `MixedDenoiser`, of tokens a `TokenDenoiser`; with averaged weights, in
-            eval mode.
-        codec: Between data and what diffuses.
-        specifications: What its samples may be asked to be, by name; empty for a model without conditions.
-        columns: Names of the columns of points, where they are known.
+        denoiser: A `Denoiser`; for tables a `MixedDenoiser`, for tokens a `TokenDenoiser`. It has averaged weights and
+        is in eval mode. codec: Between data and what diffuses.
+        specifications: The conditions of the model, by name; empty for a model without conditions. columns: Names of
+        the columns of points, where they are known.
         step: How many steps it was trained.
         seconds: How long that took.
         classifier, worse: Other runs that guide it; see `guided_by`.
-        default: How it is sampled unless told otherwise; None is as the recipe says.
+        default: How it is sampled by default; None means as the recipe says.
     """
 
     folder: Path
@@ -154,7 +153,7 @@ class Run:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether it tells labels of noisy data, and samples nothing."""
+        """Whether it is a classifier of noisy data, which cannot sample."""
         return self.recipe.is_classifier
 
     @property
@@ -187,7 +186,7 @@ class Run:
 
     @property
     def codec_facts(self) -> str | None:
-        """What it takes to make its codec besides the shape, as JSON; None of most."""
+        """What rebuilding its codec needs besides the shape, as JSON; None for most codecs."""
         return self.codec.facts()
 
     @property
@@ -217,14 +216,14 @@ class Run:
     ) -> Tensor:
         """Samples number ``first``, ``first`` + 1, ...: (count, *shape), as the data is stored, on the CPU.
 
-        Sample i is a function of the seed and i (to rounding): not of ``count``, nor of the ``batch`` that is
-        computed at once. What is None is as ``sampling`` says, and that as the run's own; ``conditions`` are as
-        `conditions` says, and any of them may be said as a word of its own, label="3", age=30; ``guidance`` is a weight
-        or a `Guidance`; what is ``given`` comes back as it was, and the rest is drawn.
+        Sample i depends only on the seed and i (up to rounding), not on ``count`` or on the size of a ``batch``. An
+        argument that is None takes its value from ``sampling``, whose default is the run's own. ``conditions`` are
+        described at `conditions`; each may also be a keyword argument: label="3", age=30. ``guidance`` is a guidance
+        scale or a `Guidance`. Entries in ``given`` come back unchanged, and the rest is drawn.
 
         Raises:
-            UserError: Counts below 1, entries given of what diffuses as a latent, an unknown sampler or grid; an
-                unknown condition; conditions or guidance of a model without.
+            UserError: A count below 1; given entries of data that diffuses as a latent; an unknown sampler, grid or
+            condition; conditions or guidance for a model without conditions.
         """
         how = (sampling or self.sampling).override(sampler, steps, grid, guidance, seed)
         return self.draw(count, self.asked_rows(conditions, asked), how, given, batch, first).x
@@ -238,7 +237,7 @@ class Run:
         batch: int | None = None,
         first: int = 0,
     ) -> Samples:
-        """As `sample`, with the conditions that were asked for, or that were drawn with the samples."""
+        """As `sample`, but also returns the conditions that were asked for or drawn with the samples."""
         how = sampling or self.sampling
         plan, wanted = self.plan(how), self.conditions(count, conditions, first)
 
@@ -265,8 +264,8 @@ class Run:
     ) -> Iterator[tuple[Tensor, float]]:
         """Every state on the way, as (decoded x, t): noise first, at the end the samples that ``sample`` returns.
 
-        States are brought to the spread of the data before they are decoded, so that noise looks like noise under
-        every schedule. Raises UserError as ``sample`` does.
+        States are rescaled to the standard deviation of the data before they are decoded, so that noise looks like
+        noise under every schedule. Raises UserError as ``sample`` does.
         """
         how = sampling or self.sampling
         states = self._states(self.plan(how), count, self.conditions(count, conditions, first), how.seed, first)
@@ -277,14 +276,14 @@ class Run:
     def conditions(self, count: int, conditions: Asked = None, first: int = 0, **asked: Any) -> Conditions | None:
         """What samples ``first``, ``first`` + 1, ... are asked to be; None for a model without conditions.
 
-        ``conditions`` are words by name, {"label": "3", "age": 30}, or a list of such rows, which samples take in turn,
-        as `undiffuse.condition.read` says; ``asked`` are further names. Labels that are left out take turns, unless the
-        run draws them itself; other conditions are absent. Where a run without conditions is guided by a classifier,
-        those of the classifier are meant.
+        ``conditions`` are values by name, {"label": "3", "age": 30}, or a list of such rows, which samples take in turn
+        (see `undiffuse.condition.read`); ``asked`` adds further names. If a label is left out, samples take its values
+        in turn, unless the run draws it itself; other conditions are absent. If a classifier guides a run without
+        conditions, the conditions are those of the classifier.
 
         Raises:
-            UserError: A count below 1, an unknown condition or label (naming the nearest), a value that is no value of
-                its condition, a condition that is absent where the model never was trained without it.
+            UserError: A count below 1; an unknown condition or label (naming the nearest); a value that does not fit
+            its condition; an absent condition that the model was never trained without.
         """
         _at_least(1, "count", count)
         require(16 * count, f"the conditions of {count:,} samples")
@@ -307,12 +306,13 @@ class Run:
 
     @property
     def asked(self) -> Specifications:
-        """What may be asked for: the run's conditions; of a run without, those of the classifier that guides it."""
+        """The conditions that may be asked for: the run's own or, if it has none, those of the classifier that guides
+        it."""
         return self.specifications or (self.classifier.specifications if self.classifier else {})
 
     @usage()
     def asked_rows(self, conditions: Asked, asked: dict[str, Any]) -> Asked:
-        """Conditions in words, with further ones; the name label means whichever conditions are labels."""
+        """Conditions in words, with further ones added; the name label stands for all conditions that are labels."""
         named = {name: value for name, value in asked.items() if value is not None}
         if "label" in named:
             conditions = with_label(self.asked, conditions, named.pop("label"))
@@ -356,7 +356,8 @@ class Run:
     def guided_by(self, classifier: "Run | None" = None, worse: "Run | None" = None) -> "Run":
         """The same run, guided by a classifier of its noisy data, or away from a worse run: smaller, or trained less.
 
-        The weight is 2 unless told. Raises UserError for one of other data, another process or other conditions.
+        The default guidance scale is 2. Raises UserError if the other run has other data, another process or other
+        conditions.
         """
         if classifier is None and worse is None:
             return self
@@ -367,7 +368,7 @@ class Run:
         return run
 
     def in_half(self, denoise: F) -> F:
-        """A denoiser that computes in half precision, if that is the recipe's."""
+        """The denoiser, computing in half precision if the recipe does."""
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.training.precision == "bf16")
         return cast(F, half(denoise))
 
@@ -397,7 +398,8 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
     """Open the run in a folder, on the accelerator if there is one.
 
     Raises:
-        UserError: No such folder, no run in it, nothing trained yet, or a model that is truncated or of another recipe.
+        UserError: The folder does not exist, holds no run or no trained model yet, or the model is truncated or of
+        another recipe.
     """
     folder = path_of(folder)
     recipe = read_recipe(folder)
@@ -436,7 +438,7 @@ def save_model(run: Run) -> None:
 
 
 def read_recipe(folder: Path) -> Recipe:
-    """The recipe of a run. Raises UserError where there is no run, naming what lies near."""
+    """The recipe of a run. Raises UserError if there is no run, and names runs nearby."""
     if not folder.is_dir():
         beside = [other.name for other in folder.parent.iterdir()] if folder.parent.is_dir() else []
         raise UserError(f"{folder}: {nearest(folder.name, beside, 'run') if beside else 'no such folder'}")
