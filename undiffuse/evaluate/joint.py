@@ -1,8 +1,8 @@
 """Pictures drawn together with their labels by one network: labels given pictures, and how well each follows the other.
 
-    run.draw(64)                  pictures and labels, from the joint distribution  p(x, y) run.draw(64, label="3")
-    pictures given the label                        p(x | y) label_probabilities(run, pictures)      how likely each
-    label is, given the picture     p(y | x)
+    run.draw(64)                  pictures and labels of the joint distribution   p(x, y)
+    run.draw(64, label="3")       pictures given the label                        p(x | y)
+    label_probabilities(run, pictures)      how likely each label is, given the picture     p(y | x)
 
 Such a run is trained with the codec `undiffuse.codec.labelled`; the recipe is `digits-joint`.
 """

@@ -47,9 +47,9 @@ class Kind(ABC):
         name: What it is called in files.
         item, items: The words for one row and for several, in a sentence.
         called: How a data set describes its content; {} is the shape of a row.
-        writers: For each file ending, what saves rows to such a file; the first is the default. shown, filmed,
-        measured, compared, reported: Default numbers of samples: to look at, in a film, to evaluate, to compare
-        samplers, in a training's reports.
+        writers: For each file ending, what saves rows to such a file; the first is the default.
+        shown, filmed, measured, compared, reported: Default numbers of samples: to look at, in a film, to evaluate, to
+            compare samplers, in a training's reports.
     """
 
     name: ClassVar[str]

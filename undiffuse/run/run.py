@@ -115,9 +115,10 @@ class Run:
         folder: Where it lies.
         recipe: How it was trained.
         denoiser: A `Denoiser`; for tables a `MixedDenoiser`, for tokens a `TokenDenoiser`. It has averaged weights and
-        is in eval mode. codec: Between data and what diffuses.
-        specifications: The conditions of the model, by name; empty for a model without conditions. columns: Names of
-        the columns of points, where they are known.
+            is in eval mode.
+        codec: Between data and what diffuses.
+        specifications: The conditions of the model, by name; empty for a model without conditions.
+        columns: Names of the columns of points, where they are known.
         step: How many steps it was trained.
         seconds: How long that took.
         classifier, worse: Other runs that guide it; see `guided_by`.
@@ -223,7 +224,7 @@ class Run:
 
         Raises:
             UserError: A count below 1; given entries of data that diffuses as a latent; an unknown sampler, grid or
-            condition; conditions or guidance for a model without conditions.
+                condition; conditions or guidance for a model without conditions.
         """
         how = (sampling or self.sampling).override(sampler, steps, grid, guidance, seed)
         return self.draw(count, self.asked_rows(conditions, asked), how, given, batch, first).x
@@ -283,7 +284,7 @@ class Run:
 
         Raises:
             UserError: A count below 1; an unknown condition or label (naming the nearest); a value that does not fit
-            its condition; an absent condition that the model was never trained without.
+                its condition; an absent condition that the model was never trained without.
         """
         _at_least(1, "count", count)
         require(16 * count, f"the conditions of {count:,} samples")
@@ -399,7 +400,7 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
 
     Raises:
         UserError: The folder does not exist, holds no run or no trained model yet, or the model is truncated or of
-        another recipe.
+            another recipe.
     """
     folder = path_of(folder)
     recipe = read_recipe(folder)
