@@ -12,9 +12,9 @@
 
 What all of them are is `codec.Codec`.
 
-A recipe *describes* one: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Tokens`, `Levels`,
-`Labelled`. ``description.build(kind, shape, facts)`` makes the module that a file is loaded into, ``facts``
-being what the codec of that file said of itself; ``measure(data)``, the one that training begins with.
+A recipe *describes* a codec: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Tokens`, `Levels`,
+`Labelled`. ``description.build(kind, shape, facts)`` makes the module that a file is loaded into; ``facts`` are those
+that the codec stored in that file. ``measure(data)`` makes the codec that training begins with.
 """
 
 from undiffuse.codec.codec import Codec

@@ -2,8 +2,8 @@
 
     encode(x) = latent(precompute(x))          decode(z)
 
-``precompute`` is what training needs to compute only once of each row; ``latent`` draws of that what diffuses, afresh
-each time. Most codecs precompute nothing.
+``precompute`` is what training needs to compute only once for each row; ``latent`` draws from it what diffuses, with
+new noise each time. Most codecs precompute nothing.
 """
 
 from abc import ABC, abstractmethod
@@ -29,11 +29,11 @@ class Codec(nn.Module, ABC):
     Attributes:
         kind: Of the data, by name.
         shape: Of one row as it is stored.
-        draws_label: Whether the labels diffuse too.
+        draws_label: Whether the labels also diffuse.
         in_place: Whether every number that diffuses is one of the data's, standardised, in its place.
         quantised: Whether the data is whole numbers from 0 to 255.
-        encoded_once: Whether to encode is slow, and is done once for all of a training.
-        no_likelihood: Why a likelihood of what diffuses is none of the data; empty where it is.
+        encoded_once: Whether encoding is slow, so that it is done once for a whole training.
+        no_likelihood: Why a likelihood of what diffuses is not one of the data; empty if it is.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Codec(nn.Module, ABC):
         """Back to data as it is stored, (batch, *shape)."""
 
     def precompute(self, x: Tensor) -> Tensor:
-        """What need be computed only once of each row, (batch, ...): nothing, as to encode costs less than to keep."""
+        """What is computed only once for each row, (batch, ...): by default x itself, because encoding is cheap."""
         return x
 
     def latent(self, precomputed: Tensor, noise: Noise | None = None) -> Tensor:
@@ -66,15 +66,15 @@ class Codec(nn.Module, ABC):
         return self.encode(precomputed, noise)
 
     def entries(self, x: Tensor, known: Tensor, noise: Noise, complete: bool = False) -> Entries:
-        """What is known as it diffuses, where ``known`` (batch, *shape) bool is of the data as it is stored.
+        """The known entries of what diffuses; ``known`` (batch, *shape) bool marks those of the data as it is stored.
 
-        With ``complete``, nothing that is drawn may be a missing cell. Raises UserError where what diffuses is a
-        latent, as no entry of it is one of the data's.
+        With ``complete``, no drawn cell may be missing. Raises UserError if a latent diffuses, because its entries are
+        not those of the data.
         """
         raise UserError(f"what diffuses is a latent of the {self.kind}: no part of them can be given; train without it")
 
     def facts(self) -> str | None:
-        """What it takes to make an empty one besides the shape, as JSON; None if nothing."""
+        """What an empty codec of this type needs besides the shape, as JSON; None if nothing."""
         return None
 
     def label(self, z: Tensor) -> Tensor | None:

@@ -1,7 +1,7 @@
 """Pictures with their labels, as rows: the normalised pixels as numbers, and the label as one token.
 
 A row is one float tensor (pixels + 1,), as `undiffuse.process.mixed.Mixed` has it. What is stored is the picture; its
-label comes beside it, and a label that is not known is the mask, which is what the process loses labels to.
+label comes beside it. An unknown label is the mask, as is a label that the process has lost.
 """
 
 import json
@@ -62,7 +62,7 @@ class LabelledCodec(Codec):
         return label.masked_fill(label == self.classes, -1)
 
     def facts(self) -> str:
-        """All that it takes to make an empty one, but the shape, as JSON."""
+        """All that an empty codec of this type needs except the shape, as JSON."""
         return json.dumps({"classes": self.classes})
 
 
@@ -71,14 +71,15 @@ class Labelled:
     """Pictures and their labels diffuse together."""
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> LabelledCodec:
-        """The codec that a file speaks of, to be loaded. Raises UserError for what is none."""
+        """The codec that a file describes, to be loaded. Raises UserError for an invalid description."""
         classes = from_json(dict[str, int], facts or "", "codec").get("classes", 0)
         if kind != "pictures" or len(shape) != 3 or classes < 1:
             raise UserError(f"no pictures with labels, but {kind} of shape {shape} with {classes} labels")
         return LabelledCodec(shape, classes)
 
     def measure(self, data: Dataset) -> LabelledCodec:
-        """The codec of this data. Raises UserError for data that is no pictures, or without one kind of label."""
+        """The codec of this data. Raises UserError for data other than pictures, or without exactly one kind of
+        label."""
         if data.kind != "pictures" or not data.label_names or isinstance(data.label_names, dict):
             has = "no pictures" if data.kind != "pictures" else "several labels each" if data.label_names else "none"
             raise UserError(f"{data.name}: pictures with one label each are wanted here, and it has {has}")

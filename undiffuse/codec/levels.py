@@ -2,7 +2,7 @@
 
     token = round((levels - 1) x/255)          x = round(255 token/(levels - 1))
 
-With 256 levels nothing is lost; scikit-learn's digits have 17, and lose nothing by as many.
+With 256 levels nothing is lost; scikit-learn's digits have 17 levels, so 17 lose nothing.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class LevelCodec(Codec):
         return Entries(self.encode(x, noise), known)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Their brightness, uint8; a mask, which is there on the way only, is middle grey."""
+        """Their brightness, uint8; a mask, which occurs only during sampling, is middle grey."""
         brightness = (z * (255 / (self.levels - 1))).round_()
         return torch.where(z < self.levels, brightness, 128).to(torch.uint8)
 
@@ -61,7 +61,7 @@ class Levels:
             raise UserError(f"levels of brightness are 2 to 256, not {self.count}")
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> LevelCodec:
-        """The codec. Raises UserError for data that is no pictures."""
+        """The codec. Raises UserError for data other than pictures."""
         if kind != "pictures":
             raise UserError(f"levels are of pictures, not of {kind}; leave --codec as it is")
         return LevelCodec(shape, self.count)

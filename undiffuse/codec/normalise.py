@@ -2,8 +2,8 @@
 
     encode: z = (x - mean) / std          decode: x = mean + std z
 
-A diffusion's schedule assumes how large its data is; this makes it true of any data. Points are measured per
-column, pictures per channel. Mean and standard deviation are buffers, so they travel in the model's own file.
+A diffusion's schedule assumes that data has a certain scale; this codec gives any data that scale. Points are measured
+per column, pictures per channel. Mean and standard deviation are buffers, so they travel in the model's own file.
 """
 
 import json
@@ -55,8 +55,8 @@ class Normalise(Codec):
     def measure(cls, data: Dataset | Tensor) -> "Normalise":
         """The codec under which ``data`` has mean 0 and standard deviation 1.
 
-        A tensor is pictures where it is uint8, else points. Sums run in float64 over pieces of the data, so
-        a large data set is never copied.
+        A uint8 tensor holds pictures, any other points. Sums run in float64 over pieces of the data, so a large data
+        set is never copied.
         """
         x = data.x if isinstance(data, Dataset) else data
         bytes_ = x.dtype == torch.uint8
@@ -69,7 +69,7 @@ class Normalise(Codec):
         return codec
 
     def facts(self) -> str | None:
-        """Whether it is quantised, where that is not usual for the kind."""
+        """Whether it is quantised, if that differs from what is usual for the kind."""
         return None if self.quantised == self.usual else json.dumps({"quantised": self.quantised})
 
     def _average(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:

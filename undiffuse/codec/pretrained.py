@@ -25,7 +25,7 @@ class Pretrained:
     path: str
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
-        """The codec, not yet measured. Raises UserError where there is none, or it takes other pictures."""
+        """The codec, not yet measured. Raises UserError if there is none, or if it takes other pictures."""
         autoencoder = _loaded(path_of(self.path))
         factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
         channels = autoencoder.config.in_channels
@@ -60,7 +60,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """Pictures in [-1, 1]; none of none, which diffusers' attention refuses."""
+    """Pictures in [-1, 1]; an empty batch gives an empty one, since diffusers' attention refuses it."""
 
     def __init__(self, autoencoder: Any, shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,11 +1,12 @@
 """The jittered quantile transform: any column of numbers as exactly normal ones, undone exactly, however many ties.
 
-A value v that takes the share (F(v-), F(v)] of the data is encoded as Phi^-1(u), u uniform in that interval, drawn anew
-each time; u is then uniform over all of (0, 1) whatever the data. Decoding is the empirical quantile function,
-F^-1(Phi(z)). So 90% zeros are no spike that a network must learn: they are the lowest nine tenths of a normal law.
+A value v that takes the share (F(v-), F(v)] of the data is encoded as Phi^-1(u), u uniform in that interval, with a new
+draw each time; u is then uniform over all of (0, 1), whatever the data. Decoding is the empirical quantile function,
+F^-1(Phi(z)). So 90% zeros are not a spike that a network must learn: they are the lowest nine tenths of a normal
+distribution.
 
-Of columns of many values (more than a tenth of the rows) nothing but the values seen would be made. There each value
-takes the middle tenth of its interval alone, and between them decoding is linear.
+A column with many distinct values (more than a tenth of the rows) should also decode to values between those seen.
+There, each value takes only the middle tenth of its interval, and decoding is linear in between.
 
 What diffuses is z in float32, whose steps are up to 2^-25 of u. So a draw keeps half a step from its interval's ends,
 and the middle of an interval is at least four such halves wide: rounding z never leaves it, up to 2^24 distinct values.
@@ -40,7 +41,7 @@ class Quantile(nn.Module):
 
     @classmethod
     def measure(cls, x: Tensor) -> Self:
-        """Of numbers (count,), of which NaN are passed over; nothing but those is one zero."""
+        """The distribution of numbers (count,), ignoring NaN; if all are NaN, it is a single zero."""
         known = x[~x.isnan()].double()
         values, counts = (known if len(known) else torch.zeros(1).double()).unique(return_counts=True)
         made = cls(len(values))
@@ -49,9 +50,9 @@ class Quantile(nn.Module):
         return made
 
     def interval(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Where u of values (count,) may lie: from and to, each (count,) float64.
+        """The interval of u for values (count,): its lower and upper ends, each (count,) float64.
 
-        A value that was not seen is a point between its neighbours', or at the end beyond which it is.
+        An unseen value gets a single point between those of its neighbours, or at the end that it lies beyond.
         """
         low, high = self._edges()
         after = torch.searchsorted(self.values, v).clamp_max(len(self.values) - 1)

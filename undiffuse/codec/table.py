@@ -1,9 +1,9 @@
 """The codec of tables: rows of any columns <-> numbers that are exactly normal, and tokens.
 
     a number, a date     a number, by the jittered quantile transform       (`undiffuse.codec.quantile`)
-                         and, if cells are missing, a token: is it there? Where it is not, the number is fresh noise
+                         and, if cells are missing, a token: is it present? If not, the number is new noise
     a category           a token; a missing cell is a class of its own
-                         and, of more categories than are told apart, a number: the place among the rare ones
+                         and, if rare categories share a class, a number: the place among them
     a constant           nothing: it is left out, and put back
 
 A row that diffuses is one float tensor (numbers + tokens,), as `undiffuse.process.mixed.Mixed` has it.
@@ -49,7 +49,7 @@ def places(schema: Sequence[Column]) -> tuple[Place, ...]:
 
 
 def is_long(column: Column) -> bool:
-    """Whether it has more categories than are told apart."""
+    """Whether it has so many categories that the rare ones share a class."""
     return column.kind == "category" and len(column.categories) > column.frequent + 1
 
 
@@ -104,7 +104,8 @@ class TableCodec(Codec):
     def encode(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Rows (batch, columns) float64 -> rows that diffuse, (batch, numbers + tokens) float32.
 
-        Ties, and what stands for a missing number, are drawn from ``noise``, or else from torch's generator.
+        Jitter within ties and the noise in place of missing numbers come from ``noise``, or else from torch's
+        generator.
         """
         low, high = x.new_zeros(len(x), self.numbers), x.new_ones(len(x), self.numbers)
         tokens = x.new_zeros(len(x), len(self.classes))
@@ -137,7 +138,7 @@ class TableCodec(Codec):
         return x
 
     def entries(self, x: Tensor, known: Tensor, noise: Noise, complete: bool = False) -> Entries:
-        """Cells that are known. A number among its column's, a category as its token; of a missing cell, its token."""
+        """The known cells as they diffuse: a number, a category as its token; for a missing cell, only its token."""
         z = self.encode(torch.where(known, x, 0.0) if complete else x, noise)  # a number that is to come is there
         fixed = torch.zeros(z.shape, dtype=torch.bool, device=z.device)
         most = max(self.classes, default=1)
@@ -154,7 +155,7 @@ class TableCodec(Codec):
         return Entries(z, fixed, ruled_out)
 
     def facts(self) -> str:
-        """All that it takes to make an empty one, as JSON."""
+        """All that an empty codec of this type needs, as JSON."""
         distinct = tuple(len(self._quantile(k).values) for k in range(self.numbers))
         return json.dumps({"schema": [asdict(column) for column in self.schema], "distinct": distinct})
 
@@ -173,7 +174,7 @@ class TableCodec(Codec):
 
 
 def _number(column: Column, cells: Tensor) -> Tensor:
-    """What diffuses of a column as a number: its value, or the place among its rare categories; else NaN."""
+    """The number of a column that diffuses: its value, or the place among its rare categories; else NaN."""
     if column.is_number:
         return cells
     return torch.where(cells >= column.frequent, cells - column.frequent, torch.nan)
@@ -203,7 +204,7 @@ class Tabular:
     """A table's rows: numbers by their quantiles, categories as tokens."""
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TableCodec:
-        """The codec that a file speaks of, to be loaded. Raises UserError for what is none."""
+        """The codec that a file describes, to be loaded. Raises UserError for an invalid description."""
         told = from_json(_Facts, facts or "", "codec")
         if kind != "table" or shape != (len(told.schema),):
             raise UserError(f"{len(told.schema)} columns of a table for {kind} of shape {shape}")
@@ -212,7 +213,7 @@ class Tabular:
         return TableCodec(told.schema, told.distinct)
 
     def measure(self, data: Dataset) -> TableCodec:
-        """The codec of this table. Raises UserError for data that is none."""
+        """The codec of this table. Raises UserError for data that is not a table."""
         if data.kind != "table":
             raise UserError(f"{data.name}: {data.kind}, and no table; leave --codec and --net as they are for it")
         return TableCodec.measure(data)

@@ -1,4 +1,4 @@
-"""The codec of tokens: text, which diffuses as it is. What it carries is the alphabet, to read what comes out."""
+"""The codec of tokens: text, which diffuses as it is. The codec holds only the alphabet, to turn samples into text."""
 
 import json
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class TokenCodec(Codec):
         return z.to(torch.int32)
 
     def facts(self) -> str:
-        """All that it takes to make one, but the shape, as JSON."""
+        """All that a codec of this type needs except the shape, as JSON."""
         return json.dumps(to_values(self.alphabet, Alphabet))
 
 
@@ -59,14 +59,14 @@ class Tokens:
     formerly: ClassVar[str] = "Verbatim"
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TokenCodec:
-        """The codec that a file speaks of. Raises UserError for what is none."""
+        """The codec that a file describes. Raises UserError for an invalid description."""
         alphabet = from_json(Alphabet, facts or "", "codec")
         if kind not in ("text", "tokens") or len(shape) != 1:  # tokens: in older files
             raise UserError(f"no text, but {kind} of shape {shape}")
         return TokenCodec(shape, alphabet)
 
     def measure(self, data: Dataset) -> TokenCodec:
-        """The codec of this text. Raises UserError for data that is none."""
+        """The codec of this text. Raises UserError for data that is not text."""
         if data.alphabet is None:
             raise UserError(f"{data.name}: {data.kind}, and no text; leave --codec and --net as they are for it")
         return TokenCodec(data.shape, data.alphabet)

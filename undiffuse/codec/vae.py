@@ -2,16 +2,16 @@
 
     encoder  x -> q(z | x) = N(m(x), e^v(x)), entry by entry          decoder  z -> p(x | z) = N(x_hat(z), s^2)
 
-trained on the bound of -log p(x), in nats (Kingma and Welling 2014), pixels being normalised to deviation 1 and up to
-constants
+trained on the bound of -log p(x), in nats and up to constants (Kingma and Welling 2014), for pixels normalised to
+deviation 1
 
     |x - x_hat|^2/(2 s^2) + KL(q(z | x) || N(0, 1)),        KL = 1/2 sum of m^2 + e^v - 1 - v
 
-Diffusion then runs among the latents (Vahdat et al. 2021; Rombach et al. 2022). They are far from N(0, 1): what the
-decoder does not need stays at the prior's deviation, what it needs spreads wider. So they are *measured* and
-standardised, per channel (Rombach et al. measure one number, "rescale to unit deviation", section G): without, the
-schedule's end would be no noise, or its beginning no data. A draw of q(z | x), not its mean, is what diffuses: the
-decoder was trained on draws, and a mean of deviation 0 would be a law on a thinner set.
+Diffusion then runs among the latents (Vahdat et al. 2021; Rombach et al. 2022). They are far from N(0, 1): entries that
+the decoder does not need keep the prior's deviation, and those that it needs spread wider. So they are *measured* and
+standardised, per channel (Rombach et al. measure one number, "rescale to unit deviation", section G). Otherwise the
+schedule would not end in noise, or not begin at the data. A draw from q(z | x) diffuses, not its mean: the decoder was
+trained on draws, and means without deviation would have a distribution on a thinner set.
 """
 
 import math
@@ -116,13 +116,13 @@ def precomputed(codec: Codec, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Fit:
-    """How an autoencoder is trained, before anything diffuses: the recipe's optimiser, for so long.
+    """How an autoencoder is trained, before anything diffuses: with the recipe's optimiser, for ``steps`` steps.
 
     Attributes:
         steps, batch, lr: As in a recipe.
         deviation: s of p(x | z), in the data's standard deviations: how finely pictures are to be redrawn.
-        kl: Weight of the latents' cost. 1 is the bound itself; latent diffusion takes far less, for finer pictures,
-            as it learns the latents' law itself.
+        kl: Weight of the latents' cost. 1 is the bound itself; latent diffusion uses far less, for finer pictures,
+            because it learns the latents' distribution itself.
     """
 
     steps: int = 2000

@@ -2,9 +2,9 @@
 
     encoder  x -> a vector at every place -> its nearest of the K          decoder  vectors -> x_hat
 
-(van den Oord et al. 2017.) The gradient passes the choice straight through, from the chosen vector to the encoder's
-own. All vectors have unit length and few numbers, so that "nearest" is an angle, and none of the K lies idle far from
-all pictures (Yu et al. 2022, section 3.2). Trained on
+(van den Oord et al. 2017.) The gradient skips the choice: it passes straight from the chosen vector to the encoder's
+own. All vectors have unit length and few numbers, so that "nearest" means the smallest angle, and none of the K lies
+unused, far from all pictures (Yu et al. 2022, section 3.2). Trained on
 
     |x - x_hat|^2/(2 s^2) + beta |z - sg(e)|^2 + |sg(z) - e|^2,          sg: no gradient
 
@@ -80,7 +80,7 @@ class VQ(Codec):
         return self.latent(self.precompute(x))
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Back to pictures, uint8; a mask, which is there on the way only, is no vector at all."""
+        """Back to pictures, uint8; a mask, which occurs only during sampling, becomes the zero vector."""
         nothing = self._units().new_zeros(1, self.vectors.embedding_dim)
         return self._drawn(F.embedding(tokens, torch.cat([self._units(), nothing])))
 

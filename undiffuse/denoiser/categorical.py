@@ -3,14 +3,13 @@
     denoiser(x_t, t, conditions=None) -> logits (batch, *shape, classes)
 
 The contract of a network of tokens is ``net(x_t, routes) -> (batch, *shape, classes)`` with x_t int64, the mask being
-state K. What it says may be read in two ways, which must not
-be mixed up:
+state K. There are two ways to read its output, which must not be confused:
 
     posterior      the logits of p(x_0^i | x_t): what ancestral sampling, the bound and guidance build on
     leave one out  those of p(x_0^i | x_t but x_t^i), to which the process adds what x_t^i says (`Categorical.believed`)
 
-Both are trained by the same losses, because these look at the posterior alone. D3PM's formula for a step back is that
-of the second, and its cross-entropy that of the first (`docs/text.md`): a network so trained serves two masters.
+The same losses train both, because they use the posterior alone. D3PM's formula for a step back belongs to the second
+reading, and its cross-entropy to the first (`docs/text.md`): a network trained with both gets conflicting targets.
 """
 
 from torch import Tensor, nn
@@ -28,7 +27,8 @@ class TokenDenoiser(nn.Module):
     Args:
         net: net(x_t, routes) -> logits (batch, *shape, classes).
         process: How tokens are lost.
-        leave_one_out: How to read the network. No matter where a token is either lost or right (`ABSORBING`).
+        leave_one_out: How to read the network. It makes no difference if every token is either lost or right
+            (`ABSORBING`).
         encoder: What makes routes of the noise level and the conditions.
     """
 

@@ -1,10 +1,11 @@
-"""A classifier of noisy data: which of a condition's names, seen through the noise?
+"""A classifier of noisy data: which of a condition's names does a noisy sample have?
 
-    classifier(x_t, t) -> {"digit": log p_t(digit | x_t), ...}, of every condition that is one of some names
+    classifier(x_t, t) -> {"digit": log p_t(digit | x_t), ...}, for every condition that is one of several names
 
-Any network classifies: its prediction at each pixel is averaged, and read by one linear layer. What is read is scaled
-by how much of the data is left, alpha (in a process of unit variance): of two Gaussians the log-odds are alpha times a
-bounded function, and a denoiser is moved by sigma^2/alpha times their gradient, which would blow up any error.
+Any network can classify: its output is averaged over the pixels, and one linear layer reads the average. The result is
+scaled by alpha, the share of the data that is left (in a process of unit variance). The reason: for two Gaussians the
+log-odds are alpha times a bounded function, and guidance moves the denoiser by sigma^2/alpha times their gradient, so
+without this factor any error would grow without bound.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Network + process + prediction = denoiser, a function with one meaning: E[x_0 | x_t].
 
 Every sampler, guidance and likelihood builds on `denoise(x_t, t)`, and never sees what the network was trained to say.
-A network is given the noise level as log-SNR, not as t, so that schedule and grid may change after training; its
-denoiser's encoder makes of it, and of the conditions, the routes that the network takes.
+A network is given the noise level as log-SNR, not as t, so that schedule and grid may change after training. The
+denoiser's encoder turns the noise level and the conditions into the routes that the network takes.
 """
 
 from collections.abc import Callable
@@ -70,7 +70,7 @@ class Denoiser(nn.Module):
         return to_x0(self.prediction, self.process.schedule, x_t, y, t)
 
     def belief(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Belief:
-        """The mean of x_0 and, if it is learned, how uncertain a step back should be."""
+        """The mean of x_0 and, if it is learned, the variance of a step back."""
         y, v = self.output(x_t, t, conditions)
         mean = to_x0(self.prediction, self.process.schedule, x_t, y, t)
         return Belief(mean) if v is None else Belief(mean, v)
@@ -86,7 +86,7 @@ class Denoiser(nn.Module):
 
 
 def noise_level(log_snr: Number, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Log-SNR as a network is given it: () for one time, (batch,) for one a sample."""
+    """Log-SNR as a network is given it: () for one time, (batch,) for one time for each sample."""
     low, high = LOG_SNR_RANGE
     if isinstance(log_snr, Tensor):
         return moved(log_snr, device, dtype).clamp(low, high)

@@ -8,9 +8,9 @@ One convention: with weight w the guided mean is ``weak + w (strong - weak)``. W
 denoiser gives, bit for bit; 0 is the weaker side; above 1 exaggerates. Papers that write (1 + w) strong - w weak
 (Ho and Salimans 2021; "off" is 0) mean our weight - 1.
 
-All is said of E[x_0 | x_t]: eps, v and score are linear in it with the same coefficients on both sides, so guiding any
-of them is the same. What a guided field is *not* is the score of any diffused density: it is the gradient of
-log q_t(x_t) + (w - 1) log p_t(y | x_t), at every t by itself.
+The formulas are for E[x_0 | x_t]. Eps, v and the score are linear in it with the same coefficients on both sides, so
+guiding any of them is the same. A guided field is *not* the score of any diffused density: at each t separately, it is
+the gradient of log q_t(x_t) + (w - 1) log p_t(y | x_t).
 """
 
 import math
@@ -36,7 +36,7 @@ class ClassifierFree:
 
     ``negative`` is a batch of one row, whose entries take the place of those that are asked for; the others are kept.
     Both answers come from one evaluation of twice the batch. ``rescale`` in [0, 1] pulls the guided mean's standard
-    deviation, sample by sample, back to what the conditions alone give (Lin et al. 2023, eqs. 14-16), there said of v.
+    deviation, sample by sample, back to that of the conditional mean (Lin et al. 2023, eqs. 14-16, stated there for v).
     """
 
     denoise: Conditional
@@ -83,7 +83,7 @@ class AutoGuidance:
 class Classifier:
     """Along the gradient of a noise-aware classifier (Dhariwal and Nichol 2021); their scale is our weight - 1.
 
-    Towards q_t(x_t) p_t(y | x_t)^(w-1): of an unconditional denoiser, weight 2 is Bayes' rule.
+    It moves towards q_t(x_t) p_t(y | x_t)^(w-1): for an unconditional denoiser, weight 2 is Bayes' rule.
     """
 
     denoise: Conditional
@@ -107,7 +107,7 @@ class Classifier:
 
 
 class Guide(Protocol):
-    """A guided denoiser that knows the one it guides."""
+    """A guided denoiser with access to the denoiser that it guides."""
 
     @property
     def denoise(self) -> Conditional:
@@ -167,8 +167,8 @@ class StaticThreshold:
 class DynamicThreshold:
     """Imagen's: the mean clipped at its own ``quantile`` of |x_0|, and scaled back into [low, high].
 
-    |x_0| is the distance from the middle in units of which ``low`` and ``high`` are 1 away. Sample by sample, and only
-    where that quantile is beyond 1 (Saharia et al. 2022, section 2.3).
+    |x_0| is the distance from the middle, in units in which ``low`` and ``high`` have distance 1. It acts sample
+    by sample, and only if that quantile exceeds 1 (Saharia et al. 2022, section 2.3).
     """
 
     denoise: Conditional

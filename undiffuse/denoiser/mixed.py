@@ -2,10 +2,10 @@
 
     denoiser(x_t, t, conditions=None) -> MixedBelief(mean (batch, numbers), logits (batch, tokens, classes))
 
-Any part of a row may be *given*: known without noise, at every t. The network is told so, number by number (a token
-that shows is known anyway), and is trained on rows of which any part is (`undiffuse.loss.mixed`). So to draw the rest
-given some columns is ordinary sampling with another denoiser, exact as far as the network is, and no replacement of
-states on the way, which is only right in the limit of resampling (Lugmayr et al. 2022):
+Any part of a row may be *given*: known without noise, at every t. The network is told which numbers are given (a token
+without a mask is known anyway), and it is trained on rows with any part given (`undiffuse.loss.mixed`). So drawing the
+rest, given some columns, is ordinary sampling with another denoiser, as exact as the network. It needs no replacement
+of states on the way, which is only right in the limit of resampling (Lugmayr et al. 2022):
 
     Known(denoiser, process, x_0, known)     a denoiser in, a denoiser out (`undiffuse.denoiser.known`)
 
@@ -26,7 +26,7 @@ from undiffuse.process.mixed import Mixed, MixedBelief
 
 
 class MixedDenoiser(nn.Module):
-    """What is believed of x_0, from a network of numbers, tokens, and which numbers are given.
+    """The belief about x_0, from a network that sees numbers, tokens, and which numbers are given.
 
     Args:
         net: As `undiffuse.net.table` has it.
@@ -53,7 +53,7 @@ class MixedDenoiser(nn.Module):
     ) -> MixedBelief:
         """At time t, a number or (batch,), of rows x_t (batch, numbers + tokens).
 
-        ``given`` (batch, numbers) bool: the numbers of x_t that are x_0's own, which are believed as they are.
+        ``given`` (batch, numbers) bool: the numbers of x_t that equal those of x_0; the belief keeps them.
         """
         if conditions is None or not self.drawn:
             return self._believed(x_t, t, conditions, given)

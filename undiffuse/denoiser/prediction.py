@@ -1,6 +1,6 @@
 """What a network is asked for: a pair (a, b), meaning y = a x_0 + b z.
 
-With x_t = alpha x_0 + sigma z these are two equations for two unknowns, so every prediction is every other:
+With x_t = alpha x_0 + sigma z these are two equations for two unknowns, so each prediction determines every other:
 
     x_0 = (b x_t - sigma y)/(b alpha - a sigma),        z = (alpha y - a x_t)/(b alpha - a sigma).
 

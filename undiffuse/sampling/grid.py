@@ -4,8 +4,8 @@ Grids *in time* pick entries of a table of T: entry i is t = i/T, i = 1 ... T, a
 continuous time is read as if it had T = 1000, without rounding to them. Grids *in noise* pick levels of sigma/alpha,
 and ask the schedule when they are reached.
 
-All are built from whole numbers, so the count is exact for every count. Where a grid rounds to entries and two would
-coincide, it keeps the real numbers: a table is a function of continuous time too (`process.table`).
+All are built from whole numbers, so the count is exact for every count. If a grid rounds to entries and two would
+coincide, it keeps the unrounded numbers: a table is a function of continuous time too (`process.table`).
 """
 
 import math
@@ -60,7 +60,7 @@ def linspace(schedule: Schedule, count: int) -> tuple[float, ...]:
 def quadratic(schedule: Schedule, count: int) -> tuple[float, ...]:
     """DDIM's "quad", fine near the data: entries 1 + floor(0.8 T (i/(N - 1))^2) (Song, Meng and Ermon 2021, D.3).
 
-    It starts at 0.8 T, as theirs: with DDPM's schedule sigma/alpha is 24 there; other schedules may need more.
+    It starts at 0.8 T, as theirs does: with DDPM's schedule sigma/alpha is 24 there; other schedules may need more.
     """
     total, last = _entries(schedule, count), max(count - 1, 1)
     return _of_entries(schedule, [1 + 0.8 * total * ((last - i) / last) ** 2 for i in range(count)], math.floor)
@@ -74,7 +74,7 @@ def log_snr_uniform(schedule: Schedule, count: int) -> tuple[float, ...]:
 
     Where to end is a balance: the last step, to the data, errs by sigma^2, and the others by steps^-3 if their order is
     3. So it ends at sigma/alpha = 1.5 steps^-3/2: measured on exact mixtures of unit variance, best from 5 steps to 50.
-    A schedule whose noise ends below 1.5 has its own end in place of it.
+    If a schedule's noise ends below 1.5, its own end replaces the 1.5.
     """
     _entries(schedule, count)
     high = min(160.0, _level(schedule, 1.0))
@@ -158,7 +158,7 @@ def _range(schedule: Schedule, low: float, high: float) -> tuple[float, float]:
 
 
 def _ramp(high: float, low: float, count: int) -> Tensor:
-    """Count numbers from high, exactly, to low; high alone if there is one. (count,)"""
+    """Count numbers from high, exactly, to low; only high if count is 1. (count,)"""
     if count == 1:
         return torch.tensor([high], dtype=torch.float64)
     return high + (low - high) * torch.arange(count, dtype=torch.float64) / (count - 1)
@@ -170,7 +170,7 @@ def _geometric(high: float, low: float, count: int) -> Tensor:
 
 
 def _of_levels(schedule: Schedule, levels: Tensor) -> tuple[float, ...]:
-    """When sigma/alpha has these levels, and 0."""
+    """The times at which sigma/alpha has these levels, and 0."""
     times = schedule.time(-2 * levels.log()).tolist()
     if levels[0] >= _level(schedule, 1.0) * (1 - 1e-12):
         times[0] = 1.0  # not 1 to rounding

@@ -1,4 +1,4 @@
-"""Every sampler by name: which step, on which grid it is at home, and what it costs."""
+"""Every sampler by name: its step, the grid that suits it, and its cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def each(steps: int) -> int:
 
 
 def twice(steps: int) -> int:
-    """Two evaluations a step, but one to the data."""
+    """Two evaluations a step, but only one in the last step, to the data."""
     return 2 * steps - 1
 
 
@@ -96,7 +96,7 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
 }
 
 
-FORMER = {  # names that runs and people still use, and what became of them
+FORMER = {  # former names that runs and users still have, and the present ones
     "deis-corrected": ("deis", "its corrector made errors grow from step to step"),
     "surest-first": ("most-confident-first", "the field's word"),
 }
@@ -104,7 +104,7 @@ NAMES = (*SAMPLERS, *TOKEN_SAMPLERS, *FORMER)  # all that may be asked for
 
 
 def current(name: str) -> str:
-    """The present name of a sampler, and a caution where it was asked for by a former one."""
+    """The present name of a sampler, and a caution if a former name was used."""
     if name not in FORMER:
         return name
     now, why = FORMER[name]
@@ -121,7 +121,7 @@ def samplers_of(process: Process) -> dict[str, Sampler]:
 
 
 def sampler_of(process: Process, name: str) -> Sampler:
-    """The sampler of that name. Raises UserError where there is none, or none that can sample this process."""
+    """The sampler of that name. Raises UserError if there is none, or if it cannot sample this process."""
     known, name = samplers_of(process), current(name)
     if name not in known and name in SAMPLERS | TOKEN_SAMPLERS:
         raise UserError(f"{name} cannot sample {_called(process)}; choose one of {', '.join(known)}")

@@ -1,8 +1,8 @@
-"""How to sample, as one plain value: by which sampler, in how many steps, on which grid, how guided, from which seed.
+"""How to sample, as one plain value: the sampler, the number of steps, the grid, the guidance and the seed.
 
     run.sample(64, {"label": "3"}, Sampling(steps=20, guidance=Guidance(3.0, negative="8")))
 
-A recipe holds one as its default; whatever samples takes one, and what a person asks for is laid over the default.
+A recipe holds one as its default; everything that samples takes one, and what the user asks for overrides the default.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from undiffuse.core.errors import UserError, check_seed
 
-ASKED = 2.0  # the weight where guidance is asked for without one: of a classifier it is Bayes' rule
+ASKED = 2.0  # the default weight when guidance is asked for: for a classifier it is Bayes' rule
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,10 @@ class Guidance:
     """Guided away from the unconditional model, or from a ``negative`` condition.
 
     Attributes:
-        weight: The guidance scale w of weak + w (strong - weak); 1 is off. None is off too, but 2 where a negative
-            condition or another run asks for guidance.
-        negative: What to steer away from, in words: "8", or "digit=8,colour=red"; what it leaves out is kept as asked.
+        weight: The guidance scale w of weak + w (strong - weak); 1 is off. None is off too, except that it is 2 if a
+            negative condition or another run asks for guidance.
+        negative: What to steer away from, in words: "8", or "digit=8,colour=red"; a condition that it leaves out stays
+            as it was asked for.
         rescale: In [0, 1]: pulls each sample's spread back to the unguided one's (see `denoiser.guidance`).
         interval: Guided only between these noise levels, sigma/alpha in standard deviations of the data.
         threshold: Keep pictures within black and white: ``"static"`` clips, ``"dynamic"`` scales.
@@ -48,7 +49,7 @@ class Guidance:
         object.__setattr__(self, "negative", _words(self.negative))
 
     def over(self, default: "Guidance") -> "Guidance":
-        """This, with the default's weight where it names none and the default guides."""
+        """This, with the default's weight if it has none of its own and the default guides."""
         return replace(self, weight=default.weight) if self.weight is None and default.weight != 1 else self
 
 
@@ -83,7 +84,7 @@ class Sampling:
         guidance: float | Guidance | None = None,
         seed: int | None = None,
     ) -> Self:
-        """The same, with what is not None in its place; a number as guidance is its weight."""
+        """The same, with every argument that is not None replaced; a number as guidance is its weight."""
         given: dict[str, Any] = {"sampler": sampler, "steps": steps, "grid": grid, "seed": seed}
         if isinstance(guidance, Guidance):
             given["guidance"] = guidance.over(self.guidance)
@@ -93,7 +94,7 @@ class Sampling:
 
 
 def _words(condition: object) -> str | None:
-    """A condition as words, however Python names it: 8, "8", {"digit": 8}."""
+    """A condition as words, from any of its forms in Python: 8, "8", {"digit": 8}."""
     if condition is None or isinstance(condition, str):
         return condition
     if isinstance(condition, Mapping):

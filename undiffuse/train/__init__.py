@@ -1,1 +1,1 @@
-"""Training: `loop` is the whole of it, `trainer` one step; the rest is a file an idea."""
+"""Training: `loop` is the whole of it, `trainer` one step; each other file holds one idea."""

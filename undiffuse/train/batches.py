@@ -1,7 +1,7 @@
-"""Which rows a step trains on: a function of (seed, step) alone, so that a run can go on anywhere.
+"""Which rows a step trains on: a function of (seed, step) alone, so that a run can resume at any step.
 
-Think of the data shuffled anew for every epoch and the epochs laid end to end: step k takes positions k batch to
-(k + 1) batch. Every row is seen once an epoch, and a batch may be larger than the data.
+Imagine that the data is shuffled again for every epoch and the epochs are laid end to end: step k takes positions k
+batch to (k + 1) batch. Every row is seen once an epoch, and a batch may be larger than the data.
 """
 
 from functools import lru_cache
@@ -20,14 +20,14 @@ def key(*numbers: int) -> int:
 
 
 class Batches:
-    """Batches of a data set on the device: all of it lies there if it is small, else rows are sent as they are needed.
+    """Batches of a data set on the device: a small data set is kept there whole, else rows are sent when needed.
 
     Args:
         data: What to train on.
         batch: Rows a step, over all processes.
         seed: Of the order.
         device: Where batches are wanted.
-        process, processes: Which of how many processes this is; each takes its share of every batch.
+        process, processes: The index of this process and their number; each takes its share of every batch.
     """
 
     def __init__(

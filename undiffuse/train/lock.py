@@ -1,4 +1,4 @@
-"""One training a folder: a second one, started by hand or by a scheduler, is turned away."""
+"""One training for each folder: a second one, started by hand or by a scheduler, is refused."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ NAME = ".lock"
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder while this is open. Given back by the system when a process dies, however it does.
+    """Hold the folder while this context is open. When the process dies, the system releases it in every case.
 
     Raises:
-        UserError: Another process holds it. (Where the system has no such locks, on Windows, nobody is turned away.)
+        UserError: Another process holds it. (Windows has no such locks: there, nothing is refused.)
     """
     try:
         import fcntl

@@ -1,9 +1,9 @@
 """The log of a training: a JSON object a line in ``log.jsonl``, and the same for TensorBoard.
 
-What is no finite number is null: JSON has no infinity.
+A number that is not finite is written as null: JSON has no infinity.
 
-What is logged is a function of the recipe alone (no clock), so that a run that was killed and resumed has, byte for
-byte, the log of one that never stopped.
+What is logged is a function of the recipe alone (no clock), so the log of a run that was killed and resumed equals,
+byte for byte, that of a run that never stopped.
 """
 
 import json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """``folder/log.jsonl`` and ``folder/tensorboard/``, without what they say of steps after ``step``."""
+    """``folder/log.jsonl`` and ``folder/tensorboard/``, without the entries after ``step``."""
 
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -46,7 +46,7 @@ class Log:
         self._board.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def sync(self) -> None:
-        """Onto the disk, before a state that counts on it is."""
+        """Flush the log to disk before a state that depends on it is saved."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Log:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log, without a last one that was cut off."""
+    """The lines of a run's log, without an incomplete last line."""
     path = folder / "log.jsonl"
     return [_read(line, str(path)) for line in _until(path, None)]
 
@@ -71,7 +71,7 @@ def _until(path: Path, step: int | None) -> list[str]:
 
 
 def _read(line: str, where: str) -> dict[str, Any]:
-    """The numbers of a line. Raises UserError, beginning with ``where``, for what is none."""
+    """The numbers of a line. Raises UserError, beginning with ``where``, for an invalid line."""
     told: dict[str, int | float | None] = from_json(dict[str, int | float | None], line, where)
     if told.get("step") is None:
         raise UserError(f"{where}: no line of a log, it has no step; remove it")

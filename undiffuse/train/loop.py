@@ -1,9 +1,10 @@
 """Training, from a recipe to a run: steps, a log, reports, and states to go on from.
 
     train(recipe, folder)       in a folder of its own
-    resume(folder)              from where it was when it ended, in whatever way
+    resume(folder)              from the last saved state, however the run ended
 
-A run that is stopped, killed or cut off by a full disk goes on bit for bit: N steps are k steps, kill -9, N - k steps.
+A run that is stopped, killed or cut off by a full disk continues bit for bit: N steps equal k steps, kill -9, N - k
+steps.
 """
 
 import copy
@@ -47,9 +48,9 @@ def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
     """Train in a new folder, and open the run.
 
     Raises:
-        UserError: The folder holds something; the data, or the network for it, is not right; the loss diverged; the
-            disk is full. In the last two cases the last good state is on disk.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved, and the message says how to go on.
+        UserError: The folder is not empty; the data, or the network for it, is not valid; the loss diverged; the disk
+            is full. In the last two cases the last good state is on disk.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved, and the message says how to resume.
     """
     folder = path_of(folder)
     if (folder / RECIPE).exists():
@@ -60,14 +61,15 @@ def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
 
 
 def resume(folder: str | Path, quiet: bool = False) -> Run:
-    """Go on with the run in a folder; raises as ``train`` does, and where there is no run."""
+    """Resume the run in a folder. Raises as ``train`` does, and UserError if there is no run."""
     folder = path_of(folder)
     return _run(read_recipe(folder), folder, quiet)
 
 
 @contextmanager
 def _threads_for(data: Dataset) -> Iterator[None]:
-    """One thread for points: their networks are too small to share, and on a busy machine threads await each other."""
+    """One thread for points: their networks are too small for several, and on a busy machine threads wait for each
+    other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if torch.Size(data.shape).numel() <= FEW else before)
     try:
@@ -92,7 +94,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
     ):
         torch.manual_seed(recipe.training.seed)
         codec = _measured(recipe, data, folder, device)
-        objective = denoising(recipe, codec, data)  # before anything is written: what cannot be, is said now
+        objective = denoising(recipe, codec, data)  # before anything is written: what is impossible is refused now
         if main:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(alone(folder))
@@ -108,7 +110,8 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
 
 
 def _measured(recipe: Recipe, data: Dataset, folder: Path, device: torch.device) -> Codec:
-    """The codec that training begins with. One of somebody else's is slow to measure: once a run, on the device."""
+    """The codec that training begins with. A pretrained one is slow to measure: this is done once a run, on the
+    device."""
     if not isinstance(recipe.codec, Pretrained):
         return recipe.codec.measure(data)
     try:
@@ -130,7 +133,7 @@ def _fitted(
     facts: Facts,
     quiet: bool,
 ) -> VAE | VQ:
-    """The codec, trained in a folder within the run's, with its latents measured; or as it was left there."""
+    """The codec, trained in a subfolder of the run, with its latents measured; or loaded, if it is there already."""
     folder = run / CODEC
     if not (folder / MODEL).is_file():
         recipe = recipe.changed(steps=fit.steps, batch=fit.batch, lr=fit.lr)
@@ -150,14 +153,14 @@ def _fitted(
 
 
 def _looked(codec: VAE | VQ, data: Dataset) -> Dataset:
-    """What the codec keeps of all rows, encoded once; their conditions."""
+    """What the codec precomputes for all rows, once, and their conditions."""
     return Dataset(precomputed(codec, data.x), data.conditions, data.specifications, kind="latents", name=data.name)
 
 
 def _train(
     trainer: Trainer, folder: Path, run: Path, product: Callable[[], Product], facts: Facts, quiet: bool
 ) -> None:
-    """All the steps that are left, in ``folder``; ``run`` is what a person resumes."""
+    """Take all remaining steps, in ``folder``; ``run`` is the folder that the user resumes."""
     accelerator, steps = trainer.accelerator, trainer.recipe.training.steps
     accelerator.wait_for_everyone()
     seconds = _restore(trainer, folder, facts)
@@ -184,7 +187,7 @@ def _train(
 
 
 def _restore(trainer: Trainer, folder: Path, facts: Facts) -> float:
-    """Bring the trainer to the newest state on disk, if there is one; how many seconds it took to get there."""
+    """Load the newest state on disk into the trainer, if there is one; returns the seconds of training until then."""
     state = load_state(folder / STATE)
     if state is None:
         return 0.0

@@ -1,8 +1,8 @@
 """What is minimised, as one module: data as it is stored goes in, the loss of the batch comes out.
 
-One module because it is what processes share (accelerate wraps it), and what a checkpoint holds: the denoiser, the
-codec and whatever the loss learns (a schedule, a law of t); or, before there is a denoiser, the codec alone. Its
-``model`` is what weights are averaged of.
+It is one module because processes share it (accelerate wraps it) and a checkpoint holds it: the denoiser, the codec and
+whatever the loss learns (a schedule, a distribution of t); or, before there is a denoiser, the codec alone. The weights
+of its ``model`` are averaged.
 """
 
 from typing import Any
@@ -30,10 +30,10 @@ class Objective(nn.Module):
         dropout: The share of rows, drawn one by one, whose conditions are dropped, all at once, so that the same
         network
             also learns to do without: what guidance steers away from.
-        dropout_of_each: The share of single conditions that are dropped besides, each on its own, so that it can be
-            asked for some and not for others.
+        dropout_of_each: The share of single conditions that are also dropped, each independently, so that a sample can
+            be asked for with only some of them.
         bf16: Whether the network computes in bfloat16.
-        flip: Whether every other picture is mirrored, left to right.
+        flip: Whether each picture is mirrored, left to right, with probability 1/2.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Objective(nn.Module):
         return self.denoiser
 
     def forward(self, x: Tensor, conditions: Conditions | None = None) -> Tensor:
-        """x as the codec has looked at it, and its conditions.
+        """x (batch, ...), as the codec's `precompute` returns it, and its conditions.
 
         Random numbers: torch's global generator.
         """
@@ -71,7 +71,7 @@ class Objective(nn.Module):
 
 
 def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
-    """What a recipe minimises on data that a codec encodes; the network is drawn from torch's seed."""
+    """What a recipe minimises on data that a codec encodes; the network is initialised from torch's seed."""
     denoiser = recipe.denoiser(codec.latent_shape, data.specifications)
     training = recipe.training
     if training.flip and not (codec.in_place and len(codec.shape) == 3):

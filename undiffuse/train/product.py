@@ -1,4 +1,4 @@
-"""What a training makes as it goes on: a model that is saved, and a report on how good it is by now."""
+"""What a training produces on the way: a saved model, and a report on how good it is so far."""
 
 from pathlib import Path
 from typing import Protocol
@@ -22,11 +22,11 @@ class Product(Protocol):
     """Told when it is time, with all tensors of the trainer."""
 
     def report(self, tensors: dict[str, Tensor], log: Log, seconds: float) -> str:
-        """Draw and measure; a line for a person."""
+        """Draw and measure; returns a line for the user."""
         ...
 
     def save(self, tensors: dict[str, Tensor], seconds: float) -> None:
-        """Write what the averaged weights are by now, after so many seconds of training."""
+        """Write the current averaged weights, after so many seconds of training."""
         ...
 
 
@@ -60,7 +60,7 @@ class Model:
 
 
 class Coded:
-    """A codec: held-out data as it comes back, and how far from what it was. Saved when it is done, by the loop."""
+    """A codec: held-out data after encoding and decoding, and its error. The loop saves it when it is trained."""
 
     def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path) -> None:
         self.trainer, self.folder = trainer, folder
@@ -85,4 +85,4 @@ class Coded:
         return f"codec, step {self.trainer.done:,}: reconstruction error {error:.3g} standard deviations"
 
     def save(self, tensors: dict[str, Tensor], seconds: float) -> None:
-        """Nothing but the state, until all is done."""
+        """Saves nothing but the state until training is complete."""

@@ -9,8 +9,8 @@ Decay = Literal["constant", "linear", "cosine"]
 def rate(step: int, steps: int, warmup: int = 0, decay: Decay = "constant") -> float:
     """The share of the learning rate at ``step`` (0 to ``steps`` - 1).
 
-    Step k < ``warmup`` has (k + 1)/warmup. The rest falls from 1 as 1 - u or (1 + cos pi u)/2, with u the share of it
-    that is over: the last step is small, not zero, since a step of zero would be wasted.
+    Step k < ``warmup`` has (k + 1)/warmup. After the warm-up the share falls from 1 as 1 - u or (1 + cos pi u)/2, where
+    u is the completed share of these steps. The last step is small but not zero, since a step of zero would be wasted.
     """
     if step < warmup:
         return (step + 1) / warmup

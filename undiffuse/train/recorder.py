@@ -1,4 +1,5 @@
-"""All that a training writes: the log, reports, the model, states to go on from; and what a person sees meanwhile."""
+"""All that a training writes: the log, reports, the model, states to resume from; and the progress that the user
+sees."""
 
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from undiffuse.train.trainer import WINDOW, Trainer
 
 
 class Due(NamedTuple):
-    """What is due after a step. Every process knows, for they gather together what the main one writes."""
+    """What is due after a step. Every process knows it, because all take part in gathering what the main one writes."""
 
     log: bool
     report: bool
@@ -36,7 +37,7 @@ class Due(NamedTuple):
 
 
 class Recorder:
-    """Writes what is due; of several processes, the main one has it. ``tensors`` are the trainer's, whole.
+    """Writes what is due; only the main process has a recorder. ``tensors`` are the trainer's, whole.
 
     Args:
         trainer: What is trained.
@@ -81,7 +82,7 @@ class Recorder:
             self.save_state(tensors)
 
     def save_state(self, tensors: dict[str, Tensor]) -> None:
-        """What going on from here needs."""
+        """What resuming from here needs."""
         self._log.sync()
         facts = self.facts | {"seconds": self._seconds()}
         save_state(self.folder / STATE, Checkpoint(self.trainer.done, tensors, facts))

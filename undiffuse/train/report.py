@@ -1,4 +1,5 @@
-"""Looking up from training: what the averaged weights make of the same noise by now, drawn, measured and logged."""
+"""Reports during training: samples of the averaged weights, always from the same noise, are drawn, measured and
+logged."""
 
 import torch
 
@@ -12,7 +13,7 @@ from undiffuse.train.log import Log
 
 
 def reporter_of(train: Dataset, held_out: Dataset, seed: int, is_classifier: bool) -> Reporter:
-    """What reports on one training: its kind of data, or, of a classifier, its accuracy by noise."""
+    """What reports on one training: its kind of data, or, for a classifier, its accuracy by noise level."""
     kind = kind_of(held_out)
     if not is_classifier:
         return kind.reporter(train, held_out, seed)
@@ -21,7 +22,7 @@ def reporter_of(train: Dataset, held_out: Dataset, seed: int, is_classifier: boo
 
 
 def classifier_reporter(held_out: Dataset, seed: int) -> Reporter:
-    """The share of held-out rows of which every label is told right, by noise level."""
+    """The share of held-out rows whose labels are all predicted correctly, by noise level."""
 
     def report(run: Run) -> Progress:
         found = {level: right for level, (right, _) in noisy_accuracy(run, held_out, seed).items()}

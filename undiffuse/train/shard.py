@@ -1,9 +1,9 @@
-"""Weights shared out over processes (FSDP2), where accelerate is told to: ``--use_fsdp --fsdp_version 2``.
+"""Weights sharded over processes (FSDP2), if accelerate asks for it: ``--use_fsdp --fsdp_version 2``.
 
 Each process keeps its rows of every weight, and so of its gradient, of the optimizer's state and of the averages. A
 block's weights are gathered before it computes and dropped after it; its gradient is averaged straight into the rows.
-What is kept is a `DTensor`, which computes like the whole tensor: a training need not know, but where tensors leave
-it (`whole`) and come back (`rows`).
+Each weight is a `DTensor`, which computes like the whole tensor. So training code need not know about sharding, except
+where tensors leave it (`whole`) and come back (`rows`).
 """
 
 import os
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def asked() -> bool:
-    """Whether weights are to be shared out. (On a CPU, accelerate itself does not hear what it was told.)
+    """Whether weights are to be sharded. (On a CPU, accelerate itself ignores the setting.)
 
     Raises:
-        UserError: It is to be done in the way of FSDP's first version.
+        UserError: FSDP's first version is asked for.
     """
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() not in ("true", "1"):
         return False
@@ -37,10 +37,10 @@ def asked() -> bool:
 
 
 class Sharded:
-    """An objective whose networks are shared out, in place; it is called as the objective is.
+    """Shard the networks of an objective, in place; the result is called like the objective.
 
     Raises:
-        UserError: What learns, or how, cannot be shared out.
+        UserError: A part that learns, or the way it learns, does not allow sharding.
     """
 
     def __init__(self, objective: nn.Module, accelerator: "Accelerator") -> None:
@@ -68,7 +68,7 @@ class Sharded:
 
     @torch.no_grad()
     def _listen(self) -> None:
-        """A law of t that learns hears what the main process's has heard, as it does where nothing is shared out."""
+        """A learned distribution of t copies the state of the main process's, as it does without sharding."""
         from accelerate.utils import broadcast
 
         for buffer in self._heard:
@@ -76,12 +76,12 @@ class Sharded:
 
 
 def whole(tensor: Any) -> Tensor:
-    """All rows of a tensor that is shared out, for which every process must ask; any other tensor as it is."""
+    """All rows of a sharded tensor, which every process must ask for together; any other tensor as it is."""
     return tensor.full_tensor() if _is_shared(tensor) else tensor
 
 
 def all_whole(tensors: dict[str, Tensor], keep: bool) -> dict[str, Tensor]:
-    """Whole tensors on the CPU, one after the other; a process that does not keep them takes part, and gets none."""
+    """Whole tensors on the CPU, one after the other; a process that does not keep them takes part but gets none."""
     kept = {}
     for name, tensor in tensors.items():
         value = whole(tensor)
@@ -91,7 +91,7 @@ def all_whole(tensors: dict[str, Tensor], keep: bool) -> dict[str, Tensor]:
 
 
 def rows(tensor: Tensor, like: Any) -> Tensor:
-    """A whole tensor, which every process has, shared out as ``like`` is."""
+    """A whole tensor, which every process has, sharded like ``like``."""
     if not _is_shared(like):
         return tensor
     from torch.distributed.tensor import distribute_tensor
@@ -100,12 +100,12 @@ def rows(tensor: Tensor, like: Any) -> Tensor:
 
 
 def _is_shared(tensor: Any) -> bool:
-    """Whether it is a DTensor, without importing what is: that takes half a second, where there are none."""
+    """Whether it is a DTensor, without importing the class: the import takes half a second and is often not needed."""
     return hasattr(tensor, "device_mesh")
 
 
 def _check(objective: nn.Module, networks: list[nn.Module]) -> None:
-    """Raises UserError for what cannot be shared out."""
+    """Raises UserError for what cannot be sharded."""
     inside = {weight for network in networks for weight in network.parameters()}
     if any(weight.requires_grad and weight not in inside for weight in objective.parameters()):
         raise UserError("a learned schedule or vocabulary cannot be shared out; leave FSDP out, or choose another")
@@ -119,7 +119,7 @@ def _networks(objective: Any) -> Iterator[nn.Module]:
 
 
 def _blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """What is gathered one after the other: whatever a network keeps in a list, the innermost first."""
+    """The blocks to gather one after the other: every module that a network keeps in a list, the innermost first."""
     for part in network.children():
         yield from _blocks(part)
         if isinstance(network, nn.ModuleList):

@@ -1,8 +1,8 @@
-"""What a training needs to go on, on disk: tensors in safetensors, numbers in JSON, no pickle.
+"""What a training needs to resume, on disk: tensors in safetensors, numbers in JSON, no pickle.
 
 A state is two files, ``STEP.safetensors`` and then ``STEP.json``, which holds the size and the checksum of the first:
 a state exists once its JSON does. The previous state stays until the next one is complete, and one more after that,
-so that a process killed at any moment, a full disk or a damaged file leaves one to go on from.
+so that after a kill at any moment, a full disk or a damaged file, one state to resume from remains.
 """
 
 import zlib
@@ -31,7 +31,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class _Written:
-    """A state's JSON; the first three are of its tensors."""
+    """A state's JSON; the first three fields describe its tensors."""
 
     step: int
     bytes: int
@@ -58,10 +58,10 @@ def save_state(folder: Path, state: Checkpoint) -> None:
 
 
 def load_state(folder: Path) -> Checkpoint | None:
-    """The newest state that is whole; None if there never was one.
+    """The newest complete state; None if none was ever written.
 
     Raises:
-        UserError: There are states, and none of them is whole.
+        UserError: There are states, but none of them is complete.
     """
     problem = ""
     for path in _newest_first(folder):

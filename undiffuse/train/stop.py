@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop, which the loop grants when a step is over and saved."""
+"""Ctrl-C and SIGTERM as a request to stop; the loop stops after the current step is done and saved."""
 
 import signal
 import threading
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Stop:
-    """While this context is open, the first signal sets ``asked``; a second one acts as it always did."""
+    """While this context is open, the first signal sets ``asked``; a second one has its usual effect."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

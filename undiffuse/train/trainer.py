@@ -1,9 +1,9 @@
-"""One step of training, and everything that changes by it.
+"""One step of training, and everything that it changes.
 
-All that is random in step k is a function of (seed, k): the generators are seeded anew for every step, and the rows
-come from `Batches`. So the tensors here and the number k are the whole state of a training. Nothing in a step waits
-for the device, unless a part of the loss that lives on the CPU learns from it (a law of t, a schedule): losses are kept
-there, in a window, and read when they are logged.
+All that is random in step k is a function of (seed, k): the generators are seeded again for every step, and the rows
+come from `Batches`. So the tensors here and the number k are the whole state of a training. Nothing in a step waits for
+the device, unless a part of the loss on the CPU learns from it (a distribution of t, a schedule). Losses stay on the
+device, in a window, and are read when they are logged.
 """
 
 import copy
@@ -37,7 +37,7 @@ class Trainer:
         done: Steps taken.
         objective: What is minimised, on the device.
         averages: One for every width in the recipe, over the parameters of the objective's model.
-        sharded: Whether weights, averages and the optimizer's state are shared out over processes.
+        sharded: Whether weights, averages and the optimizer's state are sharded over processes.
         window: (2, WINDOW): the loss and the gradient's norm of the latest steps, step k in column k mod WINDOW.
     """
 
@@ -128,15 +128,16 @@ class Trainer:
         return model
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that changes by a step, by name; whole, and not copies.
+        """All tensors that a step changes, by name; whole, and not copies.
 
-        Where they are shared out, all processes must ask together: the main one gets copies on the CPU, others nothing.
+        If they are sharded, all processes must call this together: the main one gets copies on the CPU, the others
+            nothing.
         """
         held = self._held()
         return all_whole(held, self.accelerator.is_main_process) if self.sharded else held
 
     def _held(self) -> dict[str, Tensor]:
-        """All that changes by a step; of what is shared out, this process's part."""
+        """All tensors that a step changes; of sharded tensors, this process's part."""
         held = {f"objective.{name}": value for name, value in self.objective.state_dict().items()} | {
             "window": self.window
         }
@@ -149,7 +150,7 @@ class Trainer:
 
     @torch.no_grad()
     def restore(self, done: int, tensors: dict[str, Tensor]) -> None:
-        """Go back to ``done`` steps and what ``tensors()`` was then.
+        """Restore ``done`` steps and the ``tensors()`` of that time.
 
         Raises:
             UserError: The tensors are of another model.
@@ -165,7 +166,7 @@ class Trainer:
         self.done = done
 
     def _begin_optimizer(self) -> None:
-        """Give the optimizer the tensors that it would make at its first step."""
+        """Create the optimizer's tensors, as its first step would."""
         for weight in self.learned:
             self.optimizer.state[weight] = {
                 "step": torch.zeros((), dtype=torch.float32, device=self.device),
