@@ -19,7 +19,7 @@ endif
 
 COUNT ?= 20000
 
-.PHONY: demo test fuzz check mutants bench gallery clean
+.PHONY: demo test fuzz check mutants bench gallery clean gpu
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -41,6 +41,9 @@ check: $(INSTALLED)
 
 mutants: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants/mutate.py $(FILES) $(if $(CORE),--core) $(if $(SAMPLE),--sample $(SAMPLE))
+
+gpu: $(INSTALLED)
+	$(BIN)/python -m benchmarks.gpu
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r benchmarks/requirements.txt

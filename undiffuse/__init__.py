@@ -6,9 +6,14 @@ undiffuse.load("runs/digits").sample(64, label=3, steps=20, seed=0)
 
 from typing import TYPE_CHECKING, Any
 
+from undiffuse.core.waiting import sleep_while_waiting
+
 if TYPE_CHECKING:
     from undiffuse.run.run import Run as Run
     from undiffuse.run.run import load as load
+
+
+sleep_while_waiting()  # before torch is imported
 
 
 def __getattr__(name: str) -> Any:

@@ -10,8 +10,8 @@ steps.
 import copy
 import math
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,13 +33,13 @@ from undiffuse.train.product import Coded, Model, Product
 from undiffuse.train.recorder import Due, Recorder
 from undiffuse.train.state import Facts, load_state
 from undiffuse.train.stop import Stop
+from undiffuse.train.threads import threads_for
 from undiffuse.train.trainer import Trainer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-FEW = 16  # numbers a row, up to which a network is too small to share
 CODEC = "codec"  # in a run's folder, where its codec is trained
 HELD = "codec."  # in a model's file, what the names of the codec's tensors begin with
 
@@ -66,18 +66,6 @@ def resume(folder: str | Path, quiet: bool = False) -> Run:
     return _run(read_recipe(folder), folder, quiet)
 
 
-@contextmanager
-def _threads_for(data: Dataset) -> Iterator[None]:
-    """One thread for points: their networks are too small for several, and on a busy machine threads wait for each
-    other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if torch.Size(data.shape).numel() <= FEW else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
     from accelerate import Accelerator
 
@@ -89,7 +77,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
     with (
         torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type),
         disk_errors_told(folder),
-        _threads_for(data),
+        threads_for(torch.Size(data.shape), folder / STATE),
         ExitStack() as held,
     ):
         torch.manual_seed(recipe.training.seed)

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
@@ -84,7 +85,7 @@ class Recorder:
     def save_state(self, tensors: dict[str, Tensor]) -> None:
         """What resuming from here needs."""
         self._log.sync()
-        facts = self.facts | {"seconds": self._seconds()}
+        facts = self.facts | {"seconds": self._seconds(), "threads": torch.get_num_threads()}
         save_state(self.folder / STATE, Checkpoint(self.trainer.done, tensors, facts))
         self._saved = self.trainer.done
 

@@ -5,9 +5,13 @@ a state exists once its JSON does. The previous state stays until the next one i
 so that after a kill at any moment, a full disk or a damaged file, one state to resume from remains.
 """
 
+import json
 import zlib
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -83,6 +87,15 @@ def _read(path: Path, passed_over: str) -> Checkpoint:
     if not tensors.is_file() or tensors.stat().st_size != written.bytes or _checksum(tensors) != written.crc32:
         raise UserError(f"{tensors}: missing, truncated or damaged")
     return Checkpoint(written.step, read_tensors(tensors)[0], written.facts, passed_over)
+
+
+def newest_facts(folder: Path) -> Mapping[str, Any]:
+    """The facts of the newest state, without its tensors; empty where there is none that can be read."""
+    for path in _newest_first(folder):
+        with suppress(ValueError, OSError):
+            held = json.loads(path.read_text(encoding="utf-8"))
+            return held["facts"] if isinstance(held, dict) and isinstance(held.get("facts"), dict) else {}
+    return {}
 
 
 def _newest_first(folder: Path) -> list[Path]:
