@@ -64,8 +64,9 @@ class VQ(Codec):
         return F.normalize(self.encoder(self.pixels.encode(x)).float().movedim(1, -1), dim=-1)
 
     def nearest(self, z: Tensor) -> Tensor:
-        """The tokens of vectors (..., width)."""
-        return (z @ self._units().T).argmax(-1)
+        """The tokens of vectors (..., width). In full precision: codes that half tells not apart are still two."""
+        with torch.autocast(z.device.type, enabled=False):
+            return (z.float() @ self._units().float().T).argmax(-1)
 
     def precompute(self, x: Tensor) -> Tensor:
         """The tokens, as int32."""

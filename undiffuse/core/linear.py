@@ -3,7 +3,8 @@
 Diffusion's own arithmetic is linear combinations of states, and at the size of pictures each costs a read and a
 write of everything. PyTorch has no a x + b y; `torch.addr` (beta M + alpha u v^T), with M and u the flattened states as
 columns and v = [1], is exactly that in one pass, where ``x.mul(a).add_(y, alpha=b)`` makes two
-(`benchmarks/step_cost.py` prints both).
+(`benchmarks/step_cost.py` prints both). On CUDA, autocast computes `torch.addr` in half precision, as it does matrix
+products, and a state would be rounded to .004; where it is on, two passes are made, by operations that it leaves alone.
 """
 
 from functools import lru_cache
@@ -39,7 +40,8 @@ def combine(a: Number, x: Tensor, b: Number, y: Tensor) -> Tensor:
     """A x + b y, x and y alike (batch, *shape). A fresh tensor: never writes into x or y."""
     if not (isinstance(a, float) and isinstance(b, float)):
         return x * expand(a, x) + y * expand(b, y)
-    if x.dtype == y.dtype and x.is_contiguous() and y.is_contiguous():
+    alike = x.dtype == y.dtype and x.is_contiguous() and y.is_contiguous()
+    if alike and not torch.is_autocast_enabled(x.device.type):
         return torch.addr(x.view(-1, 1), y.view(-1), _one(y.dtype, y.device), beta=a, alpha=b).view(x.shape)
     return x.mul(a).add_(y, alpha=b)
 
