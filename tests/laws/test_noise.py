@@ -60,6 +60,35 @@ def test_laws_of_the_numbers(noise):
     assert across.abs().max() < 6 / math.sqrt(1000)
 
 
+def test_the_millionth_million_of_samples_costs_what_the_first_does():
+    """Memory is of what is asked for; and samples are counted from 0, draws as well."""
+    like = torch.empty(2, 3)
+    noise = SeededNoise(4, 10**12)
+    assert noise.draws == 0 and noise.normal(like).isfinite().all() and noise.draws == 1
+    assert torch.equal(SeededNoise(4).normal(like), SeededNoise(4, 0).normal(like))
+
+
+@pytest.mark.parametrize("draw", ["normal", "uniform"])
+def test_processes_that_share_a_batch_draw_what_one_would(draw):
+    """Process i of n has rows i, i + n, ... of the whole batch, whose noise any of them can draw."""
+    few, all_rows = torch.empty(4, 2, 3, dtype=torch.float64), torch.empty(12, 2, 3, dtype=torch.float64)
+    every = getattr(Stream(torch.Generator().manual_seed(1)), draw)(all_rows)
+    for i in range(3):
+        mine, whole = (Stream(torch.Generator().manual_seed(1), i, 3) for _ in range(2))
+        assert torch.equal(getattr(mine, draw)(few), every[i::3])
+        assert torch.equal(getattr(whole.whole(), draw)(all_rows), every)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_noise_is_drawn_where_its_generator_is_and_brought_to_where_it_is_used(processes):
+    """Without one, where it is used: here a device that holds no numbers."""
+    drawn = Stream(None, 0, processes).normal(torch.empty(3, 2, device="meta"))
+    assert drawn.device.type == "meta" and drawn.shape == (3, 2)
+    drawn = Stream(torch.Generator(), 0, processes).normal(torch.empty(3, 2, device="meta"))
+    assert drawn.device.type == "meta" and drawn.shape == (3, 2)
+    assert SeededNoise(0).normal(torch.empty(3, 2, device="meta")).device.type == "meta"
+
+
 def test_no_samples_is_no_noise():
     assert SeededNoise(0).normal(torch.empty(0, 3)).shape == (0, 3)
 
