@@ -194,10 +194,10 @@ def perfect(run, monkeypatch):
 def test_evaluate_and_compare_read_a_sorted_file_as_any_other(perfect):
     found = evaluate(perfect, 1000)
     for name in ("sliced Wasserstein", "energy distance", "MMD"):
-        assert found[name].ratio < 2.5, found[name]
+        assert found[name].ratio < 2.5 and found[name].value < 0.15, found[name]
     assert found["two-sample accuracy"].value < 0.55
     trials = compare(perfect, ["ddim"], [2], seeds=2, count=1000)
-    assert trials.trials[0].estimate.mean < 2.5 * trials.floor.median
+    assert trials.trials[0].estimate.mean < 2.5 * trials.floor.median < 0.3  # of the lowest x, both are larger
 
 
 @pytest.mark.parametrize("seed", [2**32, 2**63 - 1])
