@@ -33,7 +33,7 @@ BAD = {
     "constant": (dict(x=torch.ones(5, 2)), "all 5 rows are the same"),
     "float64": (dict(x=points.double()), "float32"),
     "one dimension": (dict(x=points[:, 0]), "points are"),
-    "float pictures": (dict(x=pictures.float(), kind="pictures"), "uint8"),
+    "pictures of doubles": (dict(x=pictures.double(), kind="pictures"), "uint8 or torch.float32"),
     "bytes as points": (dict(x=pictures), "float32"),
     "unknown kind": (dict(x=points, kind="picture"), "did you mean pictures"),
     "column names": (dict(x=points, columns=("a",)), "1 column names for 2 columns"),

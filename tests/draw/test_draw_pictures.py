@@ -53,9 +53,8 @@ def test_captions_add_room_and_long_ones_are_cut():
 @pytest.mark.parametrize(
     ("x", "captions", "message"),
     [
-        (torch.zeros(0, 1, 8, 8, dtype=torch.uint8), (), "shows uint8"),
-        (torch.zeros(2, 1, 8, 8), (), "shows uint8"),
-        (torch.zeros(2, 8, dtype=torch.uint8), (), "shows uint8"),
+        (torch.zeros(0, 1, 8, 8, dtype=torch.uint8), (), "a sheet shows pictures"),
+        (torch.zeros(2, 8, dtype=torch.uint8), (), "a sheet shows pictures"),
         (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), ("one",), "1 captions for 2"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 
 from undiffuse.core.errors import UserError
 from undiffuse.process import EDM, VP, CosineTable, Flow, Linear, Schedule, ZeroTerminal, ZeroTerminalTable
-from undiffuse.process import LogLinearGrid as NoiseLevels
+from undiffuse.process import LogLinear as NoiseLevels
 from undiffuse.sampling.grid import (
     GRIDS,
     Karras,

@@ -31,7 +31,7 @@ SCHEDULES: dict[str, Schedule] = {
     "ScaledLinear": p.ScaledLinear(),
     "SigmoidBetas": p.SigmoidBetas(),
     "CosineTable": p.CosineTable(),
-    "Given": p.Given((0.99, 0.9, 0.7, 0.4, 0.1, 1e-3, 1e-9)),
+    "AlphaBars": p.AlphaBars((0.99, 0.9, 0.7, 0.4, 0.1, 1e-3, 1e-9)),
     "ZeroTerminal VP": p.ZeroTerminal(p.VP()),
     "ZeroTerminal Sigmoid": p.ZeroTerminal(p.Sigmoid()),
     "ZeroTerminal Cosine": p.ZeroTerminal(p.Cosine()),

@@ -149,7 +149,7 @@ def test_gradients_reach_every_parameter(design, shape):
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.any(), name
-    assert net.condition.label.table.weight.grad.any(dim=1).all()
+    assert net.encoder.entries[0].table.weight.grad.any(dim=1).all()
 
 
 @pytest.mark.parametrize(("design", "shape"), CASES)

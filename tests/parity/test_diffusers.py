@@ -13,7 +13,7 @@ import torch
 from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian, GaussianMixture
 from undiffuse.process import EDM, VP, Affine, Belief, Linear
-from undiffuse.process import LogLinearGrid as LogLinearSchedule
+from undiffuse.process import LogLinear as LogLinearSchedule
 from undiffuse.sampling.grid import Karras, LogLinearGrid, leading, trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho

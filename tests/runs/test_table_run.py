@@ -15,7 +15,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.data.readers.table import read_table
 from undiffuse.data.source import TableFile
 from undiffuse.kind import evaluate
-from undiffuse.kind.table import TableFile as TableKind
+from undiffuse.kind.table import TableKind
 from undiffuse.net import MLP
 from undiffuse.net.table import TableMLP
 from undiffuse.recipe.model import GaussianDiffusion

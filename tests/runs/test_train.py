@@ -18,7 +18,7 @@ from undiffuse.denoiser.prediction import EDMPrediction, Eps, Velocity
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
 from undiffuse.loss.variational import Hybrid, VariationalBound
-from undiffuse.net import MLP, SpaceToDepth, UNet
+from undiffuse.net import MLP, SignalUNet, SpaceToDepth, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import EDM, Flow, Linear, PoissonNoise
@@ -33,7 +33,7 @@ from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer
 
-DTYPES = {"pictures": torch.uint8, "points": torch.float32, "text": torch.int32}
+DTYPES = {"series": torch.float32, "pictures": torch.uint8, "points": torch.float32, "text": torch.int32}
 MLP_TINY, UNET_TINY = MLP(width=16, depth=1, waves=8, embedding=8), UNet(width=8, multiples=(1,), embedding=8)
 BASE = Recipe(
     Toy("swiss-roll", 100),
@@ -57,7 +57,7 @@ def tiny_net(net):
     match net:
         case MLP():
             return MLP_TINY
-        case SpaceToDepth() | Embedded():
+        case SpaceToDepth() | Embedded() | SignalUNet():
             return replace(net, inner=tiny_net(net.inner))
         case TokenTransformer():
             return replace(net, width=8, depth=1, heads=2)

@@ -47,6 +47,8 @@ def idx(path: Path, split: str = "train") -> Dataset:
         raise UserError(f"{folder}: no file of {missing[0]} pictures ({missing[0]}-images-idx3-ubyte, or .gz)")
 
     pictures = np.concatenate([read_idx(files[part, "images"]) for part in wanted])
+    if pictures.dtype.kind not in "iu":
+        raise UserError(f"{folder}: pictures are whole numbers from 0 to 255 (uint8), not {pictures.dtype}")
     turned = which.lower().startswith("emnist")
     if turned:
         pictures = pictures.swapaxes(-1, -2)
