@@ -11,7 +11,7 @@ import torch
 from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian, GaussianMixture
 from undiffuse.process import Affine, Linear
-from undiffuse.process import LogLinearGrid as LogLinearSchedule
+from undiffuse.process import LogLinear as LogLinearSchedule
 from undiffuse.sampling.grid import LogLinearGrid, gradient_estimation
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.sampling.samplers import SAMPLERS

@@ -19,6 +19,7 @@ from undiffuse.sampling.grid import (
     log_snr_uniform,
     quadratic,
     trailing,
+    widening,
 )
 
 SCHEDULES = {
@@ -44,7 +45,7 @@ def promised_first(name: str, schedule: Schedule, count: int) -> float:
     if name == "quadratic":
         return (1 + 0.8 * total) / total
     top = {"log-linear": 80.0, "karras": 80.0, "gradient-estimation": 40.0, "log-snr-uniform": 160.0}.get(
-        name, math.inf
+        name, min(160.0, max(40.0, 3.0 * count)) if name == "widening" else math.inf
     )
     if level(schedule, 1.0) <= top:
         return 1.0
@@ -136,10 +137,10 @@ def test_karras_is_its_formula():
 
 @pytest.mark.parametrize("schedule", [VP(), Linear(), EDM(), Flow()], ids=lambda s: type(s).__name__)
 def test_log_grids_are_even_in_log_snr(schedule):
-    for grid in (LogLinearGrid(), log_snr_uniform):
+    for grid, low in ((LogLinearGrid(), 0.01), (log_snr_uniform, 1.5 * 40**-1.5), (widening, 3.3 * 40**-2)):
         log_snr = np.array([schedule.at(t).log_snr for t in grid(schedule, 40)[:-1]])
         assert np.ptp(np.diff(log_snr)) < 1e-6
-        assert log_snr[-1] == pytest.approx(-2 * math.log(0.01 if isinstance(grid, LogLinearGrid) else 1.5 * 40**-1.5))
+        assert log_snr[-1] == pytest.approx(-2 * math.log(low))
 
 
 def test_levels_that_cannot_be():

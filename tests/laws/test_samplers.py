@@ -14,7 +14,7 @@ from undiffuse.core.noise import SeededNoise
 from undiffuse.denoiser.prediction import Eps
 from undiffuse.exact import Empirical, GaussianMixture
 from undiffuse.process import EDM, VP, Affine, Belief, Flow, Linear, PoissonNoise, ZeroTerminal
-from undiffuse.sampling.grid import trailing
+from undiffuse.sampling.grid import LogLinearGrid, trailing
 from undiffuse.sampling.loop import Counted, last, sample, trajectory
 from undiffuse.sampling.samplers import SAMPLERS, sampler_of, samplers_of
 from undiffuse.step.adams_bashforth import AdamsBashforth
@@ -128,6 +128,18 @@ def test_one_line_many_names(schedule):
     assert not same(ddim, ddpm)
     if isinstance(schedule, Flow | EDM):  # straight
         assert same(end(Euler(process), process=process), ddim)
+
+
+def test_no_parabola_over_a_long_step():
+    """Order 3 is order 2 where steps are longer than an e-fold of sigma/alpha, and only there."""
+    for steps, alike in ((5, True), (20, False)):
+        times = LogLinearGrid(0.05, 80.0)(VP(), steps)
+        x = VP_PROCESS.start(torch.empty(4, 2, dtype=torch.float64), SeededNoise(0), times[0])
+        two, three = (
+            last(trajectory(UniPC(VP_PROCESS, order), three_modes(VP_PROCESS), x, times, SeededNoise(0)))
+            for order in (2, 3)
+        )
+        assert same(two, three) == alike
 
 
 def test_large_variance_is_beta():

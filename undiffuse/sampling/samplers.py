@@ -6,7 +6,7 @@ from typing import Any
 
 from undiffuse.core.errors import UserError, caution, nearest
 from undiffuse.process import ABSORBING, Affine, Categorical, Mixed, Process
-from undiffuse.sampling.grid import Grid, Karras, gradient_estimation, log_snr_uniform, trailing
+from undiffuse.sampling.grid import Grid, Karras, log_snr_uniform, trailing, widening
 from undiffuse.step import Step
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
@@ -60,7 +60,9 @@ SAMPLERS: dict[str, Sampler] = {
     "ddpm": Sampler(Ancestral, trailing, "ancestral sampling with variance beta-tilde"),
     "ddpm-large": Sampler(lambda process: Ancestral(process, 1.0), trailing, "ancestral sampling with variance beta"),
     "ddpm-learned": Sampler(Ancestral, trailing, "ancestral sampling with the learned variance", learned_variance=True),
-    "gradient-estimation": Sampler(GradientEstimation, gradient_estimation, "DDIM with momentum 2"),
+    "gradient-estimation": Sampler(
+        lambda process: GradientEstimation(process, 1.6), widening, "DDIM with momentum: for 10 evaluations or fewer"
+    ),
     "euler": Sampler(Euler, trailing, "straight along the probability flow, order 1"),
     "heun": Sampler(Heun, log_snr_uniform, "EDM's: order 2, deterministic", twice),
     "heun-churn": Sampler(lambda process: Heun(process, churn=0.1), Karras(), "EDM's, with fresh noise", twice),
@@ -72,11 +74,11 @@ SAMPLERS: dict[str, Sampler] = {
     "dpm++2m-sde": Sampler(
         lambda process: DPMSolverMultistep(process, eta=1.0), log_snr_uniform, "DPM-Solver++ multistep with fresh noise"
     ),
-    "unipc": Sampler(UniPC, log_snr_uniform, "multistep predictor with a free corrector"),
+    "unipc": Sampler(UniPC, widening, "multistep predictor with a free corrector: for 20 evaluations or more"),
     "deis": Sampler(DEIS, log_snr_uniform, "the noise as a polynomial in time, order 4"),
     "adams-bashforth": Sampler(
         lambda process: AdamsBashforth(process, 3, in_log_rho),
-        Karras(sigma_min=0.005),
+        widening,
         "the noise as a polynomial in log sigma/alpha, order 3",
     ),
     "euler-maruyama": Sampler(EulerMaruyama, trailing, "the reverse SDE in time"),
