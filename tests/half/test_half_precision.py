@@ -105,19 +105,21 @@ def networks(denoiser: nn.Module) -> list[nn.Module]:
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "classifier"])
 def test_sampling_lowers_the_network_alone(name):
-    """By every sampler of the process, with autocast on all the while: more than a run asks for."""
+    """With autocast on all the while: more than a run asks for. By every sampler, pictures by one."""
     model, shape = MODELS[name]
     with device() as there:
         denoiser = on_device(model.build(shape, {}))
         process = denoiser.process
+        learned = getattr(denoiser, "learned_variance", False)
+        known = {name: sampler for name, sampler in samplers_of(process).items() if sampler.learned_variance == learned}
+        if isinstance(model, GaussianDiffusion) and len(shape) == 3:
+            known = {name: sampler for name, sampler in known.items() if name in ("dpm++2m", "ddpm-learned")}
+        assert known
         with half(), alone(there, networks(denoiser)):
-            for sampler in samplers_of(process).values():
-                if sampler.learned_variance and not getattr(denoiser, "learned_variance", False):
-                    continue
-                denoise = denoiser.belief if sampler.learned_variance else denoiser
-                noise = Stream()
+            for sampler in known.values():
+                denoise, noise = denoiser.belief if learned else denoiser, Stream()
                 x = process.start(rows(shape), noise)
-                x = last(trajectory(sampler.make(process), denoise, x, (1.0, 0.6, 0.3, 0.0), noise))
+                x = last(trajectory(sampler.make(process), denoise, x, (1.0, 0.5, 0.0), noise))
                 assert x.dtype == rows(shape).dtype
 
 
