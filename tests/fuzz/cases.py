@@ -93,9 +93,8 @@ def _damaged_run(world: World, random: Random) -> Case:
     damage(path, random)
     if path.parts[1] == "state" or random.random() < 0.05:
         return Case(["resume", "run", "--quiet"], str(path))
-    name = random.choice(
-        ["sample", "sample", "sample", "evaluate", "likelihood", "animate", "compare", "impute", "write"]
-    )
+    asked = ["sample", "sample", "sample", "likelihood", "animate", "impute", "write"]
+    name = random.choice(asked if run.name in JUDGED else [*asked, "evaluate", "compare"])
     words = [name, *(["ab"] if name == "write" else []), "run"]
     words += [str(world.files / "holes.csv")] if name == "impute" else []
     known = options(name)

@@ -88,12 +88,12 @@ def _read(stream: io.TextIOWrapper) -> str:
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Stopped after some seconds of work, or ten times as many of waiting, wherever the system has alarms."""
+    """Stopped after some seconds of work, or thirty times as many of waiting, wherever the system has alarms."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Hang
 
-    alarms = ((signal.SIGPROF, signal.ITIMER_PROF, SECONDS), (signal.SIGALRM, signal.ITIMER_REAL, 10 * SECONDS))
+    alarms = ((signal.SIGPROF, signal.ITIMER_PROF, SECONDS), (signal.SIGALRM, signal.ITIMER_REAL, 30 * SECONDS))
     before = [(number, signal.signal(number, stop)) for number, _, _ in alarms]
     for _, timer, seconds in alarms:
         signal.setitimer(timer, seconds)

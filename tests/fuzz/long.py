@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so many")
     options = parser.parse_args()
     numbers = range(options.first, options.first + options.count) if options.only is None else [options.only]
     with tempfile.TemporaryDirectory() as folder:
@@ -32,6 +33,8 @@ def main() -> int:
         codes: Counter[int] = Counter()
         faults: Counter[str] = Counter()
         for number in numbers:
+            if time.monotonic() - began > options.seconds:
+                break
             with scratch(Path(folder) / "scratch"):
                 tried = case(world, options.seed, number)
                 found = answer(tried.words)
@@ -43,7 +46,7 @@ def main() -> int:
                 if options.only is not None:
                     print(found.out)
         seconds = time.monotonic() - began
-    print(f"{len(numbers)} tried in {seconds:.0f} s: exit codes {dict(codes)}; faults {dict(faults) or 'none'}")
+    print(f"{codes.total()} tried in {seconds:.0f} s: exit codes {dict(codes)}; faults {dict(faults) or 'none'}")
     return bool(faults)
 
 

@@ -40,6 +40,8 @@ class World:
             "table": [str(self.files / "things.csv"), *TABLE],
             "text": [str(self.files / "rhyme.txt"), "--data.length", "8", *WORDS],
         }
+        if not named:
+            _write_weights(self.files / "autoencoder")
         for name in named or every:
             self._train(name, *every[name])
 
@@ -83,12 +85,20 @@ def _write_files(folder: Path) -> None:
     (idx / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + np.array([20], ">u4").tobytes() + bytes(20))
     autoencoder = folder / "autoencoder"
     autoencoder.mkdir()
-    config = {"_class_name": "AutoencoderKL", "in_channels": 3, "block_out_channels": [8], "latent_channels": 2}
-    (autoencoder / "config.json").write_text(json.dumps(config))
+    config = {"in_channels": 3, "out_channels": 3, "block_out_channels": [8], "latent_channels": 2}
+    blocks = {"down_block_types": ["DownEncoderBlock2D"], "up_block_types": ["UpDecoderBlock2D"], "norm_num_groups": 4}
+    (autoencoder / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL", **config, **blocks}))
     tokenizer = folder / "tokenizer"
     tokenizer.mkdir()
     (tokenizer / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer"}))
     (tokenizer / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+
+
+def _write_weights(folder: Path) -> None:
+    """Those of the autoencoder; not always, as diffusers takes seconds to import."""
+    from diffusers import AutoencoderKL
+
+    AutoencoderKL.from_config(AutoencoderKL.load_config(folder)).save_pretrained(folder)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 Names, labels, texts and errors are others': whatever prints them prints them by these.
 """
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def complain(message: str) -> None:
 
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Each `Caution`, and what libraries warn of, is said once, in a line of our own."""
+    """Each `Caution`, and what libraries warn of or log, is said once, in a line of our own."""
     said = set()
 
     def note(message: Warning | str, *where: Any, **how: Any) -> None:
@@ -47,7 +48,13 @@ def warnings_as_notes() -> Iterator[None]:
             said.add(str(message))
             complain(f"note: {message}")
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Caution)
-        warnings.showwarning = note
-        yield
+    logged = logging.Handler(logging.WARNING)
+    logged.emit = lambda record: note(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger().addHandler(logged)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", Caution)
+            warnings.showwarning = note
+            yield
+    finally:
+        logging.getLogger().removeHandler(logged)

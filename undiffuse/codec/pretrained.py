@@ -5,6 +5,7 @@ and ``shift_factor`` (one number each, measured on other data) unnecessary. The 
 """
 
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from undiffuse.codec.normalise import Normalise
 from undiffuse.codec.vae import VAE
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import UserError, caution
+from undiffuse.core.memory import require_network
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
 
@@ -81,9 +83,23 @@ def _loaded(path: Path) -> Any:
         raise UserError(f"{path}: holds no autoencoder (no config.json, nor vae/config.json)")
     try:
         from diffusers import AutoencoderKL
+        from diffusers.utils import logging
     except ImportError:
         raise UserError("a pretrained autoencoder needs diffusers: pip install 'undiffuse[diffusers]'") from None
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)  # what it would say is said here
     try:
+        config = dict(AutoencoderKL.load_config(folder))
+        known = signature(AutoencoderKL.__init__).parameters
+        if ignored := [name for name in config if name not in known and not name.startswith("_")]:
+            caution(f"{folder / 'config.json'}: {', '.join(ignored)}: not known of an autoencoder, and ignored")
+        require_network(lambda: AutoencoderKL.from_config(config))
         return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder}: no AutoencoderKL ({str(error).splitlines()[0]})") from None
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    except Exception as error:  # of a stranger's settings, anything
+        raise UserError(
+            f"{folder}: no AutoencoderKL ({' '.join(str(error).split()) or type(error).__name__})"
+        ) from None
+    finally:
+        logging.set_verbosity(before)

@@ -53,11 +53,16 @@ def within_memory(build: Callable[P, M]) -> Callable[P, M]:
 
     @wraps(build)
     def checked(*args: P.args, **kwargs: P.kwargs) -> M:
-        with torch.device("meta"), _counted(free()):
-            build(*args, **kwargs)
+        require_network(lambda: build(*args, **kwargs))
         return build(*args, **kwargs)
 
     return checked
+
+
+def require_network(build: Callable[[], object]) -> None:
+    """Raises UserError where the weights of what ``build`` makes do not fit; it is made on no device."""
+    with torch.device("meta"), _counted(free()):
+        build()
 
 
 @contextmanager

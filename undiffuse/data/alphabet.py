@@ -109,8 +109,9 @@ class PretrainedTokenizer:
             raise UserError("a tokenizer needs transformers: pip install 'undiffuse[text]'") from None
         try:
             return AutoTokenizer.from_pretrained(self.path)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.path}: no tokenizer there ({str(error).splitlines()[0]})") from None
+        except Exception as error:  # of a stranger's settings, anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{self.path}: no tokenizer there ({reason})") from None
 
 
 Alphabet = Characters | Bytes | PretrainedTokenizer

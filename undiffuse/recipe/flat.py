@@ -5,13 +5,11 @@
 The names live on as the short ones of the command line (`undiffuse.recipe.recipe`).
 """
 
-import sys
 from dataclasses import fields
-from functools import cache
 from typing import Any
 
 from undiffuse.core.configuration import class_of, from_values, hints, kebab
-from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.errors import UserError, caution, nearest
 from undiffuse.recipe.model import MODELS, NoisyClassifier
 from undiffuse.recipe.training import Training
 from undiffuse.sampling.sampling import Sampling
@@ -51,14 +49,9 @@ def nested(plain: dict[str, Any], where: str) -> dict[str, Any]:
             at = at.setdefault(owner, {})
         at[last] = value
     found["model"] = _model(found["model"])
-    say(where, kebab(found["model"]["kind"]))
+    kind = kebab(found["model"]["kind"])
+    caution(f"{where or 'recipe'}: written before recipes had parts, read as {kind}")
     return found
-
-
-@cache
-def say(where: str, kind: str) -> None:
-    """Once for each file."""
-    print(f"{where or 'recipe'}: written before recipes had parts, read as {kind}", file=sys.stderr)
 
 
 def _model(plain: dict[str, Any]) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class Recipe:
     def from_yaml(cls, text: str, where: str = "") -> Self:
         """The recipe that ``to_yaml`` wrote; fields that are not there take their defaults.
 
-        One that was written before recipes had parts is read as one that has, which is said on stderr.
+        One that was written before recipes had parts is read as one that has, with a `Caution`.
 
         Raises UserError, beginning with ``where``, for text that is no recipe, naming the nearest field or class.
         """
