@@ -13,7 +13,7 @@ from torch import Tensor
 
 from undiffuse.measure.rows import precise
 
-BLOCK = 2**23  # distances held at once: 64 MB in float64
+BLOCK = 2**21  # distances held at once: 16 MB in float64; more is slower, as memory is asked for anew each time
 DIRECT = 16  # up to this many coordinates, subtracting is as quick as a matrix product
 ACCURACY = {torch.float64: 1e-8, torch.float32: 1e-6}  # of a squared distance, relative
 ROUNDING = 64 * torch.finfo(torch.float64).eps  # of a matrix product, relative to its terms
