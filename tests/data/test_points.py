@@ -30,6 +30,7 @@ GOOD = {
     "byte order mark": "\ufeffa,b\n1,2.5\n-3,4e-3\n5,0\n",
     "spaces": "a, b\n1, 2.5\n-3 , 4e-3\n5, 0\n",
     "comments and gaps": "# made today\n\n1,2.5\n\n# more\n-3,4e-3\n5,0\n\n",
+    "rows of nothing": "a,b\n1,2.5\n,\n-3,4e-3\n5,0\n,\n",
     "pandas": ",a,b\n0,1,2.5\n1,-3,4e-3\n2,5,0\n",
     "pandas, columns counted": "0,1\n1,2.5\n-3,4e-3\n5,0\n",
     "labelled": "a,b,label\n1,2.5,cat\n-3,4e-3,dog\n5,0,cat\n",
@@ -54,9 +55,16 @@ def test_every_way_to_write_it(tmp_path, case):
     assert len(data.notes) == (case == "pandas")
 
 
+@pytest.mark.parametrize(("encoding", "note"), [("utf-8", ""), ("utf-16", "UTF-16"), ("cp1252", "Windows-1252")])
+def test_encodings(tmp_path, encoding, note):
+    (tmp_path / "a.csv").write_bytes("höjd,bredd\n1,2\n3,4\n".encode(encoding))
+    data = csv_points(tmp_path / "a.csv")
+    assert data.columns == ("höjd", "bredd") and note in "".join(data.notes) and len(data.notes) == bool(note)
+
+
 BAD = {
-    "ragged": ("1,2\n3,4\n5\n", "line 3 has 1 fields where line 1 has 2"),
-    "too long": ("a,b\n1,2\n\n3,4,5\n", "line 4 has 3 fields"),
+    "ragged": ("1,2\n3,4\n5\n", "line 3 has 1 cells, most have 2"),
+    "too long": ("a,b\n1,2\n\n3,4,5\n", "line 4 has 3 cells"),
     "missing": ("a,b\n1,2\n3,\n,6\n7,\n", "1 values of column 'a' are missing, the first in line 4"),
     "nan": ("a,b\n1,2\n3,nan\n5,NaN\n", "2 values of column 'b' are missing, the first in line 3"),
     "question mark": ("a,b\n1,2\n3,?\n", "1 values of column 'b' are missing, the first in line 3"),
@@ -68,7 +76,7 @@ BAD = {
     "only labels": ("label\ncat\ndog\n", "no columns of numbers"),
     "empty": ("", "empty"),
     "blank": ("\n\n  \n", "empty"),
-    "header": ("a,b\n", "a header and no rows"),
+    "header": ("a,b\n", "no rows below its header"),
     "one row": ("a,b\n1,2\n", "only one row"),
     "constant": ("1,2\n1,2\n1,2\n", "all 3 rows are the same"),
     "decimal comma": ("1,5;2,5\n1,6;2,6\n", "as '1,6' in line 2"),
@@ -86,13 +94,14 @@ def test_refuses_with_the_line(tmp_path, case):
 
 
 def test_files_that_are_not_text(tmp_path):
-    for name, content in (
-        ("a.csv", b"\xff\xfe1\x002\x00"),
-        ("a.csv.gz", gzip.compress(b"1,2\n" * 99)[:-9]),
-        ("b.csv.gz", b"1"),
+    for name, content, message in (
+        ("a.csv", b"1,2\n\0,3\n", "not text, it holds zero bytes"),
+        ("b.csv", b"\xff\xfe1\x00,", "damaged, or not text in UTF-16"),
+        ("a.csv.gz", gzip.compress(b"1,2\n" * 99)[:-9], "a damaged gzip file"),
+        ("b.csv.gz", b"1", "a damaged gzip file"),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match="damaged, or not text"):
+        with pytest.raises(UserError, match=message):
             open_data(tmp_path / name)
 
 

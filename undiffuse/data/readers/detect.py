@@ -75,7 +75,7 @@ def detect(
             )
         categories, told_apart = _ordered(present, frequent), frequent
     column = Column(name, found, categories, told_apart, decimals, form, written)
-    meaning = _meanings(column, counts, cells, lines, strict=kind is None)
+    meaning = meanings(column, cells, lines, strict=kind is None)
     unread = sum(counts[cell] for cell in present if np.isnan(meaning[cell]))
     if unread:
         notes.append(f"{name}: {unread} cells are no {found}, and count as missing")
@@ -144,12 +144,10 @@ def _ordered(present: dict[str, int], frequent: int) -> tuple[str, ...]:
     return (*by_frequency[:frequent], *sorted(by_frequency[frequent:]))
 
 
-def _meanings(
-    column: Column, counts: Counter[str], cells: Sequence[str], lines: Sequence[int], strict: bool
-) -> dict[str, float]:
-    """Each distinct cell's value. What a column that was detected cannot hold is an error, with its line."""
+def meanings(column: Column, cells: Sequence[str], lines: Sequence[int], strict: bool = True) -> dict[str, float]:
+    """Each distinct cell's value. One that the column cannot hold is NaN, or, if ``strict``, an error with its line."""
     meaning: dict[str, float] = {}
-    for cell in counts:
+    for cell in dict.fromkeys(cells):
         try:
             meaning[cell] = column.value(cell)
         except UserError as error:

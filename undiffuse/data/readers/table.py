@@ -5,8 +5,6 @@ that names line and column.
 """
 
 import csv
-import io
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,12 +16,10 @@ from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_atomically
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.readers.detect import detect
-from undiffuse.data.readers.raw import AS_UTF_16, unpacked, utf_16
+from undiffuse.data.readers.cells import COUNTS_ROWS, by_column, is_header, read_cells
+from undiffuse.data.readers.detect import detect, meanings
 
 Header = Literal["auto", "yes", "no"]
-DELIMITERS = "\t;|,"
-LARGEST = 1 << 24  # characters in a cell
 
 
 def read_table(
@@ -31,10 +27,8 @@ def read_table(
 ) -> Dataset:
     """The table in a file, gzipped or not.
 
-    - The delimiter is the first of tab, semicolon, bar and comma that the first line has. Blanks around cells are not
-      theirs; empty lines are skipped. The text is UTF-8, UTF-16 with its mark, or else Windows-1252, with a note.
-    - The first line is a header if none of its fields is a number or "?", and either no column holds its word again or
-      some column below is of numbers; ``header`` says otherwise. ``names`` are given to a file without.
+    - Cells are read, and a header is found (`is_header`), by `undiffuse.data.readers.cells`, unless ``header`` says
+      whether there is one. ``names`` are given to a file without.
     - A column without a name that counts the rows, as pandas writes it, is left out; another is named by its place.
       Of columns of one name the later ones are numbered.
     - Types are detected (`undiffuse.data.readers.detect`) unless ``types`` says: "age=number", "zip=category".
@@ -42,23 +36,20 @@ def read_table(
     Raises:
         UserError: No rows, no table, rows of unequal length, or cells that do not fit their column.
     """
-    text, notes = _text(path)
-    rows = _rows(path, text)
-    has_header = header == "yes" or (header == "auto" and not names and _is_header([row for _, row in rows]))
-    given = rows[0][1] if has_header else []
-    if names and len(names) != len(rows[0][1]):
-        raise UserError(f"{path}: {len(names)} names for {len(rows[0][1])} columns")
-    labelled = _named(list(names) or given or [""] * len(rows[0][1]), notes if given else [])
-    rows = rows[has_header:]
-    if len(rows) < 2:
-        raise UserError(f"{path}: {len(rows)} rows; at least 2 are needed")
-    lines, cells = [line for line, _ in rows], list(zip(*(row for _, row in rows), strict=True))
-    if given and given[0] == "" and cells[0] == tuple(map(str, range(len(rows)))) and len(cells) > 1:
-        notes.append("the unnamed column that counts the rows was left out")
-        cells, labelled = cells[1:], labelled[1:]
+    rows, notes = read_cells(path)
+    columns = by_column(path, rows, header == "yes" or (header == "auto" and not names and is_header(rows)))
+    if names and len(names) != len(columns.cells):
+        raise UserError(f"{path}: {len(names)} names for {len(columns.cells)} columns")
+    labelled = _named(list(names) or columns.names or [""] * len(columns.cells), notes if columns.names else [])
+    cells = columns.cells
+    if columns.begins_with_index():
+        notes.append(COUNTS_ROWS)
+        labelled, cells = labelled[1:], cells[1:]
     asked = _types(types, labelled)
     try:
-        found = [detect(name, of, lines, asked.get(name), frequent) for name, of in zip(labelled, cells, strict=True)]
+        found = [
+            detect(name, of, columns.lines, asked.get(name), frequent) for name, of in zip(labelled, cells, strict=True)
+        ]
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return Dataset(
@@ -101,81 +92,21 @@ def read_rows(path: Path, schema: Sequence[Column]) -> torch.Tensor:
     Raises:
         UserError: No rows, columns that the schema lacks, and cells that it cannot hold, with their line.
     """
-    text, _ = _text(path)
-    (_, header), *rows = _rows(path, text)
-    if not rows:
-        raise UserError(f"{path}: no rows below its header; at least 1 is needed")
+    header, lines, cells = by_column(path, read_cells(path)[0], header=True)
     known = {column.name: k for k, column in enumerate(schema)}
     places = dict(enumerate(_named(header, [])))
-    if header[0] == "" and places[0] not in known and all(row[0].isdecimal() for _, row in rows):
+    if header[0] == "" and places[0] not in known and all(cell.isdecimal() for cell in cells[0]):
         del places[0]
-    x = np.full((len(rows), len(schema)), np.nan)
+    x = np.full((len(lines), len(schema)), np.nan)
     for place, name in places.items():
         if name not in known:
             raise UserError(f"{path}: {nearest(name, known, 'column')}")
-        column, meaning = schema[known[name]], {}
-        for k, (line, row) in enumerate(rows):
-            cell = row[place]
-            if cell not in meaning:
-                try:
-                    meaning[cell] = column.value(cell)
-                except UserError as error:
-                    raise UserError(f"{path}: line {line}: {error}") from None
-            x[k, known[name]] = meaning[cell]
+        try:
+            meaning = meanings(schema[known[name]], cells[place], lines)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        x[:, known[name]] = [meaning[cell] for cell in cells[place]]
     return torch.from_numpy(x)
-
-
-def _text(path: Path) -> tuple[str, list[str]]:
-    """The text of a file, and a note if it was not in UTF-8."""
-    raw = unpacked(path)
-    found = utf_16(path, raw)
-    if found is not None:
-        return found, [AS_UTF_16]
-    if b"\0" in raw:
-        raise UserError(f"{path}: not text, it holds zero bytes")
-    try:
-        return raw.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace"), ["not UTF-8: read as Windows-1252 (Latin-1)"]
-
-
-def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
-    """Lines and their cells. Raises `UserError` for none, or for rows of unequal length."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = next((mark for mark in DELIMITERS if mark in first), ",")
-    csv.field_size_limit(LARGEST)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: {error}; is a quote not closed?") from None
-    if len(rows) > 1 and len(rows[0][1]) > 1:
-        rows = [(line, row) for line, row in rows if len(row) > 1 or row[0]]
-    if not rows:
-        raise UserError(f"{path}: empty; at least 2 rows are needed")
-    usual = Counter(len(row) for _, row in rows).most_common(1)[0][0]
-    for line, row in rows:
-        if len(row) != usual:
-            raise UserError(f"{path}: line {line} has {len(row)} cells, most have {usual}; correct or remove it")
-    return rows
-
-
-def _is_header(rows: list[list[str]]) -> bool:
-    """Whether the first of the rows names columns."""
-    first, *rest = rows
-    if any(_reads_as_number(cell) for cell in first) or not any(first) or not rest:
-        return False
-    columns = [(name, cells) for name, *cells in zip(first, *rest[:1000], strict=True)]
-    recurs = any(name in cells for name, cells in columns)
-    return not recurs or any(sum(map(_reads_as_number, cells)) > len(cells) / 2 for _, cells in columns)
-
-
-def _reads_as_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return cell == "?"
-    return True
 
 
 def _named(names: list[str], notes: list[str]) -> list[str]:
