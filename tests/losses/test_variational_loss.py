@@ -256,7 +256,7 @@ def test_what_has_no_bound_says_so():
         VariationalBound(Uniform())
     with pytest.raises(UserError, match="start above 0"):
         ContinuousBound(Uniform())
-    with pytest.raises(UserError, match="learned_variance"):
+    with pytest.raises(UserError, match="add --learned-variance true"):
         Hybrid()(exact(Affine(VP())), data(2), seeded())
     for loss in (VariationalBound(), ContinuousBound()):
         with pytest.raises(UserError, match="only Gaussian noise"):

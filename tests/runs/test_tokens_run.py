@@ -267,7 +267,7 @@ def test_a_text_that_was_copied_is_found_out():
 
 def test_the_masked_bound_is_of_masks_alone():
     with pytest.raises(UserError, match="masks alone"):
-        RECIPES["heartbeat"]().changed(loss=MaskedBound(), kernel=UNIFORM).denoiser(TokenShape((4,), 2), 0)
+        RECIPES["heartbeat"]().changed(loss=MaskedBound(), kernel=UNIFORM).denoiser(TokenShape((4,), 2), {})
 
 
 # ------------------------------------------------------------------------------------- a vocabulary of pictures

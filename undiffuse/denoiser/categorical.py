@@ -32,6 +32,8 @@ class TokenDenoiser(nn.Module):
         encoder: What makes routes of the noise level and the conditions.
     """
 
+    learned_variance = False  # of a step; see `denoiser.gaussian`
+
     def __init__(
         self, net: nn.Module, process: Categorical, leave_one_out: bool = False, encoder: Encode = level_alone
     ) -> None:

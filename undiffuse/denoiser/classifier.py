@@ -34,6 +34,8 @@ class ConditionClassifier(nn.Module):
         encoder: Of the noise level alone.
     """
 
+    learned_variance = False  # of a step; see `denoiser.gaussian`
+
     def __init__(
         self, net: nn.Module, features: int, classes: dict[str, int], process: Affine, encoder: Encoder
     ) -> None:

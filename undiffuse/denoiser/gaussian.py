@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.encoder import Routes, level_alone
+from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, moved, scale
 from undiffuse.denoiser.prediction import Prediction, to_x0
 from undiffuse.process.affine import Affine, Belief
@@ -74,6 +75,11 @@ class Denoiser(nn.Module):
         y, v = self.output(x_t, t, conditions)
         mean = to_x0(self.prediction, self.process.schedule, x_t, y, t)
         return Belief(mean) if v is None else Belief(mean, v)
+
+    def require_mean_alone(self, what: str) -> None:
+        """Raises UserError, saying that ``what`` trains no variance, where one is learned."""
+        if self.learned_variance:
+            raise UserError(f"{what} trains no variance: choose --loss hybrid")
 
     def output(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Output:
         """The network's own prediction."""

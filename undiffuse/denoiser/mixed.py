@@ -36,6 +36,8 @@ class MixedDenoiser(nn.Module):
         drawn: The conditions that are a row's last tokens, in order.
     """
 
+    learned_variance = False  # of a step; see `denoiser.gaussian`
+
     def __init__(
         self,
         net: nn.Module,

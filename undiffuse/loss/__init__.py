@@ -2,6 +2,7 @@
 
     loss(denoiser, x_0, noise, conditions=None) -> losses (batch,)
 
+`loss`            what every loss is
 `denoising`       the one loss of diffusion: a law of `time` x a `weight` x a distance
 `weight`          at the t that was drawn; `integral`: over log-SNR, whatever the law of t
 `time`            laws of t; `draws`: spread over a batch; `adaptive`: that learn where to look

@@ -19,12 +19,13 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.loss.draws import LowDiscrepancy
+from undiffuse.loss.loss import Loss
 from undiffuse.loss.time import TimeDistribution, Uniform, fall
 from undiffuse.process.kernel import ABSORBING
 
 
 @dataclass(frozen=True)
-class TokenBound:
+class TokenBound(Loss[TokenDenoiser]):
     """The bound on T steps, for any kernel, plus ``auxiliary`` times the cross-entropy of x_0.
 
     T KL(q(x_s | x_t, x_0) || p(x_s | x_t)), t = i/T, s = t - 1/T, by one i a sample. At s = 0 the KL is
@@ -63,7 +64,7 @@ class TokenBound:
 
 
 @dataclass(frozen=True)
-class MaskedBound:
+class MaskedBound(Loss[TokenDenoiser]):
     """The bound of infinitely many steps for the mask: the integral of -a'(t)/(1 - a(t)) x cross-entropy at the masks.
 
     With a(t) = 1 - t (`Fading`) the weight is 1/t: any schedule gives the same integral (Sahoo et al. 2024, eq. 10).
@@ -76,13 +77,17 @@ class MaskedBound:
         if self.time.steps is not None:
             raise UserError(f"the masked bound is of continuous times: time without steps, not {self.time}")
 
+    def check(self, denoiser: TokenDenoiser) -> None:
+        """Raises UserError for any other kernel than the mask."""
+        if denoiser.process.kernel != ABSORBING:
+            raise UserError("the masked bound is of masks alone; choose --kernel.mask 1, or --loss token-bound")
+
     def __call__(
         self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None
     ) -> Tensor:
-        """Unbiased estimates of the bound, (batch,) nats per token. `UserError` for any other kernel."""
+        """Unbiased estimates of the bound, (batch,) nats per token. Raises UserError as `check` does."""
+        self.check(denoiser)
         process = denoiser.process
-        if process.kernel != ABSORBING:
-            raise UserError(f"the masked bound is of the mask alone: a kernel with mask 1, not {process.kernel}")
         t = self.time.sample(len(x_0), noise, process.schedule)
         x_t = process.corrupt(x_0, t, noise)
         missing = cross_entropy(denoiser(x_t, t, conditions).float(), x_0)
@@ -91,7 +96,7 @@ class MaskedBound:
 
 
 @dataclass(frozen=True)
-class Unrolled:
+class Unrolled(Loss[TokenDenoiser]):
     """SUNDAE's: the cross-entropy of x_0 given x_t, given what the denoiser draws of that, and so on ``unrolls`` times.
 
     No bound on any likelihood, and no gradient through the draws: the denoiser learns to repair its own mistakes

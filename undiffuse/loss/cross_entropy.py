@@ -14,11 +14,12 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.classifier import ConditionClassifier
+from undiffuse.loss.loss import Loss
 from undiffuse.loss.time import TimeDistribution, Uniform
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Loss[ConditionClassifier]):
     """-log p_t(y | x_t), one t a sample; what it trains is a `ConditionClassifier`, which samples nothing."""
 
     time: TimeDistribution = field(default_factory=Uniform)

@@ -17,6 +17,7 @@ from undiffuse.core.linear import Number, moved
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.prediction import target
+from undiffuse.loss.loss import Loss
 from undiffuse.loss.time import TimeDistribution, Uniform
 from undiffuse.loss.weight import Simple, Weight
 
@@ -57,12 +58,16 @@ class PseudoHuber(Distance):
 
 
 @dataclass(frozen=True)
-class Denoising:
+class Denoising(Loss[Denoiser]):
     """The mean over entries of the weighted squared error, one t a sample."""
 
     time: TimeDistribution = field(default_factory=Uniform)
     weight: Weight = field(default_factory=Simple)
     distance: Distance = field(default_factory=Squared)
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Raises UserError where a variance is learned, which this would leave as it was drawn."""
+        denoiser.require_mean_alone("denoising")
 
     def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Losses (batch,) of x_0 (batch, *shape). A law of t that learns does so while the denoiser is in training."""

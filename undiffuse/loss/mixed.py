@@ -29,12 +29,13 @@ from undiffuse.denoiser.prediction import target
 from undiffuse.loss.categorical import cross_entropy
 from undiffuse.loss.denoising import cast
 from undiffuse.loss.draws import LowDiscrepancy
+from undiffuse.loss.loss import Loss
 from undiffuse.loss.time import Uniform, fall
 from undiffuse.process.kernel import ABSORBING
 
 
 @dataclass(frozen=True)
-class MixedLoss:
+class MixedLoss(Loss[MixedDenoiser]):
     """Numbers and tokens of rows, of which in a ``share`` some are given; with ``whole``, numbers all or none.
 
     Times are uniform: the numbers' part weighs all alike, and a law that prefers some would be part of the objective.
@@ -50,6 +51,11 @@ class MixedLoss:
         if self.time.steps is not None:
             raise UserError(f"the masked bound is of continuous times: time without steps, not {self.time}")
 
+    def check(self, denoiser: MixedDenoiser) -> None:
+        """Raises UserError for any other kernel than the mask."""
+        if denoiser.process.categorical.kernel != ABSORBING:
+            raise UserError("the masked bound is of masks alone, and this process loses tokens in another way")
+
     def __call__(
         self, denoiser: MixedDenoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None
     ) -> Tensor:
@@ -57,9 +63,8 @@ class MixedLoss:
 
         A token that is not known, in x_0 itself the mask, is never asked for.
         """
+        self.check(denoiser)
         process = denoiser.process
-        if process.categorical.kernel != ABSORBING:
-            raise UserError(f"the masked bound is of the mask alone: a kernel with mask 1, not {process.categorical}")
         x_0 = denoiser.joined(x_0, conditions)
         t = self.time.sample(len(x_0), noise, process.schedule)
         given = self._given(x_0, process.numbers, noise)

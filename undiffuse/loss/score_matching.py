@@ -24,6 +24,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.prediction import to_score
 from undiffuse.loss.denoising import cast
+from undiffuse.loss.loss import Loss
 from undiffuse.loss.time import TimeDistribution, Uniform
 
 Score = Callable[[Tensor], Tensor]
@@ -99,7 +100,7 @@ def annealed(score: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tenso
 
 
 @dataclass(frozen=True)
-class ScoreMatching:
+class ScoreMatching(Loss[Denoiser]):
     """Implicit or sliced score matching of a denoiser, at each t on x_t, weighted with sigma^2; the mean over entries.
 
     Up to a constant it is 1/2 `Denoising(weight=Simple())`, whose variance is far lower: this is for comparison.
@@ -107,6 +108,11 @@ class ScoreMatching:
 
     objective: Sliced | Implicit = field(default_factory=Sliced)
     time: TimeDistribution = field(default_factory=Uniform)
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Raises UserError where a variance is learned, and for noise that is not Gaussian."""
+        denoiser.require_mean_alone("score-matching")
+        denoiser.process.require_gaussian("a score by implicit or sliced matching")
 
     def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Losses (batch,) of x_0 (batch, *shape). Raises `UserError` for noise that is not Gaussian."""

@@ -24,6 +24,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.loss.denoising import cast, mean, prediction_error
 from undiffuse.loss.draws import LowDiscrepancy
+from undiffuse.loss.loss import Loss
 from undiffuse.loss.time import TimeDistribution, Uniform, fall
 from undiffuse.loss.weight import Simple, error_of_x0
 from undiffuse.process.affine import Affine
@@ -32,7 +33,7 @@ from undiffuse.process.schedule import Schedule
 
 
 @dataclass(frozen=True)
-class VariationalBound:
+class VariationalBound(Loss[Denoiser]):
     """The whole bound on T steps; T is the law of t's. Trains a learned schedule too, end points and interior.
 
     `Importance(bins=T, discrete=True)` is the law that improved DDPM needs for it.
@@ -42,6 +43,10 @@ class VariationalBound:
 
     def __post_init__(self) -> None:
         _steps(self.time)
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Raises UserError for noise that is not Gaussian."""
+        denoiser.process.require_gaussian("a variational bound")
 
     def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Unbiased estimates of the bound, (batch,) nats per entry. `UserError` for noise that is not Gaussian."""
@@ -56,7 +61,7 @@ class VariationalBound:
 
 
 @dataclass(frozen=True)
-class Hybrid:
+class Hybrid(Loss[Denoiser]):
     """Improved DDPM's L_simple + ``scale`` L_vlb, which teaches a variance (Nichol and Dhariwal 2021, eq. 16).
 
     L_simple is on eps; L_vlb, in bits per entry, sees the mean but does not move it. The bound's ends, which do not
@@ -69,10 +74,15 @@ class Hybrid:
     def __post_init__(self) -> None:
         _steps(self.time)
 
-    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
-        """Losses (batch,). Raises `UserError` if the network learns no variance, or the noise is not Gaussian."""
+    def check(self, denoiser: Denoiser) -> None:
+        """Raises UserError if the network learns no variance, or the noise is not Gaussian."""
         if not denoiser.learned_variance:
-            raise UserError("the hybrid loss teaches a variance: set learned_variance, or use Denoising()")
+            raise UserError("the hybrid loss trains a variance: add --learned-variance true")
+        denoiser.process.require_gaussian("a variational bound")
+
+    def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
+        """Losses (batch,). Raises UserError as `check` does."""
+        self.check(denoiser)
         schedule, steps = denoiser.process.schedule, _steps(self.time)
         t = self.time.sample(len(x_0), noise, schedule)
         error, v = prediction_error(denoiser, x_0, t, noise, conditions)
@@ -85,7 +95,7 @@ class Hybrid:
 
 
 @dataclass(frozen=True)
-class ContinuousBound:
+class ContinuousBound(Loss[Denoiser]):
     """The bound for infinitely many steps: 1/2 E[-log_snr'(t) |z - z_hat|^2] and the ends (Kingma et al. 2021, eq. 17).
 
     It depends on the schedule through its end points only: t = ``time.start``, where the data is decoded, and t = 1.
@@ -99,6 +109,11 @@ class ContinuousBound:
     def __post_init__(self) -> None:
         if self.time.steps is not None or not self.time.start > 0:
             raise UserError(f"the continuous bound needs continuous times with a start above 0, not {self.time}")
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Raises UserError where a variance is learned, and for noise that is not Gaussian."""
+        denoiser.require_mean_alone("continuous-bound")
+        denoiser.process.require_gaussian("a variational bound")
 
     def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Unbiased estimates of the bound, (batch,) nats per entry. `UserError` for noise that is not Gaussian."""

@@ -80,16 +80,15 @@ class GaussianDiffusion:
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> Denoiser:
         """The denoiser of data of ``shape``.
 
-        Raises UserError where it takes no such data, no such conditions, or nothing trains the variance that it learns.
+        Raises UserError where it takes no such data, no such conditions, or the loss does not train it.
         """
         _require(self, shape)
-        if self.learned_variance and not isinstance(self.loss, Hybrid | VariationalBound):
-            raise UserError(f"{kebab(type(self.loss).__name__)} trains no variance: choose --loss hybrid")
-        if isinstance(self.loss, Hybrid) and not self.learned_variance:
-            raise UserError("the hybrid loss trains a variance: add --learned-variance true")
         encoder = Encoder(specifications, self.net.vector)
         net = self.net.build(shape, encoder.widths, 2 if self.learned_variance else 1)
-        return Denoiser(net, Affine(built(self.schedule), self.z), self.prediction, self.learned_variance, encoder)
+        process = Affine(built(self.schedule), self.z)
+        denoiser = Denoiser(net, process, self.prediction, self.learned_variance, encoder)
+        self.loss.check(denoiser)
+        return denoiser
 
 
 @dataclass(frozen=True)
@@ -136,15 +135,18 @@ class DiscreteDiffusion:
     leave_one_out: bool = False
 
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> TokenDenoiser:
-        """The denoiser of tokens of ``shape``. Raises UserError for data that is not tokens."""
+        """The denoiser of tokens of ``shape``.
+
+        Raises UserError for data that is not tokens, and where the loss does not train it.
+        """
         _require(self, shape)
         assert isinstance(shape, TokenShape)
-        if isinstance(self.loss, MaskedBound) and self.kernel != ABSORBING:
-            raise UserError("the masked bound is of masks alone; choose --kernel.mask 1, or --loss token-bound")
         process = Categorical(built(self.schedule), self.kernel, shape.classes)
         encoder = Encoder(specifications, self.net.vector, getattr(self.net, "time", True))
         net = self.net.build(shape, process.states, encoder.widths)
-        return TokenDenoiser(net, process, self.leave_one_out, encoder)
+        denoiser = TokenDenoiser(net, process, self.leave_one_out, encoder)
+        self.loss.check(denoiser)
+        return denoiser
 
 
 @dataclass(frozen=True)

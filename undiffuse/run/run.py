@@ -170,7 +170,7 @@ class Run:
     @property
     def samplers(self) -> dict[str, Sampler]:
         """What can sample it, by name."""
-        return samplers_of(self.denoiser.process)
+        return samplers_of(self.denoiser.process, self.denoiser.learned_variance)
 
     @property
     def sampling(self) -> Sampling:
@@ -341,11 +341,7 @@ class Run:
                 "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
             )
         how, process = sampling or self.sampling, self.denoiser.process
-        chosen = sampler_of(process, how.sampler)
-        if chosen.learned_variance and not self.denoiser.learned_variance:
-            raise UserError(
-                f"{how.sampler} needs a model that learned its variance; train with --learned-variance true"
-            )
+        chosen = sampler_of(process, how.sampler, self.denoiser.learned_variance)
         count = how.steps or torch.Size(self.codec.latent_shape).numel()
         times = (_known(GRIDS, how.grid, "grid") if how.grid else chosen.grid)(process.schedule, count)
         learned = chosen.learned_variance

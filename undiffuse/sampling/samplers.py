@@ -114,21 +114,27 @@ def current(name: str) -> str:
     return now
 
 
-def samplers_of(process: Process) -> dict[str, Sampler]:
-    """Those that can sample it, by name."""
+def samplers_of(process: Process, learned_variance: bool = True) -> dict[str, Sampler]:
+    """Those that can sample it, by name; without a learned variance, those that need none."""
     if isinstance(process, Mixed):
         return {"ddpm": SAMPLERS["ddpm"]}
     known = TOKEN_SAMPLERS if isinstance(process, Categorical) else SAMPLERS
-    return {name: sampler for name, sampler in known.items() if sampler.suits(process)}
+    able = {name: sampler for name, sampler in known.items() if sampler.suits(process)}
+    return {name: sampler for name, sampler in able.items() if learned_variance or not sampler.learned_variance}
 
 
-def sampler_of(process: Process, name: str) -> Sampler:
-    """The sampler of that name. Raises UserError if there is none, or if it cannot sample this process."""
+def sampler_of(process: Process, name: str, learned_variance: bool = True) -> Sampler:
+    """The sampler of that name.
+
+    Raises UserError if there is none, or if it cannot sample this process, or not without a learned variance.
+    """
     known, name = samplers_of(process), current(name)
     if name not in known and name in SAMPLERS | TOKEN_SAMPLERS:
         raise UserError(f"{name} cannot sample {_called(process)}; choose one of {', '.join(known)}")
     if name not in known:
         raise UserError(nearest(name, known, "sampler"))
+    if known[name].learned_variance and not learned_variance:
+        raise UserError(f"{name} needs a model that learned its variance; train with --learned-variance true")
     return known[name]
 
 
