@@ -65,15 +65,17 @@ class Encoder(nn.Module):
         width: Of the vector and of each token.
         level: Whether the network is given the noise level; else it is 0 at every time, and without anything that
             modulates there is no vector.
+        second: Whether it is given a second noise level, where a jump along the flow ends; at first it changes nothing.
     """
 
-    def __init__(self, specifications: Specifications, width: int, level: bool = True) -> None:
+    def __init__(self, specifications: Specifications, width: int, level: bool = True, second: bool = False) -> None:
         super().__init__()
         self.names, self.reads_level, self.width = tuple(specifications), level, width
         self._routes = [ENTRIES[type(one)].route for one in specifications.values()]
         modulates = level or "vector" in self._routes
         self.level = nn.Sequential(Sinusoidal(width), nn.Linear(width, width)) if modulates else None
         self.entries = nn.ModuleList(ENTRIES[type(one)](one, width) for one in specifications.values())
+        self.second = nn.Sequential(Sinusoidal(width), _zero(nn.Linear(width, width))) if second else None
 
     @property
     def widths(self) -> Widths:
@@ -85,8 +87,8 @@ class Encoder(nn.Module):
         channels = sum(entry.channels for entry in self.entries if isinstance(entry, PictureEntry))
         return Widths(self.width if self.level else 0, self.width if names["tokens"] else 0, channels, names)
 
-    def forward(self, log_snr: Tensor, conditions: Conditions | None = None) -> Routes:
-        """At log_snr () or (batch,); without conditions all are absent.
+    def forward(self, log_snr: Tensor, conditions: Conditions | None = None, second: Tensor | None = None) -> Routes:
+        """At log_snr () or (batch,), and at a ``second`` one; without conditions all are absent.
 
         Raises UserError for a condition that the model was trained without.
         """
@@ -99,6 +101,8 @@ class Encoder(nn.Module):
             if route == "tokens":
                 made["present"].append(found[1])
             made[route].append(found[0] if route == "tokens" else found)
+        if self.second is not None and second is not None:
+            made["vector"].append(self.second(second.reshape(-1)))
         vector = None if self.level is None else self._vector(log_snr, made["vector"])
         return Routes(vector, *(_beside(made[route]) for route in ("tokens", "present", "channels")))
 
@@ -223,6 +227,13 @@ ENTRIES: dict[type[Specification], type[Any]] = {
     Text: TextEntry,
     Picture: PictureEntry,
 }
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    """A layer that says nothing before it is trained."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _sum(vectors: list[Tensor]) -> Tensor:

@@ -6,7 +6,8 @@ A process killed at any moment, or a disk that fills up, leaves the file as it w
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,18 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
                 part.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+
+def copy_whole(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Copy files of these names into a new folder, which is there with all of them or not at all."""
+    part = target.with_name(f".{target.name}.part")
+    with disk_errors_told(target):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for name in names:
+            shutil.copyfile(source / name, part / name)
+        os.replace(part, target)
+    _sync_folder(target.parent)
 
 
 def write_text(path: Path, text: str) -> None:

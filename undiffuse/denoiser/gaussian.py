@@ -52,6 +52,8 @@ class Denoiser(nn.Module):
         encoder: What makes routes of the noise level and the conditions.
     """
 
+    jumps = False  # see `denoiser.flow_map`
+
     def __init__(
         self,
         net: nn.Module,

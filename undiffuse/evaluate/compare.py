@@ -222,7 +222,7 @@ def compare(
     names = usual if samplers is None else [current(name) for name in samplers]
     with usage():
         for name in names:
-            sampler_of(run.denoiser.process, name, run.denoiser.learned_variance)
+            sampler_of(run.denoiser.process, name, run.denoiser.learned_variance, run.denoiser.jumps)
     plans, notes = plan(names, evaluations, run.samplers)
     if not 1 <= seeds <= MOST_SEEDS:
         raise UserError(f"seeds must be at least 1, and at most {MOST_SEEDS:,}, not {seeds}")

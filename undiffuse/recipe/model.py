@@ -4,6 +4,7 @@
     NoisyClassifier       names the labels of such numbers, to guide a diffusion
     DiscreteDiffusion     tokens that are lost
     MixedDiffusion        rows of numbers beside tokens
+    FewSteps              numbers, drawn in one step or a few
 
 ``model.build(shape, specifications)`` is its untrained denoiser for data of a latent shape and such conditions, drawn
 from torch's seed.
@@ -19,14 +20,17 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built
 from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.denoiser.classifier import ConditionClassifier, multiple
+from undiffuse.denoiser.flow_map import FlowMap
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.mixed import MixedDenoiser
 from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # distributions of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
+from undiffuse.loss.consistency import ConsistencyDistillation
 from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.few_step import FewStepLoss
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
@@ -176,8 +180,31 @@ class MixedDiffusion:
         return MixedDenoiser(self.net.build(shape, encoder.widths), process, self.prediction, encoder, shape.drawn)
 
 
-Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion
-MODELS = (GaussianDiffusion, NoisyClassifier, DiscreteDiffusion, MixedDiffusion)
+@dataclass(frozen=True)
+class FewSteps:
+    """Numbers, drawn in one step or a few by a network that jumps along the probability flow.
+
+    Attributes:
+        net, schedule: As of `GaussianDiffusion`.
+        prediction: What the network is asked for; one that gives x_0 itself where there is no noise.
+        loss: The method; see `undiffuse.loss.few_step`.
+    """
+
+    net: Net
+    schedule: Schedule = field(default_factory=Cosine)
+    prediction: V | Velocity | EDMPrediction = field(default_factory=V)
+    loss: FewStepLoss = field(default_factory=ConsistencyDistillation)
+
+    def build(self, shape: tuple[int, ...], specifications: Specifications) -> FlowMap:
+        """The flow map of data of ``shape``. Raises UserError where it takes no such data or conditions."""
+        _require(self, shape)
+        encoder = Encoder(specifications, self.net.vector, second=self.loss.told_where)
+        net = self.net.build(shape, encoder.widths, 1)
+        return FlowMap(net, Affine(built(self.schedule)), self.prediction, encoder)
+
+
+Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion | FewSteps
+MODELS = (GaussianDiffusion, NoisyClassifier, DiscreteDiffusion, MixedDiffusion, FewSteps)
 
 
 def type_with(model: Model, name: str, kind: str) -> type:
@@ -219,4 +246,5 @@ OF = {
     NoisyClassifier: "numbers",
     DiscreteDiffusion: "tokens",
     MixedDiffusion: "rows of numbers and tokens",
+    FewSteps: "numbers",
 }

@@ -67,7 +67,7 @@ class Recipe:
         cannot hold it.
         """
         denoiser = self.model.build(shape, specifications)
-        sampler_of(denoiser.process, self.sampling.sampler, denoiser.learned_variance)
+        sampler_of(denoiser.process, self.sampling.sampler, denoiser.learned_variance, denoiser.jumps)
         if self.training.compile:
             denoiser.net.compile()  # in place: the names of its tensors stay
         return denoiser

@@ -163,6 +163,11 @@ class Run:
         return bool(self.denoiser.process.discrete)
 
     @property
+    def is_few_step(self) -> bool:
+        """Whether it is a flow map, which jumps to the data in one step or a few."""
+        return bool(self.denoiser.jumps)
+
+    @property
     def is_joint(self) -> bool:
         """Whether it draws pictures together with their labels; see `undiffuse.kind.joint`."""
         return self.codec.draws_label
@@ -170,7 +175,7 @@ class Run:
     @property
     def samplers(self) -> dict[str, Sampler]:
         """What can sample it, by name."""
-        return samplers_of(self.denoiser.process, self.denoiser.learned_variance)
+        return samplers_of(self.denoiser.process, self.denoiser.learned_variance, self.denoiser.jumps)
 
     @property
     def sampling(self) -> Sampling:
@@ -341,7 +346,7 @@ class Run:
                 "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
             )
         how, process = sampling or self.sampling, self.denoiser.process
-        chosen = sampler_of(process, how.sampler, self.denoiser.learned_variance)
+        chosen = sampler_of(process, how.sampler, self.denoiser.learned_variance, self.denoiser.jumps)
         count = how.steps or torch.Size(self.codec.latent_shape).numel()
         times = (_known(GRIDS, how.grid, "grid") if how.grid else chosen.grid)(process.schedule, count)
         learned = chosen.learned_variance

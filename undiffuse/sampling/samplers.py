@@ -6,11 +6,12 @@ from typing import Any
 
 from undiffuse.core.errors import UserError, caution, nearest
 from undiffuse.process import ABSORBING, Affine, Categorical, Mixed, Process
-from undiffuse.sampling.grid import Grid, Karras, log_snr_uniform, trailing, widening
+from undiffuse.sampling.grid import Grid, Karras, angle_uniform, log_snr_uniform, trailing, widening
 from undiffuse.step import Step
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
 from undiffuse.step.annealed_langevin import AnnealedLangevin
+from undiffuse.step.consistency import Consistency
 from undiffuse.step.ddim import DDIM
 from undiffuse.step.deis import DEIS
 from undiffuse.step.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep
@@ -19,6 +20,7 @@ from undiffuse.step.euler_maruyama import EulerMaruyama
 from undiffuse.step.forward_backward import ForwardBackward
 from undiffuse.step.gradient_estimation import GradientEstimation
 from undiffuse.step.heun import Heun
+from undiffuse.step.jump import Jump
 from undiffuse.step.predictor_corrector import PredictorCorrector
 from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unipc import UniPC
@@ -97,12 +99,17 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
     "most-confident-first": Sampler(MostConfidentFirst, trailing, "the tokens it is most confident of unmasked first"),
 }
 
+FLOW_MAP_SAMPLERS: dict[str, Sampler] = {
+    "consistency": Sampler(Consistency, angle_uniform, "jumps to the data, with fresh noise in between"),
+    "jump": Sampler(Jump, angle_uniform, "jumps along the probability flow, deterministic"),
+}
+
 
 FORMER = {  # former names that runs and users still have, and the present ones
     "deis-corrected": ("deis", "its corrector made errors grow from step to step"),
     "surest-first": ("most-confident-first", "the field's word"),
 }
-NAMES = (*SAMPLERS, *TOKEN_SAMPLERS, *FORMER)  # all that may be asked for
+NAMES = (*SAMPLERS, *TOKEN_SAMPLERS, *FLOW_MAP_SAMPLERS, *FORMER)  # all that may be asked for
 
 
 def current(name: str) -> str:
@@ -114,23 +121,25 @@ def current(name: str) -> str:
     return now
 
 
-def samplers_of(process: Process, learned_variance: bool = True) -> dict[str, Sampler]:
-    """Those that can sample it, by name; without a learned variance, those that need none."""
+def samplers_of(process: Process, learned_variance: bool = True, jumps: bool = False) -> dict[str, Sampler]:
+    """Those that can sample it, by name: without a learned variance, those that need none; of a denoiser that jumps,
+    a `FlowMap`, those that jump."""
     if isinstance(process, Mixed):
         return {"ddpm": SAMPLERS["ddpm"]}
-    known = TOKEN_SAMPLERS if isinstance(process, Categorical) else SAMPLERS
+    known = TOKEN_SAMPLERS if isinstance(process, Categorical) else FLOW_MAP_SAMPLERS if jumps else SAMPLERS
     able = {name: sampler for name, sampler in known.items() if sampler.suits(process)}
     return {name: sampler for name, sampler in able.items() if learned_variance or not sampler.learned_variance}
 
 
-def sampler_of(process: Process, name: str, learned_variance: bool = True) -> Sampler:
+def sampler_of(process: Process, name: str, learned_variance: bool = True, jumps: bool = False) -> Sampler:
     """The sampler of that name.
 
-    Raises UserError if there is none, or if it cannot sample this process, or not without a learned variance.
+    Raises UserError if there is none, or if it cannot sample this process, or not with such a denoiser.
     """
-    known, name = samplers_of(process), current(name)
-    if name not in known and name in SAMPLERS | TOKEN_SAMPLERS:
-        raise UserError(f"{name} cannot sample {_called(process)}; choose one of {', '.join(known)}")
+    known, name = samplers_of(process, jumps=jumps), current(name)
+    if name not in known and name in NAMES:
+        what = "a model of few steps, which jumps" if jumps else _called(process)
+        raise UserError(f"{name} cannot sample {what}; choose one of {', '.join(known)}")
     if name not in known:
         raise UserError(nearest(name, known, "sampler"))
     if known[name].learned_variance and not learned_variance:

@@ -9,6 +9,7 @@ steps.
 
 import copy
 import math
+import shutil
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
@@ -22,10 +23,12 @@ from undiffuse.codec import TRAINED_FIRST, VAE, VQ, Codec, Pretrained
 from undiffuse.codec.vae import Fit, precomputed
 from undiffuse.condition.renamed import renamed
 from undiffuse.core.errors import UserError
-from undiffuse.core.files import disk_errors_told, read_tensors, write_tensors
+from undiffuse.core.files import copy_whole, disk_errors_told, read_tensors, write_tensors
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
+from undiffuse.loss.few_step import Teacher
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.guidance import guided
 from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
 from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, denoising
@@ -40,12 +43,13 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+TEACHER = "teacher"  # in a run's folder, the run that it is distilled from, while it is
 CODEC = "codec"  # in a run's folder, where its codec is trained
 HELD = "codec."  # in a model's file, what the names of the codec's tensors begin with
 
 
-def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
-    """Train in a new folder, and open the run.
+def train(recipe: Recipe, folder: str | Path, quiet: bool = False, teacher: Run | None = None) -> Run:
+    """Train in a new folder, and open the run. A ``teacher`` is copied into it until the training is done.
 
     Raises:
         UserError: The folder is not empty; the data, or the network for it, is not valid; the loss diverged; the disk
@@ -57,7 +61,7 @@ def train(recipe: Recipe, folder: str | Path, quiet: bool = False) -> Run:
         raise UserError(f"{folder} is a run already; go on with: undiffuse resume {folder}, or choose another --out")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already, and is no run; choose another --out")
-    return _run(recipe, folder, quiet)
+    return _run(recipe, folder, quiet, teacher)
 
 
 def resume(folder: str | Path, quiet: bool = False) -> Run:
@@ -66,7 +70,7 @@ def resume(folder: str | Path, quiet: bool = False) -> Run:
     return _run(read_recipe(folder), folder, quiet)
 
 
-def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
+def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None) -> Run:
     from accelerate import Accelerator
 
     accelerator = Accelerator()
@@ -81,20 +85,34 @@ def _run(recipe: Recipe, folder: Path, quiet: bool) -> Run:
         ExitStack() as held,
     ):
         torch.manual_seed(recipe.training.seed)
-        codec = _measured(recipe, data, folder, device)
-        objective = denoising(recipe, codec, data)  # before anything is written: what is impossible is refused now
+        if teacher is None and (folder / TEACHER).is_dir():
+            teacher = load(folder / TEACHER, device)
+        codec = teacher.codec if teacher else _measured(recipe, data, folder, device)
+        taught = _teaching(teacher) if teacher else None
+        objective = denoising(recipe, codec, data, taught)  # before anything is written: what cannot be is refused now
         if main:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(alone(folder))
+            if teacher and not (folder / TEACHER).exists():
+                copy_whole(teacher.folder, folder / TEACHER, (RECIPE, MODEL))
             recipe.save(folder / RECIPE)
-        if isinstance(recipe.codec, TRAINED_FIRST):
+        if teacher is None and isinstance(recipe.codec, TRAINED_FIRST):
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
         objective.codec.load_state_dict(codec.state_dict())
         looked = _looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
         trainer = Trainer(recipe, looked, accelerator, objective)
         _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet)
+        if main and teacher:  # all that is kept of it is what the student learned
+            shutil.rmtree(folder / TEACHER)
     accelerator.wait_for_everyone()
     return load(folder, device)
+
+
+def _teaching(run: Run) -> Teacher:
+    """A run as the one who teaches, guided as it is by default."""
+    process = run.denoiser.process
+    denoise = guided(run.in_half(run.denoiser.__call__), run, run.sampling.guidance)
+    return Teacher(denoise, process, run.denoiser)
 
 
 def _measured(recipe: Recipe, data: Dataset, folder: Path, device: torch.device) -> Codec:

@@ -17,6 +17,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built, modules
 from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.dataset import Dataset
+from undiffuse.loss.few_step import FewStepLoss, Teacher
 from undiffuse.recipe.recipe import Recipe
 
 
@@ -70,14 +71,19 @@ class Objective(nn.Module):
             return self.loss(self.denoiser, x_0, self.noise, conditions).mean()
 
 
-def denoising(recipe: Recipe, codec: Codec, data: Dataset) -> Objective:
-    """What a recipe minimises on data that a codec encodes; the network is initialised from torch's seed."""
+def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | None = None) -> Objective:
+    """What a recipe minimises on data that a codec encodes; the network is initialised from torch's seed.
+
+    A ``teacher`` is for a model of few steps, whose method may need one.
+    """
     denoiser = recipe.denoiser(codec.latent_shape, data.specifications)
-    training = recipe.training
+    training, loss = recipe.training, built(recipe.model.loss)
+    if isinstance(loss, FewStepLoss):
+        loss = loss.begin(denoiser, teacher, training.steps)
     if training.flip and not (codec.in_place and len(codec.shape) == 3):
         raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
     bf16, dropout, each = training.precision == "bf16", training.condition_dropout, training.each_dropout
-    return Objective(denoiser, built(recipe.model.loss), codec, dropout, bf16, each, training.flip)
+    return Objective(denoiser, loss, codec, dropout, bf16, each, training.flip)
 
 
 class Autoencoding(nn.Module):
