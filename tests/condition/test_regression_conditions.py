@@ -8,7 +8,9 @@ import torch
 
 import undiffuse
 from undiffuse.cli import main
-from undiffuse.condition.specification import Labels, Numbers
+from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.label import written
+from undiffuse.condition.specification import Labels, Numbers, Picture, Text, Vector
 from undiffuse.core.errors import UserError
 from undiffuse.data.conditioned import conditioned
 from undiffuse.data.describe import describe
@@ -104,6 +106,59 @@ def test_the_command_line(run, tmp_path, capsys):
     assert "undiffuse: note: age=300 is outside of what was seen in training" in capsys.readouterr().err
     assert main(["data", str(run.folder)]) == 0
     assert "age: a condition, 20" in capsys.readouterr().out
+
+
+def test_samples_are_saved_with_what_was_asked_for(run, tmp_path):
+    """And read again with it: training from such a file learns the same columns, given the same."""
+    words = ["sample", str(run.folder), "-n", "20", "--cond", "age=30,54.3,none,height=170"]
+    for ending in ("npz", "csv"):
+        assert main([*words, "--out", str(tmp_path / f"x.{ending}")]) == 0
+        data = open_data(tmp_path / f"x.{ending}", split="all")
+        assert torch.equal(data.x, run.sample(20, age=[30, 54.3, "none"], height=170))
+        assert list(data.specifications) == ["age", "height"]
+        for name, asked in (("age", [30, 54.3, float("nan")]), ("height", [170] * 3)):
+            values, present = data.conditions.entries[name]
+            numbers = data.specifications[name].numbers(values)[:, 0].masked_fill(~present, torch.nan)
+            wanted = torch.tensor(asked, dtype=torch.float64).repeat(7)[:20]
+            torch.testing.assert_close(numbers, wanted, rtol=0, atol=1e-5, equal_nan=True)
+    header, first, *_ = (tmp_path / "x.csv").read_text().splitlines()
+    assert header == "x,y,condition.age,condition.height" and first.endswith(",30.0,170.0")
+    trained = [*QUICK, "--steps", "2", "--report-every", "2", "--condition", "age", "--out", str(tmp_path / "again")]
+    assert main(["train", str(tmp_path / "x.csv"), *trained]) == 0
+    again = undiffuse.load(tmp_path / "again")
+    assert again.shape == run.shape and list(again.specifications) == ["age", "height"]
+
+
+def test_a_file_of_samples_reads_as_it_did(tmp_path):
+    """What stands beside x and its labels changes neither."""
+    x, y = np.random.default_rng(0).normal(size=(6, 2)), np.arange(6) % 2
+    beside = {"condition.age": np.linspace(20, 70, 6), "condition.side": np.array(["left", "right"] * 3)}
+    for name, more in (("before", {}), ("now", beside)):
+        np.savez(tmp_path / f"{name}.npz", x=x, labels=y, label_names=["left", "right"], **more)
+    before, now = (open_data(tmp_path / f"{name}.npz", split="all") for name in ("before", "now"))
+    assert torch.equal(now.x, before.x) and torch.equal(now.labels, before.labels)
+    assert list(now.specifications) == ["label", "age"] and now.label_names == before.label_names
+    for wrong in (np.arange(5.0), np.array(3.5), np.empty((6, 0))):
+        np.savez(tmp_path / "wrong.npz", x=x, **{"condition.age": wrong})
+        with pytest.raises(UserError, match="values of the condition 'age' for 6 rows"):
+            open_data(tmp_path / "wrong.npz")
+
+
+def test_every_kind_of_condition_is_written():
+    entries = {
+        "side": (Labels(("left", "right")), torch.tensor([1, 0]), ["right", ""]),
+        "age": (Numbers.measure(["age"], torch.tensor([[20.0], [70.0]])), torch.tensor([[0.2], [0.0]]), [50.0, np.nan]),
+        "vector": (Vector(2), torch.tensor([[0.5, 2.0], [0.0, 0.0]]), [[0.5, 2.0], [np.nan, np.nan]]),
+        "words": (Text(2, 9), torch.tensor([[3, 9], [1, 1]]), [[3, 9], [9, 9]]),
+        "below": (Picture((1, 1, 1)), torch.tensor([0.5, 0.0]).view(2, 1, 1, 1), [[[[0.5]]], [[[np.nan]]]]),
+        "label": (Labels(("a",)), torch.tensor([0, 0]), None),
+    }
+    present = torch.tensor([True, False])
+    conditions = Conditions({name: Entry(values, present) for name, (_, values, _) in entries.items()})
+    found = written(conditions, {name: one for name, (one, _, _) in entries.items()})
+    assert list(found) == [*entries][:-1] and written(None, {}) == {}
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, entries[name][2])
 
 
 def test_the_report_says_how_much_of_what_was_asked_is_there(run):
@@ -236,3 +291,11 @@ def test_pictures_given_a_number(tmp_path):
     means = [run.sample(16, shade=shade, guidance=1.0).float().mean() for shade in (0.6, 1.8)]
     assert means[1] - means[0] > 60
     assert run.sample(2, shade=1.0, label="dark").shape == (2, 1, 4, 4)
+    out = tmp_path / "x.npz"
+    assert main(["sample", str(run.folder), "-n", "4", "--cond", "shade=0.6,1.8,kind=dark", "--out", str(out)]) == 0
+    with np.load(out) as arrays:
+        assert arrays["condition.shade"].tolist() == [0.6, 1.8, 0.6, 1.8]
+        assert arrays["condition.kind"].tolist() == ["dark"] * 4 and arrays["label_names"].tolist() == ["dark", "light"]
+    data = open_data(out, split="all")
+    assert data.kind == "pictures" and torch.equal(data.x, run.sample(4, shade=[0.6, 1.8], kind="dark"))
+    assert list(data.specifications) == ["label", "shade"]

@@ -10,6 +10,7 @@ condition of its name.
 from collections.abc import Mapping
 from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,6 +86,13 @@ def labels_of(conditions: Conditions | None, specifications: Specifications) -> 
     asked = [conditions.entries[name] for name in (names if isinstance(names, dict) else [LABEL])]
     columns = [values.masked_fill(~present, -1) for values, present in asked]
     return torch.stack(columns, 1) if isinstance(names, dict) else columns[0]
+
+
+def written(conditions: Conditions | None, specifications: Specifications) -> dict[str, np.ndarray]:
+    """Every condition by its name, as a file has it beside labels; without the one kind of label, if there is one."""
+    entries = conditions.entries if conditions else {}
+    told = {name: of for name, of in specifications.items() if not (name == LABEL and isinstance(of, Labels))}
+    return {name: of.written(entries[name]) for name, of in told.items() if name in entries}
 
 
 def combined(labels: Tensor | None, names: Names) -> tuple[Tensor | None, tuple[str, ...]]:

@@ -8,8 +8,9 @@
     Text      tokens                     values (batch, length) int64; the id ``vocabulary`` is no token
     Picture   pixels, beside x           values (batch, channels, height, width) float32, about [-1, 1]
 
-Each reads a word of a person's as one value, and says one in words again. A person's words as `Conditions` are in
-`undiffuse.condition.read`, what a network is given of them in `undiffuse.condition.encoder`.
+Each reads a word of a person's as one value, says one in words again, and writes a batch as a file has it. A person's
+words as `Conditions` are in `undiffuse.condition.read`, what a network is given of them in
+`undiffuse.condition.encoder`.
 """
 
 import math
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,6 +56,11 @@ class Labels:
     def say(self, value: Tensor) -> str:
         """Its name."""
         return self.names[int(value)]
+
+    def written(self, entry: Entry) -> np.ndarray:
+        """The name of each row, (batch,); empty where it is absent."""
+        rows = zip(entry.values.tolist(), entry.present.tolist(), strict=True)
+        return np.array([self.names[value] if present else "" for value, present in rows], dtype=np.str_)
 
     def wrong(self, values: Tensor) -> str | None:
         """What is wrong with values (batch,), if anything."""
@@ -129,6 +136,14 @@ class Numbers:
         """The numbers, in their own units."""
         return ", ".join(f"{number:.4g}" for number in self.numbers(value).tolist())
 
+    def written(self, entry: Entry) -> np.ndarray:
+        """The numbers in their own units, (batch,) or (batch, columns), to a millionth of their deviation; or NaN."""
+        digits = [6 - math.floor(math.log10(std)) for std in self.std]
+        columns = zip(self.numbers(entry.values).cpu().unbind(1), digits, strict=True)
+        rounded = np.stack([np.round(column.numpy(), most) for column, most in columns], 1)
+        rounded[~entry.present.cpu().numpy()] = np.nan
+        return rounded[:, 0] if len(digits) == 1 else rounded
+
     def wrong(self, values: Tensor) -> str | None:
         """What is wrong with values (batch, columns), if anything."""
         return None if values.isfinite().all() else "holds NaN or infinite numbers"
@@ -157,6 +172,10 @@ class Vector:
     def say(self, value: Tensor) -> str:
         """The first few."""
         return ", ".join(f"{number:.3g}" for number in value[:4].tolist()) + (", ..." if self.width > 4 else "")
+
+    def written(self, entry: Entry) -> np.ndarray:
+        """As they are, (batch, width); NaN where they are absent."""
+        return _or_nan(entry)
 
     def wrong(self, values: Tensor) -> str | None:
         """What is wrong with values (batch, width), if anything."""
@@ -196,6 +215,10 @@ class Text:
         """The ids."""
         return " ".join(str(token) for token in value.tolist() if token < self.vocabulary)
 
+    def written(self, entry: Entry) -> np.ndarray:
+        """The ids, (batch, length), filled up; no token where it is absent."""
+        return entry.values.masked_fill(~entry.present[:, None], self.vocabulary).cpu().numpy()
+
     def wrong(self, values: Tensor) -> str | None:
         """What is wrong with values (..., length), if anything."""
         if values.numel() and not 0 <= int(values.min()) <= int(values.max()) <= self.vocabulary:
@@ -233,6 +256,10 @@ class Picture:
         """Its size."""
         return "a picture of {} x {} x {}".format(*self.size)
 
+    def written(self, entry: Entry) -> np.ndarray:
+        """As they are, (batch, *size); NaN where they are absent."""
+        return _or_nan(entry)
+
     def wrong(self, values: Tensor) -> str | None:
         """What is wrong with values (batch, *size), if anything."""
         return None if values.isfinite().all() else "holds NaN or infinite numbers"
@@ -256,6 +283,11 @@ def check(specifications: Specifications, conditions: Conditions) -> None:
             raise UserError(f"the condition {name!r} is {wanted}, not {tuple(values.shape)} {values.dtype}")
         if (wrong := specification.wrong(values[present])) is not None:
             raise UserError(f"the condition {name!r} {wrong}")
+
+
+def _or_nan(entry: Entry) -> np.ndarray:
+    absent = ~entry.present.view(-1, *[1] * (entry.values.ndim - 1))
+    return entry.values.masked_fill(absent, math.nan).cpu().numpy()
 
 
 def _numbers(said: Any, name: str, width: int) -> list[float]:

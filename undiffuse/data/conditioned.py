@@ -6,6 +6,8 @@ conditioned(data, ("age", "height"))     points or a table of the other columns,
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions, Entry
@@ -14,6 +16,7 @@ from undiffuse.core.errors import UserError, nearest
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 
+CONDITION = "condition."  # what the name of a condition's column or array begins with, in a file of samples
 Specified = tuple[dict[str, Entry], dict[str, Specification]]
 
 
@@ -78,6 +81,27 @@ def together(conditions: Conditions | None, specifications: Mapping[str, Specifi
     if twice := entries.keys() & more[0].keys():
         raise UserError(f"two conditions are called {min(twice)!r}; rename one")
     return entries | more[0], dict(specifications) | more[1]
+
+
+def with_numbers(data: Dataset, beside: Mapping[str, np.ndarray]) -> Dataset:
+    """The data with conditions of numbers, (count,) or (count, columns) each, NaN where they are not known.
+
+    One that is known of no row is left out. Raises UserError for infinite numbers, or too few or many of them.
+    """
+    entries: dict[str, Entry] = {}
+    specifications: dict[str, Specification] = {}
+    for name, values in beside.items():
+        if values.shape[:1] != (len(data),) or not values.size:
+            raise UserError(f"{data.name}: {values.shape} values of the condition {name!r} for {len(data)} rows")
+        x = torch.from_numpy(values.astype(np.float64)).reshape(len(data), -1)
+        if not x.isnan().all(0).any():
+            columns = [name] if x.shape[1] == 1 else [f"{name}{k + 1}" for k in range(x.shape[1])]
+            numbers = Numbers.measure(columns, x)
+            specifications[name], entries[name] = numbers, numbers.entry(x)
+    if not entries:
+        return data
+    every, told = together(data.conditions, data.specifications, (entries, specifications))
+    return replace(data, conditions=Conditions(every), specifications=told)
 
 
 def rows_of(count: int, rows: Tensor, more: Specified) -> Specified:

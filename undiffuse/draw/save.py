@@ -2,11 +2,13 @@
 
 .png  a sheet of pictures, or points drawn          .npy  the array alone
 .csv  points, a column each, with a header          .npz  "x", and "labels" and "label_names" if there are any
+
+Other conditions than labels are beside them, condition.NAME each: in an .npz as arrays, in a .csv numbers as columns.
 """
 
 import csv
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from undiffuse.core.files import write_atomically
 from undiffuse.core.paths import path_of
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
+from undiffuse.data.conditioned import CONDITION
 from undiffuse.draw.pictures import pictures
 from undiffuse.draw.points import Cloud, points
 from undiffuse.draw.style import save
@@ -36,6 +39,7 @@ class Rows:
     log_density: Callable[[Tensor], Tensor] | None = None  # the truth on the line, where it is known
     alphabet: Alphabet | None = None  # of text
     schema: tuple[Column, ...] = ()  # of a table
+    conditions: Mapping[str, np.ndarray] = field(default_factory=dict)  # `condition.label.written`
 
     @property
     def captions(self) -> list[str]:
@@ -89,18 +93,23 @@ def save_archive(rows: Rows, path: Path) -> None:
     arrays: dict[str, Any] = {"x": rows.x.cpu().numpy()}
     if rows.labels is not None:
         arrays |= {"labels": rows.labels.cpu().numpy(), "label_names": np.array(rows.label_names, dtype=np.str_)}
+    arrays |= {f"{CONDITION}{name}": values for name, values in rows.conditions.items()}
     write_atomically(path, lambda part: np.savez(part, **arrays))
 
 
 def save_columns(rows: Rows, path: Path) -> None:
     """Points, a column each, .csv."""
-    names = list(rows.columns) or [f"x{k + 1}" for k in range(rows.x.shape[1])]
-    table: list[list[object]] = [list(row) for row in rows.x.cpu().numpy()]  # float32 prints its shortest form
+    names = rows.columns or [f"x{k + 1}" for k in range(rows.x.shape[1])]
+    columns: list[tuple[str, Iterable[object]]] = list(zip(names, rows.x.cpu().numpy().T, strict=True))
     if rows.captions:
-        names, table = [*names, "label"], [[*row, name] for row, name in zip(table, rows.captions, strict=True)]
+        columns.append(("label", rows.captions))
+    for name, values in rows.conditions.items():
+        if values.ndim == 1 and values.dtype.kind == "f":
+            columns.append((f"{CONDITION}{name}", ["" if np.isnan(value) else value for value in values]))
+    header, cells = zip(*columns, strict=True)
 
     def write(part: Path) -> None:
         with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([names, *table])
+            csv.writer(file).writerows([header, *zip(*cells, strict=True)])  # float32 prints its shortest form
 
     write_atomically(path, write)

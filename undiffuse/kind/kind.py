@@ -6,13 +6,14 @@ kind cannot do something, its error says so and says what to do instead.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from undiffuse.condition.label import combined, labels_of, names_of
+from undiffuse.condition.label import combined, labels_of, names_of, written
 from undiffuse.core.errors import UserError, check_seed, usage
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.animation import Frame
@@ -75,12 +76,14 @@ class Kind(ABC):
         chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
         labels, names = combined(data.labels, data.label_names)
         labels = None if labels is None else labels[chosen]
-        return Rows(data.x[chosen], labels, names, data.columns, data.name, alphabet=data.alphabet, schema=data.schema)
+        conditions = written(data.conditions and data.conditions[chosen], data.specifications)
+        rows = Rows(data.x[chosen], labels, names, data.columns, data.name, alphabet=data.alphabet, schema=data.schema)
+        return replace(rows, conditions=conditions)
 
     def made(self, run: Run, samples: Samples) -> Rows:
         """Samples as they are saved."""
         labels, names = combined(labels_of(samples.conditions, run.asked), names_of(run.asked))
-        return Rows(samples.x, labels, names, run.columns)
+        return Rows(samples.x, labels, names, run.columns, conditions=written(samples.conditions, run.asked))
 
     def save(self, rows: Rows, path: Path) -> None:
         """Write rows in the format that the ending of ``path`` names: whole, or not at all. Raises UserError for an

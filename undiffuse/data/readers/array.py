@@ -11,6 +11,7 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, labelled
 from undiffuse.condition.specification import Numbers, Specification
 from undiffuse.core.errors import UserError
+from undiffuse.data.conditioned import CONDITION, with_numbers
 from undiffuse.data.dataset import Dataset
 
 DATA = ("x", "data", "points", "images", "samples", "arr_0")  # what an array of an .npz may be called
@@ -58,7 +59,8 @@ def numpy_file(path: Path) -> Dataset:
     """A ``.npy`` file, or a ``.npz`` file of one array, or of one called x and its labels called y.
 
     Also understood are data, points, images, samples for x and label, labels, class, target for y. A y with a column
-    for each of several attributes may have their names beside it, in an array called attributes.
+    for each of several attributes may have their names beside it, in an array called attributes. Floats that are called
+    condition.NAME, as samples have them, are conditions of numbers, NaN where they are not known.
 
     Raises:
         UserError: Not a NumPy file, truncated, or of Python objects (they are never unpickled); several arrays of
@@ -71,7 +73,10 @@ def numpy_file(path: Path) -> Dataset:
     called = next((key for key in LABELS if key in arrays and key != data), "y")
     labels = arrays.get(called)
     attributes = [str(attribute) for attribute in arrays.get("attributes", [])]
-    return from_array(arrays[data], labels, name=path.name, attributes=attributes, called=called)
+    beside = {key: values for key, values in arrays.items() if key.startswith(CONDITION)}
+    numbers = {key.removeprefix(CONDITION): values for key, values in beside.items() if values.dtype.kind == "f"}
+    read = from_array(arrays[data], labels, name=path.name, attributes=attributes, called=called)
+    return with_numbers(read, numbers)
 
 
 def _conditions(

@@ -1,5 +1,6 @@
 """Points from text: a .csv or .tsv file, gzipped or not, a row a line and a number a column."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from undiffuse.condition.label import Names, labelled
 from undiffuse.core.errors import UserError
 from undiffuse.data.column import MISSING
+from undiffuse.data.conditioned import CONDITION, with_numbers
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.array import index_attributes, index_labels
 from undiffuse.data.readers.cells import COUNTS_ROWS, by_column, is_header, number_of, read_cells
@@ -24,7 +26,7 @@ def csv_points(path: Path) -> Dataset:
     - The first line is a header if it names columns (`is_header`), one of its cells is a label's name, or it counts
       0, 1, 2, ...
     - A column called label, class or target, of text or whole numbers, is the labels. Several attributes are columns
-      called label.NAME each.
+      called label.NAME each, and conditions of numbers, some of which may be missing, condition.NAME.
     - An unnamed first column that counts the rows, as pandas writes it, is left out.
 
     Raises:
@@ -33,18 +35,20 @@ def csv_points(path: Path) -> Dataset:
     columns, notes = _columns(path)
     attributes = [column for column in columns if column.name.lower().startswith(ATTRIBUTE)]
     told = attributes or [column for column in columns if column.is_label()][:1]
-    numbers = [column for column in columns if column not in told]
+    beside = [column for column in columns if column.name.startswith(CONDITION)]
+    numbers = [column for column in columns if column not in told and column not in beside]
     if not numbers:
         raise UserError(f"{path}: no columns of numbers")
     x = torch.from_numpy(np.stack([column.numbers() for column in numbers], axis=1)).float()
     labels, label_names = _labels(told)
-    return Dataset(
+    data = Dataset(
         x,
         *labelled(None if labels is None else torch.from_numpy(labels), label_names),
         columns=tuple(column.name or f"column {k + 1}" for k, column in enumerate(numbers)),
         notes=tuple(notes),
         name=path.name,
     )
+    return with_numbers(data, {column.name.removeprefix(CONDITION): column.known() for column in beside})
 
 
 def _labels(told: "list[WrittenColumn]") -> tuple[np.ndarray | None, Names]:
@@ -76,6 +80,11 @@ class WrittenColumn:
         if np.isnan(values).any():
             self._refuse_missing()
         return values
+
+    def known(self) -> np.ndarray:
+        """``(count,)`` float64, NaN where a cell is missing, or a UserError that names the first that is text."""
+        self._refuse_text()
+        return np.array([math.nan if (value := number_of(cell)) is None else value for cell in self.cells])
 
     def is_label(self) -> bool:
         """Whether the name is a label's, and the cells are text or whole numbers (else it is a number to learn)."""
