@@ -51,6 +51,7 @@ NONSENSE = [  # words that only a recipe or a run can tell to be wrong
     ("likelihood DIGITS --flow -n 1", "at least 2, not 1"),
     ("likelihood RUN --steps 0", "at least 1, not 0"),
     ("likelihood RUN --steps 20 --flow", "leave --steps out"),
+    ("likelihood RUN --steps 18446744073709551616", "steps must be at most 1,000,000"),
     ("data mooons", "did you mean moons"),
     ("compare RUN --samplers ddmi", "or ddim"),
     ("compare RUN --samplers ,", "no sampler"),

@@ -51,7 +51,8 @@ def answer(words: Sequence[str]) -> Answer:
         faults.append("hangs")
     if _resident() - before > GROWTH:
         faults.append("grows")
-    return Answer(code, said, complained, tuple(faults) + tuple(_faults(code, said, complained)))
+    shown = "" if "--json" in words else said  # one object on one line, however long
+    return Answer(code, said, complained, tuple(faults) + tuple(_faults(code, shown, complained)))
 
 
 def _faults(code: int, out: str, err: str) -> Iterator[str]:

@@ -104,7 +104,7 @@ def save_columns(rows: Rows, path: Path) -> None:
     if rows.captions:
         columns.append(("label", rows.captions))
     for name, values in rows.conditions.items():
-        if values.ndim == 1 and values.dtype.kind == "f":
+        if values.ndim == 1 and np.issubdtype(values.dtype, np.floating):
             columns.append((f"{CONDITION}{name}", ["" if np.isnan(value) else value for value in values]))
     header, cells = zip(*columns, strict=True)
 

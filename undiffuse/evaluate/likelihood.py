@@ -24,6 +24,7 @@ from undiffuse.evaluate.bits import summary, token_bits
 from undiffuse.evaluate.nats import best_end, bound_nats, codec_of, flow_nats
 from undiffuse.measure.estimate import Estimate
 from undiffuse.run.run import Run
+from undiffuse.sampling.grid import MOST
 from undiffuse.theory.likelihood import bits_per_dim
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ def _check_steps(steps: int | None, flow: bool) -> None:
         raise UserError("the flow takes as many steps as its tolerance needs; leave --steps out")
     if steps is not None and steps < 1:
         raise UserError(f"steps must be at least 1, not {steps}")
+    if steps is not None and steps > MOST:
+        raise UserError(f"steps must be at most {MOST:,}, not {steps:,}")
 
 
 @usage()
