@@ -21,7 +21,7 @@ from undiffuse.denoiser.prediction import to_eps
 from undiffuse.process.affine import Affine
 from undiffuse.process.schedule import Schedule
 from undiffuse.step.ddim import toward
-from undiffuse.step.interpolate import MASSES, POINTS, Origin, Recent, begin, blend, remember, require_order, weights
+from undiffuse.step.interpolate import MASSES, POINTS, Origin, Recent, begin, blend, remember, require_order, steady
 
 Variable = Callable[[Schedule, Tensor], Tensor]  # as a function of log-SNR, monotone
 
@@ -45,8 +45,9 @@ def in_time(schedule: Schedule, log_snr: Tensor) -> Tensor:
 class AdamsBashforth:
     """Order ``order``, one evaluation a step. From alpha = 0, where rho is infinite, DDIM's step.
 
-    Begun with no memory orders 1 to 3 are kept, and order 4 shows 3 (`interpolate`). Keep the state in float32: what
-    half precision rounds off x_t is in z too, and cancels there, but not in the first steps, which leave from before.
+    Nodes that would have to be extrapolated too far are left out of the polynomial (`interpolate.steady`). Begun with
+    no memory orders 1 to 3 are kept, and order 4 shows 3 (`interpolate`). Keep the state in float32: what half
+    precision rounds off x_t is in z too, and cancels there, but not in the first steps, which leave from before.
     """
 
     process: Affine
@@ -71,5 +72,5 @@ class AdamsBashforth:
         rho, rho_s = now.sigma / now.alpha, then.sigma / then.alpha
         rhos = torch.tensor([rho + (rho_s - rho) * u for u in POINTS], dtype=torch.float64)
         points = self.variable(schedule, -2 * rhos.log()).tolist()
-        factors = weights([said.at for said in past], points, [then.alpha * (rho_s - rho) * m for m in MASSES])
-        return combine(then.alpha / now.alpha, origin.x, 1.0, blend(factors, past)), recent
+        factors = steady([said.at for said in past], points, [then.alpha * (rho_s - rho) * m for m in MASSES])
+        return combine(then.alpha / now.alpha, origin.x, 1.0, blend(factors, past[: len(factors)])), recent

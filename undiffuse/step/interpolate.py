@@ -27,6 +27,7 @@ POINTS, MASSES = (0.5 * (_RULE[0] + 1)).tolist(), (0.5 * _RULE[1]).tolist()
 
 
 LONG = 1.0  # steps of lambda over which a line is extrapolated, and no parabola
+GAIN = 15.0  # by which a step may multiply an error in what was said; over even steps order 4 does by 20/3
 
 
 class Said(NamedTuple):
@@ -73,6 +74,20 @@ def weights(nodes: Sequence[float], points: Sequence[float], masses: Sequence[fl
         return math.prod((point - other) / (node - other) for other in nodes if other != node)
 
     return [sum(mass * lagrange(node, point) for point, mass in zip(points, masses, strict=True)) for node in nodes]
+
+
+def steady(nodes: Sequence[float], points: Sequence[float], masses: Sequence[float]) -> list[float]:
+    """Weights of the newest nodes, as many as multiply an error in what was said by `GAIN` at most.
+
+    Where nodes crowd together and the step is long, sum |w_i| is far above the step's mass: a polynomial through a few
+    neighbours says nothing of places many times further away than they are apart. (`GAIN` was chosen on exact mixtures
+    of moons and digits, from 5 steps to 50 on four schedules.)
+    """
+    for count in range(len(nodes), 1, -1):
+        factors = weights(nodes[:count], points, masses)
+        if sum(map(abs, factors)) <= GAIN * abs(sum(masses)):
+            return factors
+    return [sum(masses)]
 
 
 def blend(factors: Sequence[float], past: Past) -> Tensor:
