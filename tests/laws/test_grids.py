@@ -64,7 +64,9 @@ def test_every_count(name, schedule):
         assert (times[1:] < times[:-1]).all(), (count, grid)
         assert grid[-1] == 0.0
         slack = 1 / (schedule.steps or 1e9) if name in ("gradient-estimation", "quadratic") else 1e-9
-        assert times[0] == pytest.approx(promised_first(name, schedule, count), abs=slack), count
+        first = promised_first(name, schedule, count)
+        assert times[0] == pytest.approx(first, abs=slack), count
+        assert times[0] == 1 or first < 1, count  # not 1 to rounding, where a schedule may have no data left
         assert all(isinstance(t, float) for t in grid[:2])
 
 
