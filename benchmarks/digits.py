@@ -1,4 +1,4 @@
-"""Does it draw the digit that was asked for? python -m benchmarks.digits
+"""Does it draw the digit of its condition? python -m benchmarks.digits
 
 Trains the recipe `digits` (8 x 8 pictures, class-conditional), then evaluates it: a classifier trained on the real
 training digits, with its share right on held-out real digits, reads as many samples as there are held-out digits;

@@ -2,9 +2,9 @@
 
 Trains `fashion-mnist` (pixels, folded), `fashion-mnist-latent` and `fashion-mnist-ddpm` (pixels, as in 2020) for so
 many minutes each, of processor time of one thread, or takes runs (--run FOLDER), and prints, for the same labels: the
-share that a classifier reads as asked, and the Frechet distance on its features to as many held-out pictures, beside
-what as many training pictures get. Samples take 20 evaluations of dpm++2m; guidance is each recipe's. The classifier is
-trained here, once, on the real training pictures. Runs are kept in --out.
+share that a classifier reads as their label, and the Frechet distance on its features to as many held-out pictures,
+beside what as many training pictures get. Samples take 20 evaluations of dpm++2m; guidance is each recipe's. The
+classifier is trained here, once, on the real training pictures. Runs are kept in --out.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def measure(runs: list[Run], count: int) -> None:
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:count]
     floor = frechet_distance(judge.features(real.x[some]), theirs)
     print(f"{count} pictures each; the judge is {judge.accuracy:.1%} right on held-out ones")
-    print(f"{'':22} {'as asked':>9} {'Frechet':>9} {'of floor':>9} {'steps':>8} {'seconds':>8} {'guidance':>9}")
+    print(f"{'':22} {'accuracy':>9} {'Frechet':>9} {'of floor':>9} {'steps':>8} {'seconds':>8} {'guidance':>9}")
     print(f"{'real pictures':22} {judge.accuracy:9.1%} {floor:9.2f} {1:9.2f}")
     for run in runs:
         x = run.sample(count, label=labels, sampler="dpm++2m", steps=EVALUATIONS)

@@ -1,9 +1,9 @@
-"""Do the letters read as asked, and do they vary? python -m benchmarks.letters [--only letters]
+"""Are the letters read as their labels, and do they vary? python -m benchmarks.letters [--only letters]
 
 Trains the recipes `letters` and `letters-post` (the founding post's, its mistakes mended) on one thread each, or takes
-runs (--run FOLDER), and prints for as many samples as there are held-out letters, asked for the same labels: the share
-that a classifier reads as asked, beside its share on the held-out letters, whose writers nobody trained on; and how
-much of the held-out letters' variety they cover, beside what as many training letters, undeformed, cover.
+runs (--run FOLDER), and prints for as many samples as there are held-out letters, with the same labels: the share
+that a classifier reads as their label, beside its share on the held-out letters, whose writers nobody trained on; and
+how much of the held-out letters' variety they cover, beside what as many training letters, undeformed, cover.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def _measure(runs: list[Run], out: Path | None) -> None:
     chosen = torch.randperm(len(undeformed), generator=torch.Generator().manual_seed(0))[: len(held_out)]
     floor = manifold(judge.features(undeformed.x[chosen]), seen)
     print(f"{len(held_out)} letters each; the judge is {judge.accuracy:.1%} right on held-out ones")
-    print(f"{'':14} {'as asked':>9} {'coverage':>9} {'of floor':>9} {'precision':>9} {'recall':>7} {'seconds':>8}")
+    print(f"{'':14} {'accuracy':>9} {'coverage':>9} {'of floor':>9} {'precision':>9} {'recall':>7} {'seconds':>8}")
     print(
         f"{'real letters':14} {judge.accuracy:9.1%} {floor.coverage:9.3f} {1:9.2f} {floor.precision:9.3f} "
         f"{floor.recall:7.3f}"

@@ -2,9 +2,9 @@
 
 Keyboards are drawn (`undiffuse.data.synthetic.piano`), networks are trained on them, each for the same time, and every
 sample is read by the exact checker (`undiffuse.data.synthetic.keyboard`): the share that are keyboards, the share that
-are and begin with the key that was asked for, and what is wrong with the others. Shares are of --count samples at 20
-evaluations unless the line says otherwise; ± is one standard error, sqrt(p (1 - p) / count), of the samples alone: one
-training each.
+are and begin with the key that is their condition, and what is wrong with the others. Shares are of --count samples at
+20 evaluations unless the line says otherwise; ± is one standard error, sqrt(p (1 - p) / count), of the samples alone:
+one training each.
 
 networks   the recipe's, and what it is with one thing changed, each trained for --minutes
 sampling   guidance, steps and samplers, of the recipe's network; --run takes one that is trained
@@ -89,7 +89,7 @@ def main() -> None:
     networks, sampling = (
         [name for name in known if group in options.only or name in options.only] for group, known in groups.items()
     )
-    print(f"{'':24} {'steps':>6} {'valid':>13} {'as asked':>13}   what is wrong with the others", flush=True)
+    print(f"{'':24} {'steps':>6} {'valid':>13} {'right key':>13}   what is wrong with the others", flush=True)
     line("real pictures", None, read(piano().data.open("test").x[: options.count]), None)
     for name in networks:
         run = trained(replace(piano(), **NETWORKS[name]), options.out / slug(name), options.minutes)
@@ -122,13 +122,13 @@ def measure(name: str, run: Run, count: int, out: Path, **how: Any) -> None:
     pictures(x[:32], captions=captions, columns=4).save(out / f"{slug(name)}.png")
 
 
-def line(name: str, steps: int | None, found: Reading, asked: Tensor | None) -> None:
+def line(name: str, steps: int | None, found: Reading, keys: Tensor | None) -> None:
     """One line of the table."""
     right = found.fault == Fault.NONE
     wrong = {kind.name.lower(): share(found.fault == kind) for kind in Fault if kind != Fault.NONE}
     told = ", ".join(f"{kind} {value}" for kind, value in wrong.items() if not value.startswith("0.0 "))
-    as_asked = share(right & (found.first == asked)) if asked is not None else ""
-    print(f"{name:24} {steps or '':>6} {share(right):>13} {as_asked:>13}   {told}", flush=True)
+    right_key = share(right & (found.first == keys)) if keys is not None else ""
+    print(f"{name:24} {steps or '':>6} {share(right):>13} {right_key:>13}   {told}", flush=True)
 
 
 def share(which: Tensor) -> str:

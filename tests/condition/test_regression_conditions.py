@@ -161,11 +161,11 @@ def test_every_kind_of_condition_is_written():
         np.testing.assert_array_equal(values, entries[name][2])
 
 
-def test_the_report_says_how_much_of_what_was_asked_is_there(run):
+def test_the_report_says_how_well_samples_agree_with_numbers(run):
     from undiffuse.kind import evaluate
 
     found = evaluate(run, count=120)
-    for name in ("asked for: age", "asked for: height"):
+    for name in ("agreement: age", "agreement: height"):
         assert found[name].value > 0.5 and found[name].floor > 0.8
     assert found.protocol["conditions"] == "of random training rows"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from undiffuse.core.errors import UserError
-from undiffuse.draw.animation import HELD, TICK, Frame, film_of_pictures, film_of_points, kept, write_film
+from undiffuse.draw.animation import HELD, TICK, Frame, film_of_pictures, film_of_points, frames_to_show, write_film
 from undiffuse.draw.points import Cloud
 
 
@@ -67,7 +67,7 @@ def test_a_film_that_breaks_off_leaves_nothing(tmp_path):
 
 @given(st.integers(1, 2000), st.integers(2, 100))
 def test_kept_states_rise_from_the_first_to_the_last(count, at_most):
-    chosen = kept(count, at_most)
+    chosen = frames_to_show(count, at_most)
     assert len(chosen) == min(count, at_most)
     assert chosen[0] == 0
     assert chosen[-1] == count - 1

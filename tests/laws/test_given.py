@@ -118,7 +118,7 @@ class Sees:
     def joined(self, x_0: Tensor, conditions: None) -> Tensor:
         return x_0
 
-    def asked(self, conditions: None) -> None:
+    def not_drawn(self, conditions: None) -> None:
         return None
 
     def output(self, x_t: Tensor, t: Tensor, conditions: None, given: Tensor) -> tuple[Tensor, Tensor]:

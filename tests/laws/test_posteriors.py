@@ -277,7 +277,7 @@ def test_a_long_walk_loses_no_probability(walk, dtype):
     """Also where that of taking no step at all, exp(-walk log 1/a), is below any number."""
     process = Categorical(Fading(), Neighbours(torch.tensor([[1], [0], [1], [1]]), walk), 4, dtype)
     for t in (0.0, 0.3, 0.7, 0.9, 0.97):
-        law = process.kernel.forward(torch.eye(4, dtype=dtype), ALL, process.kept(t))
+        law = process.kernel.forward(torch.eye(4, dtype=dtype), ALL, process.survival(t))
         torch.testing.assert_close(law.double(), transition(process, t, 0.0), rtol=1e-4, atol=1e-5)
         assert (law >= 0).all()
     keep = torch.tensor([0.9, 0.03], dtype=torch.float64)  # one a sample

@@ -30,7 +30,7 @@ from undiffuse.step.euler_maruyama import EulerMaruyama
 from undiffuse.step.forward_backward import ForwardBackward
 from undiffuse.step.gradient_estimation import GradientEstimation
 from undiffuse.step.heun import Heun
-from undiffuse.step.interpolate import GAIN, LONG, Said, mean_of_x0, steady
+from undiffuse.step.interpolate import GAIN, LONG, Node, mean_of_x0, steady
 from undiffuse.step.predictor_corrector import PredictorCorrector
 from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unipc import UniPC
@@ -361,7 +361,7 @@ def test_unipc_predicts_on_a_line(schedule, b):
 
 
 def test_over_a_long_step_a_parabola_is_a_line():
-    past = tuple(Said(-0.5 * i, polynomial(2, -0.5 * i)) for i in range(3))
+    past = tuple(Node(-0.5 * i, polynomial(2, -0.5 * i)) for i in range(3))
     for h, alike in ((LONG * 0.999, False), (LONG * 1.001, True)):
         line = mean_of_x0(past[:2], 0.0, h)
         assert torch.allclose(mean_of_x0(past, 0.0, h), line) == alike
@@ -424,7 +424,7 @@ def test_lost_again_and_drawn_again(back, corrections):
     def down(t: float) -> Tensor:
         return TOKENS.posterior(every, logits.expand(3, 1, 3), t, s).log_probs.exp()[:, 0]
 
-    keep = float(TOKENS.kept(between).keep / TOKENS.kept(s).keep)
+    keep = float(TOKENS.survival(between).keep / TOKENS.survival(s).keep)
     up = keep * torch.eye(3).double() + (1 - keep) / 3
     law = down(t)[1]
     for _ in range(corrections):

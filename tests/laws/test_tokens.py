@@ -235,7 +235,7 @@ def test_first_hittings_level_after_several_tokens(count):
     n, process, told = 6, Categorical(Fading(), ABSORBING, 3, torch.float64), []
 
     def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-        told.append(process.kept(t).lose)
+        told.append(process.survival(t).lose)
         return torch.zeros(*x_t.shape, 3, dtype=torch.float64)
 
     x, noise, step = torch.full((DRAWS, n), 3), SeededNoise(0), FirstHitting(process)

@@ -9,7 +9,7 @@ from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified
 from undiffuse.loss.integral import FlowMatching, Integral
-from undiffuse.loss.time import fall
+from undiffuse.loss.time import log_snr_decay
 from undiffuse.process import Cosine, Flow
 
 SCHEDULE = Cosine()
@@ -22,19 +22,19 @@ def profile(log_snr):
 
 
 def integrand(t):
-    return profile(SCHEDULE.log_snr(t)) * fall(SCHEDULE, t)
+    return profile(SCHEDULE.log_snr(t)) * log_snr_decay(SCHEDULE, t)
 
 
 def teach(law, steps=150):
     for step in range(steps):
         t = law.sample(256, seeded(step), SCHEDULE)
-        law.update(t, integrand(t) * law.counts(t, SCHEDULE), SCHEDULE)
+        law.update(t, integrand(t) * law.importance(t, SCHEDULE), SCHEDULE)
     return law
 
 
 def estimates(law, count=200):
     times = [law.sample(32, seeded(10_000 + step), SCHEDULE) for step in range(count)]
-    return torch.stack([(integrand(t) * law.counts(t, SCHEDULE)).mean() for t in times])
+    return torch.stack([(integrand(t) * law.importance(t, SCHEDULE)).mean() for t in times])
 
 
 def test_adaptive_finds_the_profile():
@@ -52,7 +52,7 @@ def test_importance_finds_the_root_mean_square():
     law = Importance(bins=10, history=10).build()
     for step in range(100):
         t = law.sample(64, seeded(step), SCHEDULE)
-        law.update(t, noisy(t) * law.counts(t, SCHEDULE), SCHEDULE)
+        law.update(t, noisy(t) * law.importance(t, SCHEDULE), SCHEDULE)
     torch.testing.assert_close(law.probs()[:5], torch.full((5,), (1 / 55) * 0.999 + 0.0001).double(), rtol=1e-6, atol=0)
 
 

@@ -19,7 +19,7 @@ from undiffuse.loss.integral import (
     Monotone,
     SigmoidWeight,
 )
-from undiffuse.loss.time import LogitNormal, LogNormal, Uniform, fall
+from undiffuse.loss.time import LogitNormal, LogNormal, Uniform, log_snr_decay
 from undiffuse.loss.weight import EDMWeight, MinSNR, Simple
 from undiffuse.process import VP, Affine, Cosine, Flow
 
@@ -59,7 +59,7 @@ def closed_form(w):
 def test_the_integral_is_the_same_for_every_schedule_and_law(schedule, law):
     u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
     t = law.quantile(u, schedule)
-    counts = Integral(log_snr_range=RANGE).counts(law, schedule, t)
+    counts = Integral(log_snr_range=RANGE).importance(law, schedule, t)
     error = x0_error(schedule.log_snr(t)) * counts
     for w in CURVES:
         mean = (Integral(w, RANGE)(X0(), schedule, t) * error).mean()
@@ -87,14 +87,14 @@ def test_curves_are_the_weights_they_are_named_after():
         (cosine, Simple(), CosineEps()),
         (cosine, MinSNR(5.0), CosineMinSNR(5.0)),
     ]:
-        ratio = weight(Eps(), schedule, t) / (w(schedule.log_snr(t)) * fall(schedule, t))
+        ratio = weight(Eps(), schedule, t) / (w(schedule.log_snr(t)) * log_snr_decay(schedule, t))
         torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), rtol=1e-6, atol=0)
 
 
 def test_edms_curve_is_its_weight_and_its_law():
     schedule, law = Flow(), LogNormal()
     t = schedule.time(torch.linspace(-6, 8, 50, dtype=torch.float64))
-    per_log_snr = EDMWeight(0.5)(Eps(), schedule, t) * law.density(t, schedule) / fall(schedule, t)
+    per_log_snr = EDMWeight(0.5)(Eps(), schedule, t) * law.density(t, schedule) / log_snr_decay(schedule, t)
     ratio = per_log_snr / EDMCurve(0.5)(schedule.log_snr(t))
     torch.testing.assert_close(ratio, torch.full_like(ratio, 4.0), rtol=1e-6, atol=0)  # 1/sigma_data^2
 

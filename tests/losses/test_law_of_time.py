@@ -10,7 +10,7 @@ from stand_ins import SCHEDULES, name, numbers, seeded
 from undiffuse.core.errors import UserError
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.draws import Antithetic, Independent, LowDiscrepancy, Stratified
-from undiffuse.loss.time import LogitNormal, LogNormal, Uniform, fall
+from undiffuse.loss.time import LogitNormal, LogNormal, Uniform, log_snr_decay
 from undiffuse.process import Cosine, Flow, LogLinear
 
 DRAWS = [Independent(), Stratified(), LowDiscrepancy(), Antithetic()]
@@ -20,7 +20,7 @@ def taught(law):
     """A learning law that has seen an uneven profile."""
     for step in range(60):
         t = law.sample(64, seeded(step), Cosine())
-        law.update(t, (1 + 5 * t**2) * law.counts(t, Cosine()), Cosine())
+        law.update(t, (1 + 5 * t**2) * law.importance(t, Cosine()), Cosine())
     return law
 
 
@@ -101,7 +101,7 @@ def test_fall_is_the_slope_of_log_snr(schedule):
     t = numbers(0.2005, 0.5005, 0.8005)
     h = 1e-6
     slope = (schedule.log_snr(t - h) - schedule.log_snr(t + h)) / (2 * h)
-    torch.testing.assert_close(fall(schedule, t), slope, rtol=1e-6, atol=0)
+    torch.testing.assert_close(log_snr_decay(schedule, t), slope, rtol=1e-6, atol=0)
 
 
 def test_log_normal_is_edms_law_of_sigma():

@@ -76,7 +76,7 @@ def test_weights_are_finite_at_every_time(schedule, prediction):
     blind = isinstance(prediction, Eps) or name(prediction) == "Score"
     if schedule in ZERO_TERMINAL and blind:
         t = t[t < 1]
-    counts = Integral().counts(Uniform(), schedule, t)
+    counts = Integral().importance(Uniform(), schedule, t)
     assert (counts.isfinite() & (counts >= 0)).all()
     for weight in [weight for weight, _ in ON_EPS] + [Plain(), Simple(Velocity())]:
         factor = weight(prediction, schedule, t)

@@ -128,7 +128,7 @@ def test_guidance(labelled):
 
 
 def _trajectory(run, count, label=None, first=0, **how):
-    next(run.trajectory(count, run.asked_rows(None, {"label": label}), run.sampling.override(**how), first))
+    next(run.trajectory(count, run.request(None, {"label": label}), run.sampling.override(**how), first))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from undiffuse.process.learned import Learned
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.train.objective import denoising
-from undiffuse.train.shard import Sharded, asked
+from undiffuse.train.shard import Sharded, requested
 
 TINY = "--steps 12 --batch 16 --net.width 15 --net.depth 2 --data.count 200 --report-every 12 --save-every 4"
 LATENT = (
@@ -156,7 +156,7 @@ def test_the_first_version_of_fsdp_is_refused(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.delenv("FSDP_VERSION", raising=False)
     with pytest.raises(UserError, match="tell accelerate --fsdp_version 2"):
-        asked()
+        requested()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from undiffuse.cli.absent import absent
 from undiffuse.cli.speech import say, show
 from undiffuse.cli.words import (
-    asked,
     at_least_1,
     given,
     guiding,
@@ -23,6 +22,7 @@ from undiffuse.cli.words import (
     out_path,
     overridden,
     recipe_for,
+    requested,
     sampling,
 )
 from undiffuse.core.errors import UserError
@@ -98,7 +98,7 @@ def sample(options: Namespace) -> None:
     known = given(options, run, kind)
     count = at_least_1("-n", options.count, kind.shown if known is None else len(known.x))
     how = sampling(options, run)
-    rows = kind.made(run, run.draw(count, asked(options, run), how, known))
+    rows = kind.made(run, run.draw(count, requested(options, run), how, known))
     kind.save(rows, out)
     _say(kind.printed(rows), f"wrote {out}: {count:,} {kind.items}, {run.plan(how).describe()}")
 
@@ -176,7 +176,7 @@ def compare(options: Namespace) -> None:
 
 def animate(options: Namespace) -> None:
     """A film of noise that becomes data."""
-    from undiffuse.draw.animation import kept, write_film
+    from undiffuse.draw.animation import frames_to_show, write_film
     from undiffuse.kind import kind_of
     from undiffuse.run.run import Samples
 
@@ -185,9 +185,9 @@ def animate(options: Namespace) -> None:
     kind = kind_of(run)
     count = at_least_1("-n", options.count, kind.filmed or 1)
     options.steps = at_least_1("--steps", options.steps, max(FILM_STEPS, run.steps))
-    frames, how = kept(options.steps + 1), sampling(options, run)
+    frames, how = frames_to_show(options.steps + 1), sampling(options, run)
     states = _tracked(_states(run, count, set(frames), options, how), "filming", len(frames))
-    drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, asked(options, run)))
+    drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, requested(options, run)))
     write_film(kind.film(run, states, drawn), out, len(frames))
     say(f"wrote {out}: {len(frames)} frames of {count:,} {kind.items}, {run.plan(how).describe()}")
 
@@ -250,7 +250,7 @@ def _states(run: "Run", count: int, shown: set[int], options: Namespace, how: "S
     """Those states of a trajectory that a film shows, and what is written above them."""
     from undiffuse.draw.animation import Frame
 
-    for k, (x, t) in enumerate(run.trajectory(count, asked(options, run), how)):
+    for k, (x, t) in enumerate(run.trajectory(count, requested(options, run), how)):
         if k in shown:
             yield Frame(x, f"step {k} of {options.steps}", run.denoiser.process.level(t))
 

@@ -13,7 +13,7 @@ from undiffuse.core.paths import path_of
 HUB = "hf:"  # what a data set of the Hugging Face hub is called by: hf:user/name
 
 if TYPE_CHECKING:
-    from undiffuse.condition.read import Asked
+    from undiffuse.condition.read import Request
     from undiffuse.kind.kind import Kind
     from undiffuse.recipe.recipe import Recipe
     from undiffuse.run.given import Given
@@ -82,15 +82,15 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
     from undiffuse.sampling.sampling import Guidance
 
     names = ("negative", "rescale", "interval", "threshold")
-    asked = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    guides = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     how = {name: getattr(options, name, None) for name in ("sampler", "steps", "grid", "seed")}
     with usage():
-        return run.sampling.override(**how, guidance=Guidance(getattr(options, "guidance", None), **asked))
+        return run.sampling.override(**how, guidance=Guidance(getattr(options, "guidance", None), **guides))
 
 
-def asked(options: Namespace, run: "Run") -> "Asked":
+def requested(options: Namespace, run: "Run") -> "Request":
     """What samples are asked to be: --cond, and --label."""
-    return run.asked_rows(options.cond, {"label": options.label})
+    return run.request(options.cond, {"label": options.label})
 
 
 def guiding(options: Namespace) -> "Run":

@@ -52,9 +52,9 @@ class Widths:
         """Raise UserError, naming the condition, where one takes a route that the ``network`` lacks."""
         for route in ("tokens", "channels"):
             if getattr(self, route) and route not in routes:
-                asked = ", ".join(map(repr, self.names.get(route, ()))) or "a condition"
+                conditions = ", ".join(map(repr, self.names.get(route, ()))) or "a condition"
                 takes = {"tokens": "a unet or dit, with attention,", "channels": "a unet, folded or dit"}[route]
-                raise UserError(f"{network} takes no {route}, which {asked} needs; choose {takes} for --net")
+                raise UserError(f"{network} takes no {route}, which {conditions} needs; choose {takes} for --net")
 
 
 class Encoder(nn.Module):

@@ -83,8 +83,8 @@ def labels_of(conditions: Conditions | None, specifications: Specifications) -> 
     names = names_of(specifications)
     if conditions is None or not names:
         return None
-    asked = [conditions.entries[name] for name in (names if isinstance(names, dict) else [LABEL])]
-    columns = [values.masked_fill(~present, -1) for values, present in asked]
+    entries = [conditions.entries[name] for name in (names if isinstance(names, dict) else [LABEL])]
+    columns = [values.masked_fill(~present, -1) for values, present in entries]
     return torch.stack(columns, 1) if isinstance(names, dict) else columns[0]
 
 

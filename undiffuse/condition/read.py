@@ -20,7 +20,7 @@ from undiffuse.condition.specification import NONE, Labels, Specification, Speci
 from undiffuse.core.errors import UserError, nearest
 
 Row = Mapping[str, Any]
-Asked = Conditions | Row | Sequence[Row] | None
+Request = Conditions | Row | Sequence[Row] | None
 LABEL = "label"
 NONE_OF_LABELS = (-1, "-1")
 
@@ -33,18 +33,18 @@ def words(text: str) -> list[str] | dict[str, list[str]]:
     found = [word.strip() for word in text.split(",") if word.strip()]
     if "=" not in text:
         return found
-    asked: dict[str, list[str]] = {}
+    request: dict[str, list[str]] = {}
     name = ""
     for word in found:
         before, equals, value = word.partition("=")
         name = before.strip() if equals else name
         if not name:
             raise UserError(f"of which attribute is {word!r}? say ATTRIBUTE={word}")
-        asked.setdefault(name, []).append(value.strip() if equals else word)
-    return asked
+        request.setdefault(name, []).append(value.strip() if equals else word)
+    return request
 
 
-def read(specifications: Specifications, asked: Asked, all_labels: bool = True) -> Conditions | None:
+def read(specifications: Specifications, request: Request, all_labels: bool = True) -> Conditions | None:
     """The rows that are asked for, which samples take in turn; None where there are no conditions at all.
 
     Where ``all_labels`` is false, labels that are left out are absent.
@@ -54,16 +54,16 @@ def read(specifications: Specifications, asked: Asked, all_labels: bool = True) 
             empty list; any condition of a model without.
     """
     if not specifications:
-        if asked:
-            name = next(iter(asked.entries if isinstance(asked, Conditions) else _rows_asked(asked)[0]), LABEL)
+        if request:
+            name = next(iter(request.entries if isinstance(request, Conditions) else _rows(request)[0]), LABEL)
             raise UserError(
                 f"this model was trained without conditions; leave {name} out, or train on data that has some"
             )
         return None
-    if isinstance(asked, Conditions):
-        check(specifications, asked)
-        return asked
-    rows = [row for one in _rows_asked(asked) for row in _combinations(specifications, one, all_labels)]
+    if isinstance(request, Conditions):
+        check(specifications, request)
+        return request
+    rows = [row for one in _rows(request) for row in _combinations(specifications, one, all_labels)]
     if not rows:
         raise UserError("an empty list of conditions")
     return Conditions(
@@ -71,20 +71,20 @@ def read(specifications: Specifications, asked: Asked, all_labels: bool = True) 
     )
 
 
-def read_negative(specifications: Specifications, asked: Row | None) -> Conditions | None:
+def read_negative(specifications: Specifications, request: Row | None) -> Conditions | None:
     """What to steer away from, a batch of one row: only the entries that are named. None is to do without any.
 
     Raises UserError as `read` does, and for more than one value of a condition.
     """
-    if not asked:
+    if not request:
         return None
-    named = {name: _values(specifications, name, said) for name, said in asked.items()}
+    named = {name: _values(specifications, name, said) for name, said in request.items()}
     if several := next((name for name, values in named.items() if len(values) != 1), None):
         raise UserError(f"one negative {several}, not {len(named[several])}")
     return Conditions({name: _entry(specifications[name], values) for name, values in named.items()})
 
 
-def with_label(specifications: Specifications, asked: Asked, label: Any) -> list[Row]:
+def with_label(specifications: Specifications, request: Request, label: Any) -> list[Row]:
     """The rows that are asked for with ``label`` too: a name, several, a mapping, or indices in a tensor.
 
     Raises UserError for a label of a model without, or without its attribute where there are several.
@@ -94,17 +94,17 @@ def with_label(specifications: Specifications, asked: Asked, label: Any) -> list
         raise UserError("this model was trained without labels; leave the label out, or train on labelled data")
     if isinstance(label, Tensor):
         label = _of_tensor(names, label)
-    return [row for more in _told(names, label) for row in with_more(asked, more)]
+    return [row for more in _label_rows(names, label) for row in with_more(request, more)]
 
 
-def with_more(asked: Asked, more: Row) -> list[Row]:
+def with_more(request: Request, more: Row) -> list[Row]:
     """The rows that are asked for, with further names. Raises UserError where they are no words, but conditions."""
-    if isinstance(asked, Conditions):
+    if isinstance(request, Conditions):
         raise UserError(f"conditions are asked for as they are, or in words; leave {next(iter(more))} out")
-    return [{**row, **more} for row in _rows_asked(asked)]
+    return [{**row, **more} for row in _rows(request)]
 
 
-def _told(names: Mapping[str, Labels], label: Any) -> list[Row]:
+def _label_rows(names: Mapping[str, Labels], label: Any) -> list[Row]:
     """A label as rows of the conditions that are labels."""
     if isinstance(label, Mapping):
         return [label]
@@ -127,28 +127,30 @@ def _of_tensor(names: Mapping[str, Labels], label: Tensor) -> list[Row]:
     return [dict(zip(names, row, strict=True)) for row in columns.tolist()]
 
 
-def _rows_asked(asked: Any) -> list[Row]:
-    if asked is None:
+def _rows(request: Any) -> list[Row]:
+    if request is None:
         return [{}]
-    if isinstance(asked, Mapping):
-        return [asked]
-    if not isinstance(asked, list | tuple) or not all(isinstance(one, Mapping) for one in asked):
-        raise UserError(f"conditions are asked for by name, as {{'label': '3'}} or label='3', not {asked!r}")
-    return list(asked)
+    if isinstance(request, Mapping):
+        return [request]
+    if not isinstance(request, list | tuple) or not all(isinstance(one, Mapping) for one in request):
+        raise UserError(f"conditions are asked for by name, as {{'label': '3'}} or label='3', not {request!r}")
+    return list(request)
 
 
-def _combinations(specifications: Specifications, asked: Row, all_labels: bool) -> Iterator[tuple[Tensor | None, ...]]:
+def _combinations(
+    specifications: Specifications, request: Row, all_labels: bool
+) -> Iterator[tuple[Tensor | None, ...]]:
     """The combinations of values that a row of words means; None is absent."""
-    for name in asked:
+    for name in request:
         if name not in specifications:
             raise UserError(nearest(str(name), specifications, "condition"))
-    return product(*(_meant(specifications, name, asked, all_labels) for name in specifications))
+    return product(*(_meant(specifications, name, request, all_labels) for name in specifications))
 
 
-def _meant(specifications: Specifications, name: str, asked: Row, all_labels: bool) -> list[Tensor | None]:
+def _meant(specifications: Specifications, name: str, request: Row, all_labels: bool) -> list[Tensor | None]:
     of = specifications[name]
-    if name in asked:
-        return _values(specifications, name, asked[name])
+    if name in request:
+        return _values(specifications, name, request[name])
     return [torch.tensor(k) for k in range(len(of.names))] if isinstance(of, Labels) and all_labels else [None]
 
 

@@ -65,7 +65,7 @@ class MixedDenoiser(nn.Module):
         known[:, -len(self.drawn) :] = x_0[:, -len(self.drawn) :] < self.process.categorical.classes
         if given is not None:
             known[:, : self.process.numbers] = given
-        return Known(self._believed, self.process, x_0, known)(x_t, t, self.asked(conditions))
+        return Known(self._believed, self.process, x_0, known)(x_t, t, self.not_drawn(conditions))
 
     def joined(self, x: Tensor, conditions: Conditions | None) -> Tensor:
         """Rows x with the drawn conditions as their last tokens; the mask where one is absent."""
@@ -76,7 +76,7 @@ class MixedDenoiser(nn.Module):
         tokens = [values.masked_fill(~present, lost).to(x) for values, present in entries]
         return torch.cat([x[:, : -len(tokens)], torch.stack(tokens, 1)], 1)
 
-    def asked(self, conditions: Conditions | None) -> Conditions | None:
+    def not_drawn(self, conditions: Conditions | None) -> Conditions | None:
         """Those conditions that are not drawn."""
         if conditions is None or not self.drawn:
             return conditions

@@ -36,7 +36,7 @@ class Frame(NamedTuple):
     level: str  # "noise 37%"
 
 
-def kept(count: int, at_most: int = LONGEST) -> list[int]:
+def frames_to_show(count: int, at_most: int = LONGEST) -> list[int]:
     """Which of ``count`` states to show: all, or ``at_most`` evenly spaced ones with the first and the last."""
     if count <= at_most:
         return list(range(count))

@@ -14,7 +14,7 @@ import torch
 from undiffuse.condition.label import combined, labels_of
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import random_conditions
-from undiffuse.evaluate.asked import asked_rows
+from undiffuse.evaluate.agreement import agreement_rows
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.evaluate.joint import one_given_the_other
 from undiffuse.evaluate.judged import judge_of
@@ -48,7 +48,7 @@ def of_samples(
     """``count`` samples, with the labels of random training rows, against held-out rows: points or pictures.
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
-    was asked for, beside its own accuracy on held-out data; measures that need features use this classifier's. If a
+    they were given, beside its own accuracy on held-out data; measures that need features use this classifier's. If a
     program can check the data (`Piano`), it does. Several attributes are judged as one label, their combination. If
     pictures are drawn with their labels, the drawn labels are judged, and so are pictures given labels and labels given
     pictures.
@@ -60,8 +60,8 @@ def of_samples(
         few = f"{count} samples and {len(test)} held-out rows are too few"
         raise UserError(f"{few}: {items} are measured on at least {FEWEST} of each")
     extract = inception_features(device=run.device) if features == "inception" else None
-    asked = random_conditions(train, count, seed) if run.specifications and not run.is_joint else None
-    samples, conditions = run.draw(count, asked, sampling)
+    requested = random_conditions(train, count, seed) if run.specifications and not run.is_joint else None
+    samples, conditions = run.draw(count, requested, sampling)
     labels = labels_of(conditions, run.specifications)
     judge = judge_of(run, train, test) if labels is not None else None
     combination, names = combined(labels, run.label_names)
@@ -83,7 +83,7 @@ def of_samples(
     said = "drawn with the pictures" if run.is_joint else "of random training rows"
     drawn: Protocol = {"conditions": said if conditions is not None else None}
     protocol = found.protocol | ({"features": "Inception's"} if extract else {})
-    found = replace(found, rows=(*found.rows, *asked_rows(samples, asked, train, test, seed)))
+    found = replace(found, rows=(*found.rows, *agreement_rows(samples, requested, train, test, seed)))
     if run.is_joint and judge is not None:
         found = replace(found, rows=(*found.rows, *one_given_the_other(run, judge, train, test, count, sampling)))
     return replace(found, protocol=_sampled(run, sampling) | drawn | protocol)
@@ -96,10 +96,10 @@ def of_table(run: Run, count: int, sampling: Sampling, target: str | None = None
     Raises UserError as they do, or if the data is gone.
     """
     train, test = run.dataset("train"), run.dataset("test")
-    asked = random_conditions(train, count, sampling.seed) if run.specifications else None
-    samples = run.draw(count, asked, sampling).x
+    requested = random_conditions(train, count, sampling.seed) if run.specifications else None
+    samples = run.draw(count, requested, sampling).x
     found = table_report(samples, test.x, train.x, test.schema, target, sampling.seed)
-    rows = (*found.rows, *asked_rows(samples, asked, train, test, sampling.seed))
+    rows = (*found.rows, *agreement_rows(samples, requested, train, test, sampling.seed))
     return replace(found, rows=rows, protocol=_sampled(run, sampling) | found.protocol)
 
 

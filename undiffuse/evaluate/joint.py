@@ -55,11 +55,11 @@ def one_given_the_other(
 ) -> tuple[Row, Row]:
     """How well pictures follow given labels, and how well labels follow given held-out pictures."""
     conditions = random_conditions(train, count, sampling.seed)
-    asked = labels_of(conditions, train.specifications)
-    assert asked is not None  # there is a judge of them
+    given = labels_of(conditions, train.specifications)
+    assert given is not None  # there is a judge of them
     pictures = run.draw(count, conditions, sampling).x
     x, labels = judged_rows(test)
-    follows = float((judge.predict(pictures.float()) == asked).double().mean())
+    follows = float((judge.predict(pictures.float()) == given).double().mean())
     told = float((label_probabilities(run, x).argmax(1) == labels).double().mean())
     return (
         Row("picture given the label", follows, judge.accuracy, nan, "higher", GIVEN_LABEL),

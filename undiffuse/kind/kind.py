@@ -82,8 +82,8 @@ class Kind(ABC):
 
     def made(self, run: Run, samples: Samples) -> Rows:
         """Samples as they are saved."""
-        labels, names = combined(labels_of(samples.conditions, run.asked), names_of(run.asked))
-        return Rows(samples.x, labels, names, run.columns, conditions=written(samples.conditions, run.asked))
+        labels, names = combined(labels_of(samples.conditions, run.requestable), names_of(run.requestable))
+        return Rows(samples.x, labels, names, run.columns, conditions=written(samples.conditions, run.requestable))
 
     def save(self, rows: Rows, path: Path) -> None:
         """Write rows in the format that the ending of ``path`` names: whole, or not at all. Raises UserError for an

@@ -1,8 +1,8 @@
-"""Laws of t that learn where the loss is large, and spend their draws there.
+"""Distributions of t that learn where the loss is large, and draw more times there.
 
-The objective stays what it is under uniform times, or under a weight over log-SNR: a draw counts 1/density. Only the
-noise of its gradient falls. Both laws are piecewise constant densities over bins, kept as buffers, so that they are
-saved with the model. They read the losses on the host, once a step.
+The objective stays the same as under uniform times, or under a weight over log-SNR: each loss is divided by the density
+of its t. Only the variance of the gradient falls. Both distributions are piecewise constant densities over bins, stored
+as buffers, so that they are saved with the model. They read the losses on the CPU, once a step.
 """
 
 from abc import abstractmethod
@@ -14,16 +14,16 @@ from torch import Tensor
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import HostModule, Learning
 from undiffuse.loss.draws import Draws, Independent
-from undiffuse.loss.time import TimeDistribution, fall
+from undiffuse.loss.time import TimeDistribution, log_snr_decay
 from undiffuse.process.schedule import Schedule
 
-TINY = 1e-6  # a draw lies inside its bin, by this share of it
+TINY = 1e-6  # of a bin's width: how far from its lower edge a draw lies, at least
 
 
 class Binned(TimeDistribution, Learning):
-    """A piecewise constant density over equal ``bins`` of [0, 1], which a subclass reads as times: described.
+    """The description of a piecewise constant density over equal ``bins`` of [0, 1]; a subclass maps [0, 1] to times.
 
-    What is described knows nothing yet: all bins are alike.
+    A description has learned nothing: all bins have the same probability.
     """
 
     bins: int
@@ -34,42 +34,42 @@ class Binned(TimeDistribution, Learning):
 
     @abstractmethod
     def quantile_of(self, probs: Tensor, u: Tensor, schedule: Schedule) -> Tensor:
-        """`quantile`, by the probability of each bin (bins,)."""
+        """`quantile`, given the probability of each bin (bins,)."""
 
     @abstractmethod
     def density_of(self, probs: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-        """`density`, likewise."""
+        """`density`, given the probability of each bin (bins,)."""
 
     def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
-        """With all bins alike."""
+        """With equal probabilities."""
         return self.quantile_of(self.even(), u, schedule)
 
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:
-        """With all bins alike."""
+        """With equal probabilities."""
         return self.density_of(self.even(), t, schedule)
 
-    def counts(self, t: Tensor, schedule: Schedule) -> Tensor:
-        """1/density: the objective is as if times were uniform."""
+    def importance(self, t: Tensor, schedule: Schedule) -> Tensor:
+        """1/density: the objective is the same as with uniform times."""
         return 1 / self.density(t, schedule)
 
     def even(self) -> Tensor:
-        """The probability of each bin that nothing is known of, (bins,) float64."""
+        """Equal probabilities, (bins,) float64."""
         return torch.full((self.bins,), 1 / self.bins, dtype=torch.float64)
 
     def place(self, probs: Tensor, u: Tensor) -> Tensor:
-        """Where in [0, 1] the share u is reached: the inverse of a piecewise linear function."""
+        """The point of [0, 1] at which the cumulative probability is u: the inverse of a piecewise linear function."""
         reached = probs.cumsum(0)
         bin = torch.searchsorted(reached, u * reached[-1]).clamp_max(self.bins - 1)
         inside = (u * reached[-1] - (reached - probs)[bin]) / probs[bin]
         return (bin + inside.clamp(TINY, 1)) / self.bins
 
     def bin(self, place: Tensor) -> Tensor:
-        """The bin of a place: (i/bins, (i + 1)/bins] is bin i. Rounding on the edges is forgiven."""
+        """The bin of a point: bin i is (i/bins, (i + 1)/bins], up to rounding at the edges."""
         return (place * self.bins - 1e-9).ceil().long().clamp(1, self.bins) - 1
 
 
 class Watching(TimeDistribution, HostModule):
-    """A `Binned` distribution that learns the probabilities of its bins from the losses that it is told."""
+    """A `Binned` distribution that learns the probabilities of its bins from the losses."""
 
     def __init__(self, design: Binned) -> None:
         HostModule.__init__(self)
@@ -77,7 +77,7 @@ class Watching(TimeDistribution, HostModule):
 
     @property
     def steps(self) -> int | None:
-        """As described."""
+        """As in the description."""
         return self.design.steps
 
     @abstractmethod
@@ -85,24 +85,24 @@ class Watching(TimeDistribution, HostModule):
         """The probability of each bin, (bins,) float64, all positive."""
 
     def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
-        """As it has learned."""
+        """With the learned probabilities."""
         return self.design.quantile_of(self.probs(), u, schedule)
 
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:
-        """As it has learned."""
+        """With the learned probabilities."""
         return self.design.density_of(self.probs(), t, schedule)
 
-    def counts(self, t: Tensor, schedule: Schedule) -> Tensor:
-        """1/density: the objective is as if times were uniform."""
+    def importance(self, t: Tensor, schedule: Schedule) -> Tensor:
+        """1/density: the objective is the same as with uniform times."""
         return 1 / self.density(t, schedule)
 
 
 @dataclass(frozen=True)
 class Importance(Binned):
-    """Improved DDPM's: p_i ~ sqrt(E[L_i^2]), the least variance there is (Nichol and Dhariwal 2021, section 3.3).
+    """Improved DDPM's: p_i ~ sqrt(E[L_i^2]), which minimises the variance (Nichol and Dhariwal 2021, eq. 18).
 
-    Uniform until every bin has ``history`` losses. ``explore`` of all draws stay uniform. The paper's T = ``bins`` =
-    1000 discrete times with ``discrete``.
+    Uniform until every bin has ``history`` losses. A share ``explore`` of the draws stays uniform. With ``discrete``,
+    times are those of the paper: t = i/T, T = ``bins``, 1000 there.
     """
 
     bins: int = 1000
@@ -116,7 +116,7 @@ class Importance(Binned):
             raise UserError(f"importance sampling needs bins >= 1, history >= 1 and explore in (0, 1], not {self}")
 
     def build(self) -> "LastLosses":
-        """With no loss seen."""
+        """The module, before any loss."""
         return LastLosses(self)
 
     @property
@@ -130,12 +130,12 @@ class Importance(Binned):
         return (self.bin(place) + 1).double() / self.bins if self.discrete else place
 
     def density_of(self, probs: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-        """Bins times the probability of t's."""
+        """The probability of t's bin, divided by the bin's width."""
         return probs[self.bin(t)] * self.bins
 
 
 class LastLosses(Watching):
-    """`Importance`, learning: each bin remembers its last losses."""
+    """The module of `Importance`: each bin stores its last losses."""
 
     design: Importance
     losses: Tensor
@@ -147,7 +147,7 @@ class LastLosses(Watching):
         self.register_buffer("seen", torch.zeros(design.bins, dtype=torch.int64))
 
     def probs(self) -> Tensor:
-        """The root mean square of a bin's last losses, normalised, and a little for all."""
+        """The root mean square of each bin's last losses, normalised and mixed with a share ``explore`` of uniform."""
         size = self.losses.square().mean(1).sqrt()
         if self.seen.min() < self.design.history or not 0 < size.sum() < float("inf"):
             return self.design.even()
@@ -155,12 +155,12 @@ class LastLosses(Watching):
 
     @torch.no_grad()
     def update(self, t: Tensor, loss: Tensor, schedule: Schedule) -> None:
-        """Told losses as they count, it remembers them as they are."""
+        """Stores the losses without their importance weights: ``loss`` has been multiplied by 1/density."""
         loss = loss.detach().cpu().double() * self.density(t, schedule)
         bins, order = self.design.bin(t).sort(stable=True)
         hits = torch.bincount(bins, minlength=self.design.bins)
-        rank = torch.arange(len(bins)) - (hits.cumsum(0) - hits)[bins]  # the how-many-th of its bin
-        last = rank >= hits[bins] - self.design.history  # what would be overwritten at once is not written
+        rank = torch.arange(len(bins)) - (hits.cumsum(0) - hits)[bins]  # its rank among the new losses of its bin
+        last = rank >= hits[bins] - self.design.history  # only these: the others would be overwritten at once
         slot = (self.seen[bins] + rank) % self.design.history
         self.losses[bins[last], slot[last]] = loss[order][last]
         self.seen += hits
@@ -168,11 +168,11 @@ class LastLosses(Watching):
 
 @dataclass(frozen=True)
 class Adaptive(Binned):
-    """Kingma and Gao's: p(log_snr) ~ E[w |error|^2 at log_snr], so that all draws weigh the same (2023, appendix F).
+    """Kingma and Gao's: p(log_snr) ~ E[w |error|^2 at log_snr], so that weighted losses are alike (2023, appendix F).
 
-    The expectation is a moving average in ``bins`` of log-SNR over ``log_snr_range`` (as far as the schedule goes),
-    forgetting ``1 - decay`` with each new loss. ``explore`` of all draws are uniform in log-SNR. Outside of the range
-    nothing is drawn: the objective ends there.
+    The expectation is a moving average in each of ``bins`` of log-SNR over ``log_snr_range`` (within the schedule's
+    own range); each new loss has the weight ``1 - decay`` in it. A share ``explore`` of the draws is uniform in
+    log-SNR. Nothing is drawn outside the range: the objective ends there.
     """
 
     bins: int = 100
@@ -185,25 +185,26 @@ class Adaptive(Binned):
         low, high = self.log_snr_range
         if self.bins < 1 or not low < high or not 0 <= self.decay < 1 or not 0 < self.explore <= 1:
             raise UserError(
-                f"an adaptive law needs bins >= 1, a rising range, decay in [0, 1) and explore in (0, 1], not {self}"
+                "an adaptive distribution of t needs bins >= 1, a rising range, decay in [0, 1) and explore in (0, 1], "
+                f"not {self}"
             )
 
     def build(self) -> "MeanLosses":
-        """With no loss seen."""
+        """The module, before any loss."""
         return MeanLosses(self)
 
     def quantile_of(self, probs: Tensor, u: Tensor, schedule: Schedule) -> Tensor:
-        """Through the log-SNR, which falls as t rises."""
+        """By inversion in log-SNR, which falls as t rises."""
         low, high = self._range(schedule)
         return schedule.time(high - self.place(probs, u) * (high - low))
 
     def density_of(self, probs: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
-        """p(log_snr) |d log_snr/dt|; 0 outside of the range."""
+        """p(log_snr) |d log_snr/dt|; 0 outside the range."""
         low, high = self._range(schedule)
         log_snr = schedule.log_snr(t)
         inside = (log_snr >= low - 1e-6) & (log_snr <= high + 1e-6)
         per_log_snr = probs[self.bin_of(log_snr, schedule)] * self.bins / (high - low)
-        return torch.where(inside, per_log_snr * fall(schedule, t), 0.0)
+        return torch.where(inside, per_log_snr * log_snr_decay(schedule, t), 0.0)
 
     def bin_of(self, log_snr: Tensor, schedule: Schedule) -> Tensor:
         """The bin of a log-SNR."""
@@ -216,7 +217,7 @@ class Adaptive(Binned):
 
 
 class MeanLosses(Watching):
-    """`Adaptive`, learning: each bin keeps a moving average of its losses."""
+    """The module of `Adaptive`: each bin has a moving average of its losses."""
 
     design: Adaptive
     total: Tensor
@@ -228,7 +229,10 @@ class MeanLosses(Watching):
         self.register_buffer("mass", torch.zeros(design.bins, dtype=torch.float64))
 
     def probs(self) -> Tensor:
-        """Mean losses, normalised, and a little for all; bins without any loss yet have the average of the others."""
+        """Mean losses, normalised and mixed with a share ``explore`` of uniform.
+
+        A bin without losses has the mean of the others.
+        """
         known = self.mass > 0
         mean = self.total / self.mass
         if not known.any() or not 0 < mean[known].sum() < float("inf"):
@@ -238,7 +242,7 @@ class MeanLosses(Watching):
 
     @torch.no_grad()
     def update(self, t: Tensor, loss: Tensor, schedule: Schedule) -> None:
-        """Each bin's average moves towards its new losses, once for each."""
+        """Moves each bin's average towards its new losses, once for each loss."""
         bins = self.design.bin_of(schedule.log_snr(t), schedule)
         loss = loss.detach().cpu().double() * self.probs()[bins]
         hits = torch.bincount(bins, minlength=self.design.bins)

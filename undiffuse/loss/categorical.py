@@ -1,10 +1,10 @@
-"""What a denoiser of tokens is trained to do: the variational bound, in nats per token, or what comes near it.
+"""Losses of a denoiser of tokens: the variational bound in nats per token, and close relatives.
 
     loss(denoiser, x_0, noise, conditions=None) -> losses (batch,),          x_0 (batch, *shape) int64
 
-`TokenBound`    T steps, any kernel: exact terms, a step a sample (D3PM; multinomial diffusion)
-`MaskedBound`   infinitely many steps, for the mask: a weighted cross-entropy (MDLM)
-`Unrolled`      no bound: what the denoiser itself says is denoised once more (SUNDAE)
+`TokenBound`    T steps, any kernel: exact terms, one step for each sample (D3PM; multinomial diffusion)
+`MaskedBound`   infinitely many steps, the mask only: a weighted cross-entropy (MDLM)
+`Unrolled`      no bound: the denoiser's own draws are denoised again (SUNDAE)
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.loss import Loss
-from undiffuse.loss.time import TimeDistribution, Uniform, fall
+from undiffuse.loss.time import TimeDistribution, Uniform, log_snr_decay
 from undiffuse.process.kernel import ABSORBING
 
 
@@ -28,14 +28,15 @@ from undiffuse.process.kernel import ABSORBING
 class TokenBound(Loss[TokenDenoiser]):
     """The bound on T steps, for any kernel, plus ``auxiliary`` times the cross-entropy of x_0.
 
-    T KL(q(x_s | x_t, x_0) || p(x_s | x_t)), t = i/T, s = t - 1/T, by one i a sample. At s = 0 the KL is
-    -log p(x_0 | x_t), which is the bound's last term; its first, KL(q(x_1 | x_0) || prior), no network changes. T is
-    the law of t's; `Importance(bins=T, discrete=True)` is Hoogeboom et al. 2021's.
+    T KL(q(x_s | x_t, x_0) || p(x_s | x_t)), t = i/T, s = t - 1/T, for one i drawn for each sample. At s = 0 the KL is
+    -log p(x_0 | x_t), the bound's last term. Its first term, KL(q(x_1 | x_0) || prior), does not depend on the network
+    and is left out. ``time`` sets T; with `Importance(bins=T, discrete=True)` it is Hoogeboom et al. 2021's.
 
-    D3PM's weight of the auxiliary term is .001 for pictures and .01 for text: in its formula beside the whole bound, as
-    here (Austin et al. 2021, eq. 5), but in its code beside one step's KL, not T times that. So ``auxiliary`` is T
-    times theirs: with T = 1000, 1 and 10. VQ-Diffusion's 5e-4 (Gu et al. 2022) is beside one step's KL too: with its
-    T = 100, .05 here, which its code lets rise to twice that towards the data. The default, .01, is nearly the bound.
+    D3PM's weight of the auxiliary term is .001 for pictures and .01 for text. In its formula this weight stands beside
+    the whole bound, as here (Austin et al. 2021, eq. 5); in its code it stands beside the KL of one step, without the
+    factor T. So the ``auxiliary`` that matches its code is T times larger: 1 and 10 for T = 1000. VQ-Diffusion's 5e-4
+    (Gu et al. 2022) stands beside the KL of one step too: .05 here for its T = 100, and its code raises it to twice
+    that towards the data. With the default, .01, the loss is nearly the bound.
     """
 
     time: TimeDistribution = field(default_factory=lambda: Uniform(steps=1000, draws=LowDiscrepancy()))
@@ -43,7 +44,7 @@ class TokenBound(Loss[TokenDenoiser]):
 
     def __post_init__(self) -> None:
         if self.time.steps is None:
-            raise UserError(f"a bound of steps needs discrete times: time with steps, not {self.time}")
+            raise UserError(f"the bound on T steps needs discrete times: set time.steps, not {self.time}")
         if self.auxiliary < 0:
             raise UserError(f"auxiliary, a weight, must be at least 0, not {self.auxiliary:g}")
 
@@ -65,17 +66,17 @@ class TokenBound(Loss[TokenDenoiser]):
 
 @dataclass(frozen=True)
 class MaskedBound(Loss[TokenDenoiser]):
-    """The bound of infinitely many steps for the mask: the integral of -a'(t)/(1 - a(t)) x cross-entropy at the masks.
+    """The bound on infinitely many steps for the mask: the integral of -a'(t)/(1 - a(t)) x cross-entropy at the masks.
 
-    With a(t) = 1 - t (`Fading`) the weight is 1/t: any schedule gives the same integral (Sahoo et al. 2024, eq. 10).
-    The exact denoiser's is the entropy of the data, exactly: tokens that are revealed one by one lose nothing.
+    With a(t) = 1 - t (`Fading`) the weight is 1/t; every schedule gives the same integral (Sahoo et al. 2024, eq. 10).
+    For the exact denoiser it equals the entropy of the data: tokens that are revealed one by one lose nothing.
     """
 
     time: Uniform = field(default_factory=lambda: Uniform(draws=LowDiscrepancy()))
 
     def __post_init__(self) -> None:
         if self.time.steps is not None:
-            raise UserError(f"the masked bound is of continuous times: time without steps, not {self.time}")
+            raise UserError(f"the masked bound needs continuous times: unset time.steps, not {self.time}")
 
     def check(self, denoiser: TokenDenoiser) -> None:
         """Raises UserError for any other kernel than the mask."""
@@ -91,16 +92,17 @@ class MaskedBound(Loss[TokenDenoiser]):
         t = self.time.sample(len(x_0), noise, process.schedule)
         x_t = process.corrupt(x_0, t, noise)
         missing = cross_entropy(denoiser(x_t, t, conditions).float(), x_0)
-        weight = process.kept(t).keep * fall(process.schedule, t) / self.time.density(t, process.schedule)
+        weight = process.survival(t).keep * log_snr_decay(process.schedule, t) / self.time.density(t, process.schedule)
         return (missing * (x_t == process.classes).flatten(1)).mean(1) * weight.to(missing)
 
 
 @dataclass(frozen=True)
 class Unrolled(Loss[TokenDenoiser]):
-    """SUNDAE's: the cross-entropy of x_0 given x_t, given what the denoiser draws of that, and so on ``unrolls`` times.
+    """SUNDAE's: the mean cross-entropy of x_0 over ``unrolls`` passes, each given what the denoiser drew in the last.
 
-    No bound on any likelihood, and no gradient through the draws: the denoiser learns to repair its own mistakes
-    (Savinov et al. 2022, eq. 3). With `UNIFORM` and `Fading`, the share of random tokens is uniform, as theirs.
+    The first pass is given x_t. This is no bound on any likelihood. No gradient passes through the draws: the denoiser
+    learns to repair its own mistakes (Savinov et al. 2022, eq. 3). With `UNIFORM` and `Fading` the share of random
+    tokens is uniform on [0, 1], as in the paper.
     """
 
     unrolls: int = 2
@@ -125,5 +127,5 @@ class Unrolled(Loss[TokenDenoiser]):
 
 
 def cross_entropy(logits: Tensor, x_0: Tensor) -> Tensor:
-    """-log p(x_0) by logits (batch, *shape, classes): (batch, tokens) nats."""
+    """-log p(x_0) under logits (batch, *shape, classes): (batch, tokens) nats."""
     return F.cross_entropy(logits.flatten(1, -2).mT, x_0.flatten(1), reduction="none")

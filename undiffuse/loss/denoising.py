@@ -1,9 +1,9 @@
-"""The one loss of diffusion: a law of t, a weight, a distance.
+"""The one loss of diffusion: a distribution of t, a weight, a distance.
 
-    L = E_{t, x_0, z} w(t) |y(x_t, t) - y|^2,           y = a x_0 + b z, what the network is asked for
+    L = E_{t, x_0, z} w(t) |y(x_t, t) - y|^2,           y = a x_0 + b z, what the network predicts
 
-computed on what the network says: the weight is turned into the prediction's terms, exactly, so a conversion costs no
-pass over the data. The same code trains Poisson flow, whose z has another law.
+The error is computed on y itself: the weight is converted, exactly, to the terms of the prediction, which costs no pass
+over the data. The same code trains Poisson flow, whose z is not Gaussian.
 """
 
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ from undiffuse.loss.weight import Simple, Weight
 
 
 class Distance(ABC):
-    """What the weighted mean squared error (batch,) is turned into."""
+    """A function of the weighted mean squared error (batch,)."""
 
     @abstractmethod
     def __call__(self, squared: Tensor) -> Tensor:
@@ -35,15 +35,16 @@ class Squared(Distance):
     """The squared error itself: its minimiser is the mean, E[x_0 | x_t]."""
 
     def __call__(self, squared: Tensor) -> Tensor:
-        """As it is."""
+        """Unchanged."""
         return squared
 
 
 @dataclass(frozen=True)
 class PseudoHuber(Distance):
-    """Sqrt(e^2 + c^2) - c, e the root mean square error of a sample: large errors count linearly.
+    """Sqrt(e^2 + c^2) - c, e the root mean square error of a sample: linear for large errors.
 
-    The minimiser is near a median, not the mean. Song and Dhariwal 2024's c is .00054 sqrt(d) on the norm, .00054 here.
+    The minimiser is near a median, not the mean. Song and Dhariwal 2024 have c = .00054 sqrt(d) for the norm of an
+    error of d numbers; for the root mean square that is .00054.
     """
 
     c: float = 0.00054
@@ -53,13 +54,13 @@ class PseudoHuber(Distance):
             raise UserError(f"pseudo-Huber needs c > 0, not {self.c}")
 
     def __call__(self, squared: Tensor) -> Tensor:
-        """As e^2/(sqrt(e^2 + c^2) + c), which does not cancel."""
+        """Computed as e^2/(sqrt(e^2 + c^2) + c), without cancellation."""
         return squared / ((squared + self.c**2).sqrt() + self.c)
 
 
 @dataclass(frozen=True)
 class Denoising(Loss[Denoiser]):
-    """The mean over entries of the weighted squared error, one t a sample."""
+    """The mean over entries of the weighted squared error, one t for each sample."""
 
     time: TimeDistribution = field(default_factory=Uniform)
     weight: Weight = field(default_factory=Simple)
@@ -70,12 +71,12 @@ class Denoising(Loss[Denoiser]):
         denoiser.require_mean_alone("denoising")
 
     def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
-        """Losses (batch,) of x_0 (batch, *shape). A law of t that learns does so while the denoiser is in training."""
+        """Losses (batch,) of x_0 (batch, *shape). In training mode it updates a distribution of t that learns."""
         schedule = denoiser.process.schedule
         t = self.time.sample(len(x_0), noise, schedule)
         error, _ = prediction_error(denoiser, x_0, t, noise, conditions)
         weight = cast(self.weight(denoiser.prediction, schedule, t), error)
-        losses = self.distance(weight * mean(error**2)) * cast(self.weight.counts(self.time, schedule, t), error)
+        losses = self.distance(weight * mean(error**2)) * cast(self.weight.importance(self.time, schedule, t), error)
         if denoiser.training:
             self.time.update(t, losses, schedule)
         return losses
@@ -84,7 +85,8 @@ class Denoising(Loss[Denoiser]):
 def prediction_error(
     denoiser: Denoiser, x_0: Tensor, t: Tensor, noise: Noise, conditions: Conditions | None
 ) -> tuple[Tensor, Tensor | None]:
-    """(y_hat - y, v) at times (batch,): the error of the network's prediction, and its variance if any."""
+    """(y_hat - y, v) at times (batch,): the error of the network's prediction; v of `Belief`, or None without a learned
+    variance."""
     process = denoiser.process
     z = process.z.sample(x_0, noise)
     y, v = denoiser.output(process.mix(x_0, z, t), t, conditions)

@@ -1,7 +1,7 @@
 """Uniform numbers for a batch of times: each of them U(0, 1), but not independent of each other.
 
-A loss averaged over a batch whose times are spread evenly varies less than one at independent times, and costs the
-same. All of these are marginally uniform, so any law of t may be drawn through them, by inversion, without bias.
+If the times of a batch are spread evenly, the mean loss varies less than at independent times, and costs the same. Each
+number is uniform by itself, so any distribution of t can be drawn from them, by inversion, without bias.
 """
 
 from abc import ABC, abstractmethod
@@ -16,10 +16,10 @@ TINY = 2.0**-53
 
 
 class Draws(ABC):
-    """How the uniform numbers of one batch hang together."""
+    """How the uniform numbers of one batch depend on each other."""
 
     def __call__(self, count: int, noise: Noise) -> Tensor:
-        """(count,) float64 on the CPU, inside (0, 1): neither end, so that every inverse is finite."""
+        """(count,) float64 on the CPU, strictly inside (0, 1), so that every inverse is finite."""
         if isinstance(noise, Stream) and noise.processes > 1:  # spread over the batch of all processes
             u = self.spread(count * noise.processes, noise.whole())[noise.process :: noise.processes]
         else:
@@ -37,7 +37,7 @@ def _uniform(count: int, noise: Noise) -> Tensor:
 
 @dataclass(frozen=True)
 class Independent(Draws):
-    """Each for itself."""
+    """Independent of each other."""
 
     def spread(self, count: int, noise: Noise) -> Tensor:
         """U[0, 1)."""
@@ -46,20 +46,21 @@ class Independent(Draws):
 
 @dataclass(frozen=True)
 class Stratified(Draws):
-    """One in each of ``count`` equal parts: u_i = (i + k mod count + v_i)/count, k any whole number below count.
+    """One in each of ``count`` equal parts: u_i = ((i + k) mod count + v_i)/count, k a random whole number below count.
 
-    Without k, row i of a batch would have times of part i alone: biased where rows are not shuffled.
+    Without k, row i of a batch would always have a time from part i: biased if rows are not shuffled.
     """
 
     def spread(self, count: int, noise: Noise) -> Tensor:
-        """Rising in i, but for one fall."""
+        """Rising in i, except for one jump back."""
         first = (_uniform(1, noise) * count).floor()
         return ((torch.arange(count) + first) % count + _uniform(count, noise)) / count
 
 
 @dataclass(frozen=True)
 class LowDiscrepancy(Draws):
-    """One number, and the rest evenly from it: u_i = v + i/count mod 1 (Kingma et al. 2021, appendix I.1)."""
+    """One random number v, the rest evenly spaced from it: u_i = (v + i/count) mod 1 (Kingma et al. 2021, appendix
+    I.1)."""
 
     def spread(self, count: int, noise: Noise) -> Tensor:
         """A comb with a random start."""
@@ -68,7 +69,7 @@ class LowDiscrepancy(Draws):
 
 @dataclass(frozen=True)
 class Antithetic(Draws):
-    """Pairs u, 1 - u: what is odd about the middle cancels."""
+    """Pairs u, 1 - u: errors that are odd about 1/2 cancel."""
 
     def spread(self, count: int, noise: Noise) -> Tensor:
         """Half of them drawn, the other half mirrored."""

@@ -1,10 +1,11 @@
-"""Weights over log-SNR, whatever the law of t and the schedule (Kingma and Gao 2023, eq. 10).
+"""Weights over log-SNR, whatever the distribution of t and the schedule (Kingma and Gao 2023, eq. 10).
 
     L(w) = 1/2 integral of w(l) E|z - z_hat(x_l)|^2 dl          over a range of log-SNR l
-         = 1/2 E_t [ w(l_t) (-dl/dt)/p(t) |z - z_hat|^2 ]       for any schedule l_t and law p(t).
+         = 1/2 E_t [ w(l_t) (-dl/dt)/p(t) |z - z_hat|^2 ]       for any schedule l_t and density p(t).
 
-w is the objective; p decides its noise only, which is why w must not absorb it. w = 1 is the ELBO, in nats. Where w
-falls with l (is *monotone*), L is an ELBO too, averaged over data with noise added. The weights of this file are w.
+w is the objective; p changes only the variance of its estimate, which is why w must not contain p. w = 1 is the ELBO,
+in nats. If w is *monotone* (never rises with l), L is an ELBO too, averaged over data with noise added. The weights in
+this file are w.
 """
 
 import math
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.denoiser.prediction import Prediction
-from undiffuse.loss.time import TimeDistribution, fall
+from undiffuse.loss.time import TimeDistribution, log_snr_decay
 from undiffuse.loss.weight import Weight, error_of_x0
 from undiffuse.process.schedule import Schedule
 
@@ -39,21 +40,21 @@ class ELBO(Curve):
 
 @dataclass(frozen=True)
 class SigmoidWeight(Curve):
-    """Sigmoid(bias - log_snr), monotone: ELBO up to ``bias``, less and less beyond (Kingma and Gao 2023, k = bias).
+    """Sigmoid(bias - log_snr), monotone: near 1 below ``bias``, falling to 0 above (Kingma and Gao 2023, k = bias).
 
-    Hoogeboom et al. 2024 shift it with the pictures' size.
+    Hoogeboom et al. 2024 shift it with the size of the pictures.
     """
 
     bias: float = 2.0
 
     def __call__(self, log_snr: Tensor) -> Tensor:
-        """S(bias - log_snr)."""
+        """Sigmoid(bias - log_snr)."""
         return (self.bias - log_snr).sigmoid()
 
 
 @dataclass(frozen=True)
 class FlowMatching(Curve):
-    """e^(-log_snr/2), monotone: rectified flow under uniform t, and v under the cosine schedule."""
+    """e^(-log_snr/2), monotone: rectified flow with uniform t, and v with the cosine schedule."""
 
     def __call__(self, log_snr: Tensor) -> Tensor:
         """e^(-log_snr/2)."""
@@ -62,7 +63,7 @@ class FlowMatching(Curve):
 
 @dataclass(frozen=True)
 class CosineEps(Curve):
-    """Sech(log_snr/2): eps under the cosine schedule and uniform t, improved DDPM's L_simple."""
+    """Sech(log_snr/2): eps with the cosine schedule and uniform t, improved DDPM's L_simple."""
 
     def __call__(self, log_snr: Tensor) -> Tensor:
         """1/cosh(log_snr/2)."""
@@ -71,7 +72,7 @@ class CosineEps(Curve):
 
 @dataclass(frozen=True)
 class CosineMinSNR(Curve):
-    """Sech(log_snr/2) min(1, gamma e^-log_snr): min-SNR under the cosine schedule and uniform t."""
+    """Sech(log_snr/2) min(1, gamma e^-log_snr): min-SNR with the cosine schedule and uniform t."""
 
     gamma: float = 5.0
 
@@ -82,7 +83,7 @@ class CosineMinSNR(Curve):
 
 @dataclass(frozen=True)
 class EDMCurve(Curve):
-    """N(log_snr; 2.4, 2.4^2)(e^-log_snr + sigma_data^2): EDM's weight with its law of sigma. Not monotone."""
+    """N(log_snr; 2.4, 2.4^2)(e^-log_snr + sigma_data^2): EDM's weight with its distribution of sigma. Not monotone."""
 
     sigma_data: float = 0.5
 
@@ -94,9 +95,9 @@ class EDMCurve(Curve):
 
 @dataclass(frozen=True)
 class Monotone(Curve):
-    """A curve with its rise filled up: below its peak it stays there (EDM-monotone; Kingma and Gao 2023, section 5).
+    """A curve made monotone: at log-SNRs below its peak it has the peak's value (Kingma and Gao 2023, section 5).
 
-    The peak is looked for in [-20, 20], in steps of .001.
+    Of `EDMCurve` it is their EDM-monotone. The peak is searched for in [-20, 20], in steps of .001.
     """
 
     of: EDMCurve | CosineEps | CosineMinSNR = field(default_factory=EDMCurve)
@@ -109,7 +110,7 @@ class Monotone(Curve):
 
 @dataclass(frozen=True)
 class Integral(Weight):
-    """L(w) over ``log_snr_range``, as far as the law of t covers it; the same for every law and schedule.
+    """L(w) over ``log_snr_range``, as far as the times drawn cover it; the same for every distribution and schedule.
 
     The mean over entries, not the sum: nats per entry if w is 1.
     """
@@ -118,14 +119,14 @@ class Integral(Weight):
     log_snr_range: tuple[float, float] = (-20.0, 20.0)
 
     def __call__(self, prediction: Prediction, schedule: Schedule, t: Tensor) -> Tensor:
-        """1/2 w SNR q^2, 0 outside of the range."""
+        """1/2 w SNR q^2; 0 outside the range."""
         low, high = self.log_snr_range
         log_snr = schedule.at(t).log_snr
         level = log_snr.clamp(low, high)
         weight = 0.5 * self.w(level) * level.exp() * error_of_x0(prediction, schedule, t) ** 2
         return torch.where((log_snr >= low) & (log_snr <= high), weight, 0.0)
 
-    def counts(self, time: TimeDistribution, schedule: Schedule, t: Tensor) -> Tensor:
-        """(-d log_snr/dt)/p(t); 0 where the schedule has no slope to speak of, outside of any range."""
-        rate = fall(schedule, t) / time.density(t, schedule)
+    def importance(self, time: TimeDistribution, schedule: Schedule, t: Tensor) -> Tensor:
+        """(-d log_snr/dt)/p(t); 0 where it is not finite, which is outside any range."""
+        rate = log_snr_decay(schedule, t) / time.density(t, schedule)
         return torch.where(rate.isfinite(), rate, 0.0)

@@ -1,19 +1,19 @@
-"""What a denoiser of rows is trained to do: to name numbers as `Denoising` has it, and tokens as `MaskedBound` has.
+"""The loss of a denoiser of rows: `Denoising` for its numbers, `MaskedBound` for its tokens.
 
     L = (sum over numbers of |y(x_t, t) - y|^2 + sum over tokens of w(t) cross-entropy at the masks)/(numbers + tokens)
 
-w(t) is the masked bound's: a token's part is its bound in nats, and every column counts the same: the squared error of
-a number of unit variance and the nats of a token are both about 1 where nothing is known.
+w(t) is that of the masked bound, so a token's term is its bound in nats. Every column has the same weight: with all
+noise, the squared error of a number of unit variance and the nats of a token are both about 1.
 
-Of a ``share`` of the rows a part is given, without noise: each entry with a probability that is itself drawn, once a
-row, so that any number of entries is equally likely. What is given is not asked for. This changes nothing about what
-is best to answer, E[x_0 | what is seen], only where it is asked; without any given, the tokens' part is the bound.
+In a ``share`` of the rows some entries are given without noise. Each is given with a probability that is itself drawn
+once for the row, so that every number of given entries is equally likely. A given entry adds nothing to the loss. This
+does not change the best prediction, E[x_0 | what is seen], only which inputs are seen; if nothing is given, the tokens'
+term is the bound.
 
-The numbers of a picture are one thing, a condition that is drawn with it another: with ``whole`` they are given all or
-none, and count as one entry, by their mean. Of so few entries all would often be given, and such rows train nothing:
-where they would be, one of them, any, is asked for after all. So of the ``share`` of the rows a third is given the
-picture alone, a third the condition alone, and a third nothing. (Of a table of n columns, one row in n + 1 of the share
-is given all.)
+With ``whole``, for a picture and the condition that is drawn with it, the numbers are given all or none, and count as
+one entry by their mean. With so few entries all would often be given, and such rows train nothing; so one of them,
+chosen at random, is then not given. So of the ``share`` of the rows a third is given only the picture, a third only the
+condition, and a third nothing. (In a table of n columns, one row in n + 1 of the share is given all.)
 """
 
 from dataclasses import dataclass, field
@@ -30,15 +30,16 @@ from undiffuse.loss.categorical import cross_entropy
 from undiffuse.loss.denoising import cast
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.loss import Loss
-from undiffuse.loss.time import Uniform, fall
+from undiffuse.loss.time import Uniform, log_snr_decay
 from undiffuse.process.kernel import ABSORBING
 
 
 @dataclass(frozen=True)
 class MixedLoss(Loss[MixedDenoiser]):
-    """Numbers and tokens of rows, of which in a ``share`` some are given; with ``whole``, numbers all or none.
+    """Numbers and tokens of rows; a ``share`` of the rows has given entries, with ``whole`` the numbers all or none.
 
-    Times are uniform: the numbers' part weighs all alike, and a law that prefers some would be part of the objective.
+    Times are uniform, because the numbers' term has the same weight at all times: another distribution of t would
+    change the objective.
     """
 
     time: Uniform = field(default_factory=lambda: Uniform(draws=LowDiscrepancy()))
@@ -47,9 +48,9 @@ class MixedLoss(Loss[MixedDenoiser]):
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
-            raise UserError(f"share, of rows of which some is given, is from 0 to 1, not {self.share:g}")
+            raise UserError(f"share, of the rows that have given entries, must lie in [0, 1], not {self.share:g}")
         if self.time.steps is not None:
-            raise UserError(f"the masked bound is of continuous times: time without steps, not {self.time}")
+            raise UserError(f"the masked bound needs continuous times: unset time.steps, not {self.time}")
 
     def check(self, denoiser: MixedDenoiser) -> None:
         """Raises UserError for any other kernel than the mask."""
@@ -61,7 +62,7 @@ class MixedLoss(Loss[MixedDenoiser]):
     ) -> Tensor:
         """Losses (batch,) of rows x_0 (batch, numbers + tokens); conditions that are drawn become its last tokens.
 
-        A token that is not known, in x_0 itself the mask, is never asked for.
+        A token that is missing in the data (the mask in x_0) adds nothing to the loss.
         """
         self.check(denoiser)
         process = denoiser.process
@@ -73,7 +74,7 @@ class MixedLoss(Loss[MixedDenoiser]):
         hidden = process.categorical.corrupt(tokens, t, noise)
         x_t = torch.where(given, x_0, torch.cat([process.gaussian.mix(numbers, z, t), hidden.to(x_0)], 1))
         known = given[:, : process.numbers]
-        y, logits = denoiser.output(x_t, t, denoiser.asked(conditions), known)
+        y, logits = denoiser.output(x_t, t, denoiser.not_drawn(conditions), known)
         error = y - target(denoiser.prediction, process.schedule, numbers, z, t)
         squared = error.square().masked_fill(known, 0.0)
         missing = self._missing(denoiser, x_t, tokens, logits, t)
@@ -84,13 +85,13 @@ class MixedLoss(Loss[MixedDenoiser]):
     def _missing(self, denoiser: MixedDenoiser, x_t: Tensor, tokens: Tensor, logits: Tensor, t: Tensor) -> Tensor:
         """The masked bound of the tokens, summed: (batch,) nats."""
         process = denoiser.process.categorical
-        asked = (denoiser.process.parts(x_t)[1] == process.classes) & (tokens < process.classes)
-        nats = cross_entropy(logits.float(), tokens.clamp_max(process.classes - 1)).masked_fill(~asked, 0.0).sum(1)
-        weight = process.kept(t).keep * fall(process.schedule, t) / self.time.density(t, process.schedule)
+        predicted = (denoiser.process.parts(x_t)[1] == process.classes) & (tokens < process.classes)
+        nats = cross_entropy(logits.float(), tokens.clamp_max(process.classes - 1)).masked_fill(~predicted, 0.0).sum(1)
+        weight = process.survival(t).keep * log_snr_decay(process.schedule, t) / self.time.density(t, process.schedule)
         return nats * cast(weight, nats)
 
     def _given(self, x_0: Tensor, numbers: int, noise: Noise) -> Tensor:
-        """Which entries are given, (batch, entries) bool; with ``whole`` never all."""
+        """Which entries are given, (batch, entries) bool; with ``whole``, never all."""
         some, level, each = noise.uniform(x_0[:, :1]), noise.uniform(x_0[:, :1]), noise.uniform(x_0)
         level = torch.where(some < self.share, level, 0.0)
         if self.whole:

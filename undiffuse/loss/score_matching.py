@@ -1,13 +1,13 @@
-"""Score matching: fitting s(x) to grad log p(x), from samples of p alone, as the score papers do.
+"""Score matching: fitting s(x) to grad log p(x), from samples of p only.
 
-An objective takes a plain score, `score(x) -> like x`, and returns one number a sample; its mean is minimal at the true
-score. Here it is up to a constant, which does not depend on s:  1/2 E|s(x) - grad log p(x)|^2.
+An objective takes a plain score, `score(x) -> like x`, and returns one number for each sample. Its mean is minimal at
+the true score: up to a constant that does not depend on s, it is  1/2 E|s(x) - grad log p(x)|^2.
 
     objective(score, x, noise) -> (batch,)
 
-`Implicit` and `Sliced` know p by its samples; `Smoothed` is for p with Gaussian noise added, and costs no derivative.
-For a network s(x, sigma), `annealed` draws the noise levels (NCSN). For a `Denoiser`, which is a score at every t, see
-`ScoreMatching`; its smoothed objective is `Denoising(weight=Simple())`.
+`Implicit` and `Sliced` match the score of p; `Smoothed` that of p with Gaussian noise added, without a derivative of s.
+For a network s(x, sigma), `annealed` draws the noise levels (NCSN). `ScoreMatching` trains a `Denoiser`, which gives a
+score at every t, by `Implicit` or `Sliced`; trained by `Smoothed` it would be `Denoising(weight=Simple())`.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,8 @@ Score = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Smoothed:
-    """Denoising score matching: 1/2 |s(x + sigma z) + z/sigma|^2, p smoothed with N(0, sigma^2) (Vincent 2011, eq. 9).
+    """Denoising score matching: 1/2 |s(x + sigma z) + z/sigma|^2, with p smoothed by N(0, sigma^2) (Vincent 2011, eq.
+    9).
 
     ``sigma`` is a number, or (batch,).
     """
@@ -48,7 +49,8 @@ class Smoothed:
 
 @dataclass(frozen=True)
 class Implicit:
-    """Tr grad s(x) + 1/2 |s(x)|^2 (Hyvarinen 2005, theorem 1). The trace is exact: a derivative an entry of x."""
+    """Tr grad s(x) + 1/2 |s(x)|^2 (Hyvarinen 2005, theorem 1). The trace is exact: one derivative for each entry of
+    x."""
 
     def __call__(self, score: Score, x: Tensor, noise: Noise) -> Tensor:
         """(batch,). The score of one sample must not depend on the others."""
@@ -64,7 +66,7 @@ class Implicit:
 class Sliced:
     """v . grad (v . s(x)) + 1/2 (v . s(x))^2 along random v ~ N(0, I): one derivative each (Song et al. 2019, eq. 8).
 
-    ``reduced`` has 1/2 |s|^2, the second term's expectation, in its place: less variance (their eq. 9, SSM-VR).
+    ``reduced`` replaces the second term by its expectation, 1/2 |s|^2, for less variance (their eq. 9, SSM-VR).
     """
 
     directions: int = 1
@@ -90,9 +92,10 @@ class Sliced:
 
 
 def annealed(score: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tensor, noise: Noise) -> Tensor:
-    """NCSN's loss (batch,) of s(x, sigma), sigma (batch,): sigma^2 x `Smoothed`, one of ``sigmas`` a sample.
+    """NCSN's loss (batch,) of s(x, sigma), sigma (batch,): sigma^2 x `Smoothed`, with one of ``sigmas`` for each
+    sample.
 
-    Song and Ermon 2019, eqs. 5-6; lambda = sigma^2 makes all levels weigh alike.
+    Song and Ermon 2019, eqs. 5-6; lambda = sigma^2 gives all levels about the same weight.
     """
     which = noise.uniform(torch.empty(len(x), dtype=torch.float64)) * len(sigmas)
     sigma = sigmas.to(x)[which.long().to(x.device)]
@@ -101,9 +104,9 @@ def annealed(score: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigmas: Tenso
 
 @dataclass(frozen=True)
 class ScoreMatching(Loss[Denoiser]):
-    """Implicit or sliced score matching of a denoiser, at each t on x_t, weighted with sigma^2; the mean over entries.
+    """Implicit or sliced score matching of a denoiser on x_t, weighted by sigma^2; the mean over entries.
 
-    Up to a constant it is 1/2 `Denoising(weight=Simple())`, whose variance is far lower: this is for comparison.
+    In expectation, up to a constant, it is half of `Denoising(weight=Simple())`, whose variance is far lower.
     """
 
     objective: Sliced | Implicit = field(default_factory=Sliced)
@@ -125,11 +128,11 @@ class ScoreMatching(Loss[Denoiser]):
 
         weight = schedule.at(t).sigma ** 2 / x_0[0].numel()
         losses = cast(weight, x_0) * self.objective(score, process.corrupt(x_0, t, noise), noise)
-        return losses * cast(self.time.counts(t, schedule), x_0)
+        return losses * cast(self.time.importance(t, schedule), x_0)
 
 
 def _gradient(of: Tensor, x: Tensor) -> Tensor:
-    """d of/dx, itself differentiable; zeros where ``of`` does not depend on x."""
+    """d of/dx, itself differentiable; zeros if ``of`` does not depend on x."""
     if not of.requires_grad:
         return torch.zeros_like(x)
     return torch.autograd.grad(of, x, create_graph=True, materialize_grads=True)[0]

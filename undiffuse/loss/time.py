@@ -1,11 +1,11 @@
-"""Laws of t: at which times a denoiser is trained.
+"""Distributions of t: at which times a denoiser is trained.
 
-A law is a density on (0, 1) and the inverse of its distribution function; the uniform numbers that go in are the
-batch's (`undiffuse.loss.draws`). Times are float64 on the CPU, like everything that schedules are asked.
+A distribution is a density on (0, 1) and the inverse of its distribution function, which turns the uniform numbers of a
+batch (`undiffuse.loss.draws`) into times. Times are float64 on the CPU, as in every schedule.
 
-There are two reasons to prefer some times. A law may *be* the objective: with EDM's weight and another law it would not
-be EDM's loss. Or it is a device against noise that leaves the objective alone: then what is drawn rarely counts more,
-by 1/density (`TimeDistribution.counts`; such laws learn where to look, `undiffuse.loss.adaptive`).
+There are two reasons to prefer some times. The distribution may be part of the objective: EDM's weight with another
+distribution is not EDM's loss. Or it only reduces the variance: then each loss is divided by the density of its time
+(`TimeDistribution.importance`), as in `undiffuse.loss.adaptive`.
 """
 
 import math
@@ -23,7 +23,7 @@ from undiffuse.process.schedule import Schedule
 
 
 class TimeDistribution(ABC):
-    """A law of t on (0, 1]."""
+    """A distribution of t on (0, 1]."""
 
     draws: Draws
 
@@ -39,31 +39,31 @@ class TimeDistribution(ABC):
 
     @abstractmethod
     def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
-        """The t below which a share u in (0, 1) of the draws lie, (count,)."""
+        """The t below which a share u in (0, 1) of the draws lies, (count,)."""
 
     @abstractmethod
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:
         """p(t) with respect to dt, (count,). On T discrete times: T times their probabilities."""
 
-    def counts(self, t: Tensor, schedule: Schedule) -> Number:
-        """How much a loss at t counts: 1, unless the law is not part of the objective."""
+    def importance(self, t: Tensor, schedule: Schedule) -> Number:
+        """What multiplies a loss at t: 1 if the distribution is part of the objective, else 1/density."""
         return 1.0
 
     def update(self, t: Tensor, loss: Tensor, schedule: Schedule) -> None:
-        """Told the losses (count,) of the times it drew, each already multiplied by how much it counts."""
+        """Learns from the losses (count,) at the times that it drew, each already multiplied by `importance`."""
         return None
 
 
-def fall(schedule: Schedule, t: Tensor) -> Tensor:
-    """-d log_snr/dt at times (count,): how fast information is lost; the Jacobian between laws of t and of log-SNR."""
+def log_snr_decay(schedule: Schedule, t: Tensor) -> Tensor:
+    """-d log_snr/dt at times (count,): the Jacobian between densities of t and of log-SNR."""
     return -torch.func.jvp(schedule.log_snr, (t,), (torch.ones_like(t),))[1]
 
 
 @dataclass(frozen=True)
 class Uniform(TimeDistribution):
-    """All times alike: continuous on (``start``, 1), or the discrete 1/T, ..., 1 of DDPM with T = ``steps``.
+    """Uniform times: continuous on (``start``, 1), or DDPM's discrete 1/T, ..., 1 with T = ``steps``.
 
-    A ``start`` above 0 keeps away from the data, where weights may be unbounded (score SDE: 1e-5).
+    A ``start`` above 0 avoids t = 0, where weights may be unbounded (score SDE: 1e-5).
     """
 
     steps: int | None = None
@@ -77,32 +77,33 @@ class Uniform(TimeDistribution):
             raise UserError(f"discrete times are 1/steps, ..., 1: steps >= 1 and start = 0, not {self}")
 
     def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
-        """A line, or its stairs."""
+        """A linear function of u, or its staircase."""
         if self.steps is not None:
             return (u * self.steps).ceil() / self.steps
         return self.start + (1 - self.start) * u
 
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:
-        """A constant."""
+        """Constant above ``start``."""
         return torch.where(t > self.start, 1 / (1 - self.start), 0.0).to(t)
 
 
 @dataclass(frozen=True)
 class LogNormal(TimeDistribution):
-    """EDM's: log(sigma/alpha) ~ N(``mean``, ``std``^2), up to the schedule's last (Karras et al. 2022, table 1)."""
+    """EDM's: log(sigma/alpha) ~ N(``mean``, ``std``^2), truncated at the schedule's largest (Karras et al. 2022, table
+    1)."""
 
     mean: float = -1.2
     std: float = 1.2
     draws: Draws = field(default_factory=Independent)
 
     def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
-        """Through the truncated normal's inverse."""
+        """By the inverse of the truncated normal."""
         return schedule.time(-2 * (self.mean + self.std * torch.special.ndtri(u * self._below(schedule))))
 
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:
-        """N(log(sigma/alpha)) d log(sigma/alpha)/dt, over the share of the normal that the schedule reaches."""
+        """N(log(sigma/alpha)) d log(sigma/alpha)/dt, divided by the share of the normal below the truncation."""
         z = (-0.5 * schedule.log_snr(t) - self.mean) / self.std
-        return _normal_density(z) / self.std * 0.5 * fall(schedule, t) / self._below(schedule)
+        return _normal_density(z) / self.std * 0.5 * log_snr_decay(schedule, t) / self._below(schedule)
 
     def _below(self, schedule: Schedule) -> float:
         last = (-0.5 * schedule.at(1.0).log_snr - self.mean) / self.std
@@ -118,7 +119,7 @@ class LogitNormal(TimeDistribution):
     draws: Draws = field(default_factory=Independent)
 
     def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
-        """The sigmoid of a normal's."""
+        """The sigmoid of the normal's quantile."""
         return (self.mean + self.std * torch.special.ndtri(u)).sigmoid()
 
     def density(self, t: Tensor, schedule: Schedule) -> Tensor:

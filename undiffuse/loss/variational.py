@@ -1,13 +1,15 @@
-"""The variational bound on -log p(x_0), in nats per entry, one random step a sample.
+"""The variational bound on -log p(x_0), in nats per entry, estimated at one random step for each sample.
 
     -log p(x_0) <= KL(q(x_1|x_0) | prior) + sum_i E KL(q(x_s|x_t,x_0) | p(x_s|x_t)) - E log p(x_0|x_t_1),     t = i/T
 
-with p(x_s|x_t) the posterior at the denoiser's belief (Ho et al. 2020, eq. 5). The two ends are in closed form; the sum
-is one step, times how rarely it is drawn: unbiased, for any law of discrete times. `likelihood` evaluates the same
-bound, all steps of it, for every process; here it is written for training, with a time a sample.
+with p(x_s|x_t) the posterior at the denoiser's belief (Ho et al. 2020, eq. 5). The first and the last term are in
+closed form. The sum is estimated by one step, divided by its probability: unbiased for any distribution of discrete
+times. `undiffuse.theory.likelihood` evaluates the same bound over all steps, for every process; this file is for
+training, with one time for each sample.
 
-The KL of a step, entry by entry, with l = log(sigma_t/sigma_s) and v the network's place between the variances' bounds
-(`Belief`): v l + 1/2 (1 + (SNR_s - SNR_t)(x_0 - x_0_hat)^2) e^(-2 v l) - 1/2.
+The KL of a step, entry by entry, is  v l + 1/2 (1 + (SNR_s - SNR_t)(x_0 - x_0_hat)^2) e^(-2 v l) - 1/2.  v in [0, 1]
+places the log-variance between its bounds (`Belief`), and l is the logarithm of `Affine.widening`: log(sigma_t/sigma_s)
+if variance is preserved and data has unit variance.
 """
 
 import copy
@@ -25,7 +27,7 @@ from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.loss.denoising import cast, mean, prediction_error
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.loss import Loss
-from undiffuse.loss.time import TimeDistribution, Uniform, fall
+from undiffuse.loss.time import TimeDistribution, Uniform, log_snr_decay
 from undiffuse.loss.weight import Simple, error_of_x0
 from undiffuse.process.affine import Affine
 from undiffuse.process.learned import LearnedSchedule
@@ -34,9 +36,9 @@ from undiffuse.process.schedule import Schedule
 
 @dataclass(frozen=True)
 class VariationalBound(Loss[Denoiser]):
-    """The whole bound on T steps; T is the law of t's. Trains a learned schedule too, end points and interior.
+    """The whole bound on T steps; ``time`` sets T. It trains a learned schedule too, end points and interior.
 
-    `Importance(bins=T, discrete=True)` is the law that improved DDPM needs for it.
+    Improved DDPM needs the distribution `Importance(bins=T, discrete=True)` for it.
     """
 
     time: TimeDistribution = field(default_factory=lambda: Uniform(steps=1000))
@@ -62,10 +64,10 @@ class VariationalBound(Loss[Denoiser]):
 
 @dataclass(frozen=True)
 class Hybrid(Loss[Denoiser]):
-    """Improved DDPM's L_simple + ``scale`` L_vlb, which teaches a variance (Nichol and Dhariwal 2021, eq. 16).
+    """Improved DDPM's L_simple + ``scale`` L_vlb, which trains a variance (Nichol and Dhariwal 2021, eq. 16).
 
-    L_simple is on eps; L_vlb, in bits per entry, sees the mean but does not move it. The bound's ends, which do not
-    depend on the network, are left out.
+    L_simple is on eps. L_vlb is in bits per entry; no gradient passes from it to the mean. The bound's first and last
+    terms, which do not depend on the network, are left out.
     """
 
     time: TimeDistribution = field(default_factory=lambda: Uniform(steps=1000))
@@ -88,7 +90,7 @@ class Hybrid(Loss[Denoiser]):
         error, v = prediction_error(denoiser, x_0, t, noise, conditions)
         simple = cast(Simple()(denoiser.prediction, schedule, t), error) * mean(error**2)
         bound = mean(step_kl(denoiser, error.detach(), v, t, steps)) * (steps / math.log(2))
-        losses = (simple + self.scale * bound) * cast(self.time.counts(t, schedule), error)
+        losses = (simple + self.scale * bound) * cast(self.time.importance(t, schedule), error)
         if denoiser.training:
             self.time.update(t, losses, schedule)
         return losses
@@ -143,7 +145,7 @@ class _Known(Schedule):
             span = base.log_span.exp()
             self.value, self.slope = base.high - span * progress, span * rate
         else:
-            self.value, self.slope = base.log_snr(t), fall(base, t)
+            self.value, self.slope = base.log_snr(t), log_snr_decay(base, t)
 
     def log_snr(self, t: Tensor) -> Tensor:
         return self.value

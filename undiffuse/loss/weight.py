@@ -1,20 +1,20 @@
 """Weights of the squared error at the t that was drawn.
 
-One error has many names. At a given x_t, whoever errs in y errs in x_0 and z in proportion: with v of unit length,
-v = (alpha z - sigma x_0)/r, r^2 = alpha^2 + sigma^2, and q = -sigma/(b alpha - a sigma) (`predict.inversion`),
+At a given x_t, the errors of y, x_0 and z are proportional. With v of unit length, v = (alpha z - sigma x_0)/r,
+r^2 = alpha^2 + sigma^2, and q = -sigma/(b alpha - a sigma) (`undiffuse.denoiser.prediction.inversion`),
 
     |x_0 - x_0_hat|^2 = q^2 |y - y_hat|^2 = |v - v_hat|^2 sigmoid(-log_snr)
     |z - z_hat|^2     = e^log_snr |x_0 - x_0_hat|^2 = |v - v_hat|^2 sigmoid(log_snr).
 
-So a weight is a function of log-SNR, right for every prediction and schedule if it says whose error it multiplies.
-It is written for v, where it stays finite with no noise and with no data left. In the other terms, SNR = e^log_snr:
+So a weight is a function of log-SNR that holds for every prediction and schedule, once it is fixed whose error it
+multiplies. Here that is v: its weights stay finite without noise and without data. With SNR = e^log_snr they are
 
     weight        on v                               on x_0              on eps
     Simple()      SNR/(SNR + 1)                      SNR                 1
     MinSNR(5)     min(SNR, 5)/(SNR + 1)              min(SNR, 5)         min(SNR, 5)/SNR
     EDMWeight(s)  (SNR + 1/s^2)/(SNR + 1)            SNR + 1/s^2         1 + 1/(s^2 SNR)
 
-A weight over a fixed integral of log-SNR, whatever the law of t, is another thing: `undiffuse.loss.integral`.
+Weights over log-SNR that do not depend on the distribution of t are in `undiffuse.loss.integral`.
 """
 
 from abc import ABC, abstractmethod
@@ -34,16 +34,17 @@ class Weight(ABC):
 
     @abstractmethod
     def __call__(self, prediction: Prediction, schedule: Schedule, t: Tensor) -> Tensor:
-        """What multiplies (y - y_hat)^2 at times (count,): float64 (count,). `UserError` where y is blind."""
+        """What multiplies (y - y_hat)^2 at times (count,): float64 (count,). `UserError` where y does not determine
+        x_0."""
 
-    def counts(self, time: TimeDistribution, schedule: Schedule, t: Tensor) -> Number:
-        """How much a loss at t counts: what its law says."""
-        return time.counts(t, schedule)
+    def importance(self, time: TimeDistribution, schedule: Schedule, t: Tensor) -> Number:
+        """The importance weight of a loss at t: that of its distribution."""
+        return time.importance(t, schedule)
 
 
 @dataclass(frozen=True)
 class Plain(Weight):
-    """1 on what the network says, whatever it says."""
+    """1 on the error of the network's prediction, whichever it is."""
 
     def __call__(self, prediction: Prediction, schedule: Schedule, t: Tensor) -> Tensor:
         """1."""
@@ -52,7 +53,7 @@ class Plain(Weight):
 
 @dataclass(frozen=True)
 class Simple(Weight):
-    """1 on the error ``of`` one prediction, whatever the network says.
+    """1 on the error ``of`` one prediction, whichever the network predicts.
 
     Of eps: DDPM's L_simple (Ho et al. 2020, eq. 14), and NCSN's sigma^2 on the score; of `Velocity`: flow matching.
     """
@@ -81,7 +82,7 @@ class OfLogSNR(Weight):
 
 @dataclass(frozen=True)
 class MinSNR(OfLogSNR):
-    """min(SNR, gamma) on x_0: easy times, with little noise, count no more than gamma (Hang et al. 2023, eq. 8)."""
+    """min(SNR, gamma) on x_0: times with little noise weigh at most gamma (Hang et al. 2023, eq. 8)."""
 
     gamma: float = 5.0
 
@@ -105,5 +106,5 @@ class EDMWeight(OfLogSNR):
 
 
 def error_of_x0(prediction: Prediction, schedule: Schedule, t: Tensor) -> Tensor:
-    """q: x_0 errs by q times the error of y. (count,); `UserError` where y says nothing about x_0."""
+    """q: the error of x_0 is q times the error of y. (count,); `UserError` where y does not determine x_0."""
     return torch.as_tensor(inversion(prediction, schedule, t)[1])

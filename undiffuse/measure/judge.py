@@ -1,4 +1,4 @@
-"""A small classifier of the data at hand: does a sample show the label that was asked for?
+"""A small classifier of the data at hand: does a sample show the label that it was given?
 
 Its accuracy on held-out data says how far to trust it; its last hidden layer serves as features.
 """

@@ -1,12 +1,12 @@
-"""How well samples follow the numbers that they were asked for, told by a regression of real data on them.
+"""How well samples agree with a numeric condition, as a regression fitted to data reads it.
 
-A gradient-boosted regression is fitted on real rows and what is known of them; it reads the samples, and R² says how
-much of what was asked is in them:
+A gradient-boosted regression is fitted to training rows and predicts the condition from a row. R² compares what it
+predicts from each sample with the condition c that the sample was given:
 
-    R² = 1 - sum (asked - read)² / sum (asked - mean asked)²
+    R² = 1 - sum (c - predicted)² / sum (c - mean c)²
 
-1 is all of it, 0 no more than guessing the mean. Held-out rows, read likewise, say how much can be told at all. Wide
-rows (pictures) are read by their principal components.
+1 is perfect; 0 is no better than predicting the mean. The R² of held-out rows says how much the regression can read at
+all. Wide rows (pictures) are first reduced to their principal components.
 """
 
 import numpy as np
@@ -15,16 +15,17 @@ from torch import Tensor
 
 from undiffuse.measure.two_sample import SEEDS
 
-COMPONENTS = 32  # of rows with more numbers
-ROWS = 20_000  # fitted on, at most
+COMPONENTS = 32  # principal components of rows with more numbers than that
+ROWS = 20_000  # to which the regression is fitted, at most
 
 Rows = tuple[Tensor, Tensor]
 
 
 def r_squared(train: Rows, samples: Rows, held_out: Rows, seed: int = 0) -> tuple[float, float]:
-    """R² of what ``samples`` were asked for and, beside it, of held-out rows; fitted on rows of ``train``.
+    """R² of ``samples`` and of ``held_out`` rows, by a regression fitted to ``train``.
 
-    Each is rows (count, *shape) and the number of each, (count,). Cells may be missing (NaN) in narrow rows.
+    Each is a pair: rows (count, *shape) and their numeric condition (count,). Cells may be missing (NaN) unless the
+    rows are wide.
     """
     from sklearn.decomposition import PCA
     from sklearn.ensemble import HistGradientBoostingRegressor

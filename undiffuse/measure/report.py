@@ -91,7 +91,9 @@ NEAREST = Number("nearest training example", "near floor", "how far the median s
 COPIED = Number("copied", "lower", "the share of samples nearer to a training example than all but 1% of new data")
 VALID = "the share of samples that pass an exact check of what makes real ones real"
 SCORE = Number("inception score", "higher", "how clear single samples are and how various all, by the judge's labels")
-LABELLED = Number("label accuracy", "higher", "the share of samples that show the label asked for")
+LABELLED = Number(
+    "label accuracy", "higher", "the share of samples in which the judge reads the label that they were given"
+)
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,9 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How often one label was asked for, the share of these samples that the judge reads so, and of real rows."""
+class LabelAgreement:
+    """One label: how many samples were given it, and the shares of these and of real rows in which the judge reads
+    it."""
 
     label: str
     count: int
@@ -134,7 +137,7 @@ class Report:
 
     rows: tuple[Row, ...]
     protocol: dict[str, int | float | str | None]
-    labels: tuple["Asked", ...] = ()
+    labels: tuple["LabelAgreement", ...] = ()
 
     def __getitem__(self, name: str) -> Row:
         return {row.name: row for row in self.rows}[name]
@@ -143,7 +146,7 @@ class Report:
         """Plain dicts and lists for ``json.dumps``; what is not a finite number is null."""
         table = [asdict(row) | {"ratio": row.ratio} for row in self.rows]
         finite = [{key: None if _endless(value) else value for key, value in row.items()} for row in table]
-        labels = [{k: None if _endless(v) else v for k, v in asdict(asked).items()} for asked in self.labels]
+        labels = [{k: None if _endless(v) else v for k, v in asdict(one).items()} for one in self.labels]
         return {"measures": finite, "protocol": self.protocol, "labels": labels}
 
     def table(self) -> "Group":
@@ -159,9 +162,11 @@ class Report:
             numbers.add_row(row.name, f"{row.value:.3g}", floor, _told(row.ratio, ".2f"), row.better)
         meanings = "\n".join(f"{row.name}: {row.meaning}" for row in self.rows)
         protocol = ", ".join(f"{key} {value}" for key, value in self.protocol.items() if value is not None)
-        worst = sorted(self.labels, key=lambda asked: asked.read)
-        told = ", ".join(f"{asked.label} {asked.read:.0%} (real {asked.real:.0%})" for asked in worst[:SHOWN])
-        return Group(numbers, meanings, protocol, *([f"read as asked, the worst first: {told}"] if told else []))
+        worst = sorted(self.labels, key=lambda one: one.read)
+        worst_labels = ", ".join(f"{one.label} {one.read:.0%} (real {one.real:.0%})" for one in worst[:SHOWN])
+        return Group(
+            numbers, meanings, protocol, *([f"label accuracy, the worst first: {worst_labels}"] if worst_labels else [])
+        )
 
 
 def report(
@@ -206,7 +211,7 @@ def report(
         views[True] = views[False]
 
     table: list[Row] = []
-    by_label: tuple[Asked, ...] = ()
+    by_label: tuple[LabelAgreement, ...] = ()
     for measure in measures:
         view = views[measure.on_features]
         floors = zip(*(measure.function(a, b, seed) for a, b in view.real), strict=True)
@@ -264,15 +269,17 @@ def _by_label(
     held_out: Tensor,
     held_out_labels: Tensor | None,
     names: Sequence[str],
-) -> tuple[Asked, ...]:
-    """Every label that was asked for, beside what the judge makes of real rows of it."""
+) -> tuple[LabelAgreement, ...]:
+    """Every label that samples were given, beside what the judge reads in real rows of it."""
     real = judge.predict(held_out) == held_out_labels if held_out_labels is not None else None
     found = []
     for label in labels.unique().tolist():
         mine = labels == label
         theirs = real[held_out_labels == label] if real is not None else torch.empty(0)
         name = names[label] if label < len(names) else str(label)
-        found.append(Asked(name, int(mine.sum()), *(float(part.double().mean()) for part in (right[mine], theirs))))
+        found.append(
+            LabelAgreement(name, int(mine.sum()), *(float(part.double().mean()) for part in (right[mine], theirs)))
+        )
     return tuple(found)
 
 

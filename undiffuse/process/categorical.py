@@ -48,7 +48,7 @@ class Categorical:
         """All states, those that only noise takes included: the mask is state K."""
         return self.classes + self.kernel.extra
 
-    def kept(self, t: Number) -> Survival:
+    def survival(self, t: Number) -> Survival:
         """a(t), the probability that a token is untouched, and 1 - a(t), without cancellation."""
         log_snr = self.schedule.at(t).log_snr
         return Survival(_sigmoid(log_snr), _sigmoid(-log_snr))
@@ -71,7 +71,7 @@ class Categorical:
 
     def level(self, t: float) -> str:
         """How many tokens are lost, in words."""
-        return f"lost {float(self.kept(t).lose):.0%}"
+        return f"lost {float(self.survival(t).lose):.0%}"
 
     def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
         """What a denoiser is shown where x_0 is known: x_0.
@@ -103,14 +103,14 @@ class Categorical:
 
     def marginal(self, x_0: Tensor, t: Number) -> Discrete:
         """q(x_t | x_0) over all states, (batch, *shape, states)."""
-        return Discrete.of(self.kernel.forward(self._one_hot(x_0), ALL, self.kept(t)))
+        return Discrete.of(self.kernel.forward(self._one_hot(x_0), ALL, self.survival(t)))
 
     def prior(self, like: Tensor, t: float = 1.0) -> Discrete:
         """What x_t looks like before anything is known: q(x_t | x_0) averaged over all classes.
 
         A schedule that leaves a(1) > 0 of the tokens unmasked has so a finite bound: what is left costs a(1) log K.
         """
-        return self._of_anything(like, self.kept(t))
+        return self._of_anything(like, self.survival(t))
 
     def posterior(self, x_t: Tensor, x_0: Tensor, t: Number, s: Number) -> Discrete:
         """q(x_s | x_t, x_0) for s < t, with x_0 known (tokens), or averaged over a belief (logits).
@@ -119,7 +119,7 @@ class Categorical:
         belief in an x_0 that could not have led to x_t counts for nothing: an unmasked token is never changed. Where no
         x_0 could have, as for tokens given at t = 1 from which the rest is to follow, x_t stays.
         """
-        weights = self.kernel.log_bridge(self._probs(x_0), x_t, self.kept(s), self.kept(t))
+        weights = self.kernel.log_bridge(self._probs(x_0), x_t, self.survival(s), self.survival(t))
         possible = weights.amax(-1, keepdim=True) > -torch.inf
         normal = weights.where(possible, 0.0).log_softmax(-1).to(self.dtype)
         return Discrete(torch.where(possible, normal, log(self._one_hot(x_t))))
@@ -138,7 +138,7 @@ class Categorical:
         network that is to name x_0 from the others (a *leave-one-out* head) is no posterior, nor the other way round:
         D3PM's p(x_s | x_t) ~ q(x_t | x_s) sum_x0 p(x_0) q(x_s | x_0) is right for the first alone.
         """
-        likelihood = self.kernel.backward(self._one_hot(x_t), ALL, self.kept(t))[..., : self.classes]
+        likelihood = self.kernel.backward(self._one_hot(x_t), ALL, self.survival(t))[..., : self.classes]
         return alone + likelihood.clamp_min(torch.finfo(self.dtype).tiny).log().to(alone)  # finite: guidance subtracts
 
     def _of_anything(self, like: Tensor, t: Survival) -> Discrete:

@@ -175,8 +175,8 @@ class MixedDiffusion:
         assert isinstance(shape, RowShape)
         tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
         process = Mixed(shape.numbers, Affine(built(self.schedule)), tokens)
-        asked = {name: one for name, one in specifications.items() if name not in shape.drawn}
-        encoder = Encoder(asked, self.net.vector)
+        undrawn = {name: one for name, one in specifications.items() if name not in shape.drawn}
+        encoder = Encoder(undrawn, self.net.vector)
         return MixedDenoiser(self.net.build(shape, encoder.widths), process, self.prediction, encoder, shape.drawn)
 
 

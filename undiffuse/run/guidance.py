@@ -33,7 +33,7 @@ from undiffuse.denoiser.guidance import (
     StaticThreshold,
 )
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.sampling.sampling import ASKED, Guidance
+from undiffuse.sampling.sampling import DEFAULT_WEIGHT, Guidance
 
 
 class Guided(Protocol):
@@ -92,9 +92,9 @@ def guided(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional
 
 def weight_for(run: Guided, guidance: Guidance) -> float:
     """The guidance scale: 1 (off) if nothing asks for guidance, or if the run was not trained for it."""
-    asked = run.classifier or run.worse or guidance.negative is not None
+    guided = run.classifier or run.worse or guidance.negative is not None
     if guidance.weight is None:
-        return ASKED if asked else 1.0
+        return DEFAULT_WEIGHT if guided else 1.0
     return guidance.weight
 
 
@@ -123,10 +123,10 @@ def _negative(run: Guided, guidance: Guidance) -> Conditions | None:
     specifications = run.specifications
     if not specifications:
         raise UserError("guidance needs labels, and this model was trained without; leave --guidance out")
-    asked: Any = None if guidance.negative is None else words(guidance.negative)
-    if isinstance(asked, list):
-        asked = next(iter(with_label(specifications, None, asked if len(asked) > 1 else asked[0])))
-    negative = read_negative(specifications, asked)
+    negated: Any = None if guidance.negative is None else words(guidance.negative)
+    if isinstance(negated, list):
+        negated = next(iter(with_label(specifications, None, negated if len(negated) > 1 else negated[0])))
+    negative = read_negative(specifications, negated)
     absent = [not bool(entry.present) for entry in negative.entries.values()] if negative else [True]
     everything = negative is None or len(absent) == len(specifications)
     if all(absent) and everything and run.recipe.training.condition_dropout == 0:

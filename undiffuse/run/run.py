@@ -22,7 +22,7 @@ from torch import Tensor
 from undiffuse.codec import Codec
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, conditions_of, labels_of, names_of, specifications_of
-from undiffuse.condition.read import Asked, read, with_label, with_more
+from undiffuse.condition.read import Request, read, with_label, with_more
 from undiffuse.condition.renamed import is_old, renamed
 from undiffuse.condition.specification import Labels, Specification, Specifications
 from undiffuse.core.configuration import LARGEST, from_texts, to_texts
@@ -207,7 +207,7 @@ class Run:
     def sample(
         self,
         count: int,
-        conditions: Asked = None,
+        conditions: Request = None,
         sampling: Sampling | None = None,
         *,
         steps: int | None = None,
@@ -218,7 +218,7 @@ class Run:
         given: Given | None = None,
         batch: int | None = None,
         first: int = 0,
-        **asked: Any,
+        **named: Any,
     ) -> Tensor:
         """Samples number ``first``, ``first`` + 1, ...: (count, *shape), as the data is stored, on the CPU.
 
@@ -232,12 +232,12 @@ class Run:
                 condition; conditions or guidance for a model without conditions.
         """
         how = (sampling or self.sampling).override(sampler, steps, grid, guidance, seed)
-        return self.draw(count, self.asked_rows(conditions, asked), how, given, batch, first).x
+        return self.draw(count, self.request(conditions, named), how, given, batch, first).x
 
     def draw(
         self,
         count: int,
-        conditions: Asked = None,
+        conditions: Request = None,
         sampling: Sampling | None = None,
         given: Given | None = None,
         batch: int | None = None,
@@ -266,7 +266,7 @@ class Run:
         return self.denoiser.process.blank(count, self.codec.latent_shape, self.device)
 
     def trajectory(
-        self, count: int, conditions: Asked = None, sampling: Sampling | None = None, first: int = 0
+        self, count: int, conditions: Request = None, sampling: Sampling | None = None, first: int = 0
     ) -> Iterator[tuple[Tensor, float]]:
         """Every state on the way, as (decoded x, t): noise first, at the end the samples that ``sample`` returns.
 
@@ -279,11 +279,11 @@ class Run:
             yield self.codec.decode(self.denoiser.process.shown(x, t)).cpu(), t
 
     @usage()
-    def conditions(self, count: int, conditions: Asked = None, first: int = 0, **asked: Any) -> Conditions | None:
+    def conditions(self, count: int, conditions: Request = None, first: int = 0, **named: Any) -> Conditions | None:
         """What samples ``first``, ``first`` + 1, ... are asked to be; None for a model without conditions.
 
         ``conditions`` are values by name, {"label": "3", "age": 30}, or a list of such rows, which samples take in turn
-        (see `undiffuse.condition.read`); ``asked`` adds further names. If a label is left out, samples take its values
+        (see `undiffuse.condition.read`); ``named`` adds further names. If a label is left out, samples take its values
         in turn, unless the run draws it itself; other conditions are absent. If a classifier guides a run without
         conditions, the conditions are those of the classifier.
 
@@ -295,33 +295,33 @@ class Run:
         require(16 * count, f"the conditions of {count:,} samples")
         if first < 0:
             raise UserError(f"samples are counted from 0, not from {first}")
-        rows = self.asked_rows(conditions, asked)
+        rows = self.request(conditions, named)
         nothing = not rows and not isinstance(rows, Conditions)
-        others = any(not isinstance(one, Labels) for one in self.asked.values())
+        others = any(not isinstance(one, Labels) for one in self.requestable.values())
         absent = self.is_joint or (nothing and others and self.recipe.training.each_dropout == 0)
-        wanted = read(self.asked, rows, all_labels=not absent)
+        wanted = read(self.requestable, rows, all_labels=not absent)
         if wanted is None:
             return None
         if self.specifications:
             self._check_absent(wanted)
         return wanted[torch.arange(first, first + count) % len(wanted)]
 
-    def labels(self, count: int, conditions: Asked = None, first: int = 0, **asked: Any) -> Tensor | None:
+    def labels(self, count: int, conditions: Request = None, first: int = 0, **named: Any) -> Tensor | None:
         """Those `conditions` that are labels: (count,), or (count, attributes); see `undiffuse.condition.label`."""
-        return labels_of(self.conditions(count, conditions, first, **asked), self.asked)
+        return labels_of(self.conditions(count, conditions, first, **named), self.requestable)
 
     @property
-    def asked(self) -> Specifications:
+    def requestable(self) -> Specifications:
         """The conditions that may be asked for: the run's own or, if it has none, those of the classifier that guides
         it."""
         return self.specifications or (self.classifier.specifications if self.classifier else {})
 
     @usage()
-    def asked_rows(self, conditions: Asked, asked: dict[str, Any]) -> Asked:
+    def request(self, conditions: Request, named: dict[str, Any]) -> Request:
         """Conditions in words, with further ones added; the name label stands for all conditions that are labels."""
-        named = {name: value for name, value in asked.items() if value is not None}
+        named = {name: value for name, value in named.items() if value is not None}
         if "label" in named:
-            conditions = with_label(self.asked, conditions, named.pop("label"))
+            conditions = with_label(self.requestable, conditions, named.pop("label"))
         return with_more(conditions, named) if named else conditions
 
     def _check_absent(self, wanted: Conditions) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from undiffuse.core.errors import UserError, check_seed
 
-ASKED = 2.0  # the default weight when guidance is asked for: for a classifier it is Bayes' rule
+DEFAULT_WEIGHT = 2.0  # the default weight when guidance is asked for: for a classifier it is Bayes' rule
 
 
 @dataclass(frozen=True)

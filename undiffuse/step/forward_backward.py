@@ -44,6 +44,6 @@ class ForwardBackward:
     def _lost(self, x_s: Tensor, s: float, t: float, noise: Noise) -> Tensor:
         """A draw of q(x_t | x_s)."""
         process = self.process
-        start = ALL if s == 0 else process.kept(s)
-        law = process.kernel.forward(F.one_hot(x_s, process.states).to(process.dtype), start, process.kept(t))
+        start = ALL if s == 0 else process.survival(s)
+        law = process.kernel.forward(F.one_hot(x_s, process.states).to(process.dtype), start, process.survival(t))
         return Discrete(law.log()).sample(noise)

@@ -30,14 +30,14 @@ LONG = 1.0  # steps of lambda over which a line is extrapolated, and no parabola
 GAIN = 15.0  # by which a step may multiply an error in what was said; over even steps order 4 does by 20/3
 
 
-class Said(NamedTuple):
+class Node(NamedTuple):
     """What was seen, and where."""
 
     at: float  # in the polynomial's variable
     value: Tensor  # (batch, *shape)
 
 
-Past = tuple[Said, ...]  # the newest first
+Past = tuple[Node, ...]  # the newest first
 
 
 class Origin(NamedTuple):
@@ -64,7 +64,7 @@ def begin(recent: Recent | None, past: Past, order: int, here: Origin) -> tuple[
 
 def remember(past: Past, at: float, value: Tensor, order: int) -> Past:
     """The last ``order`` nodes, this one first; none at an infinite coordinate (alpha = 0)."""
-    return (Said(at, value), *past)[:order] if math.isfinite(at) else ()
+    return (Node(at, value), *past)[:order] if math.isfinite(at) else ()
 
 
 def weights(nodes: Sequence[float], points: Sequence[float], masses: Sequence[float]) -> list[float]:

@@ -39,8 +39,8 @@ class MostConfidentFirst:
         masked = x_t == self.process.classes
         log_probs = denoise(x_t, t).double().log_softmax(-1)
         guess = Discrete(log_probs).sample(noise)
-        hidden = float(self.process.kept(s).lose) if s > 0 else 0.0
-        left = (masked.flatten(1).sum(1) * (hidden / float(self.process.kept(t).lose))).round()
+        hidden = float(self.process.survival(s).lose) if s > 0 else 0.0
+        left = (masked.flatten(1).sum(1) * (hidden / float(self.process.survival(t).lose))).round()
         gumbel = -(-noise.uniform(guess.double()).clamp_min(TINY).log()).log()
         sure = log_probs.gather(-1, guess[..., None])[..., 0] + self.randomness * hidden * gumbel
         sure = torch.where(masked, sure, torch.inf).flatten(1)
@@ -67,7 +67,7 @@ class FirstHitting:
     ) -> tuple[Tensor, Tensor]:
         """x_t with some masks revealed: a share (t - s)/t of them, at least one. Times are each sample's own."""
         masked = (x_t == self.process.classes).flatten(1)
-        lose = torch.full((len(x_t),), float(self.process.kept(t).lose)).double() if memory is None else memory
+        lose = torch.full((len(x_t),), float(self.process.survival(t).lose)).double() if memory is None else memory
         left = masked.sum(1).cpu()
         u = noise.uniform(torch.empty(len(x_t), 1, dtype=torch.float64))[:, 0].clamp_min(TINY)
         lose = lose * u ** (1 / left.clamp_min(1))

@@ -181,7 +181,7 @@ def _train(
                 recorder.save_state(tensors)
         while trainer.done < steps:
             trainer.step()
-            stopping = _agreed(accelerator, stop.asked)
+            stopping = _agreed(accelerator, stop.requested)
             due = Due.after(trainer.done, trainer.recipe.training, stopping)
             tensors = trainer.tensors() if due.report or due.save else {}
             if recorder:
@@ -209,8 +209,8 @@ def _restore(trainer: Trainer, folder: Path, facts: Facts) -> float:
     return seconds
 
 
-def _agreed(accelerator: "Accelerator", asked: bool) -> bool:
+def _agreed(accelerator: "Accelerator", requested: bool) -> bool:
     """Whether any process was asked to stop: they must stop after the same step."""
     if accelerator.num_processes == 1:
-        return asked
-    return bool(accelerator.reduce(torch.tensor(float(asked), device=accelerator.device)) > 0)
+        return requested
+    return bool(accelerator.reduce(torch.tensor(float(requested), device=accelerator.device)) > 0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def asked() -> bool:
+def requested() -> bool:
     """Whether weights are to be sharded. (On a CPU, accelerate itself ignores the setting.)
 
     Raises:

@@ -7,12 +7,12 @@ from typing import Self
 
 
 class Stop:
-    """While this context is open, the first signal sets ``asked``; a second one has its usual effect."""
+    """While this context is open, the first signal sets ``requested``; a second one has its usual effect."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -24,7 +24,7 @@ class Stop:
         self._restore()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
         self._restore()
 
     def _restore(self) -> None:

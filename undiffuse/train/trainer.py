@@ -22,7 +22,7 @@ from undiffuse.train.average import Average
 from undiffuse.train.batches import Batches, key
 from undiffuse.train.objective import Autoencoding, Objective, denoising
 from undiffuse.train.rate import rate
-from undiffuse.train.shard import Sharded, all_whole, asked, rows, whole
+from undiffuse.train.shard import Sharded, all_whole, requested, rows, whole
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,7 +59,7 @@ class Trainer:
                 f"a batch of {training.batch} does not split evenly over {processes} processes; change --batch"
             )
         self.objective.noise = Stream(None, process, processes)
-        self.sharded = processes > 1 and asked()
+        self.sharded = processes > 1 and requested()
         self._model: Any = self.objective.model  # of which copies are made
         self._shared: Any = self.objective  # which is called
         if self.sharded:
