@@ -1,21 +1,21 @@
 """How data is destroyed: from t = 0, the data, to t = 1, noise.
 
 `affine`      x_t = alpha(t) x_0 + sigma(t) z: Gaussian diffusion, flows, Poisson flow
-`categorical` tokens that are kept, or lost, in the way of a `kernel`
+`categorical` tokens that stay or are lost; a `kernel` says what a lost token becomes
 `mixed`       numbers beside tokens
 `schedule`    how fast: `curves` in closed form, `table` over discrete steps, `rescale`, `learned` from data
-`radial`      the law of z
+`radial`      the distribution of z
 
-All speak the same small language, so that ancestral sampling (`step.ancestral`) and the variational bound
-(`likelihood`) are each written once, over
+All have the same methods, so that ancestral sampling (`undiffuse.step.ancestral`) and the variational bound
+(`undiffuse.theory.likelihood`) are each written once:
 
     corrupt(x_0, t, noise)      draws q(x_t | x_0)
     start(like, noise, t)       draws what sampling starts from
-    marginal(x_0, t)            q(x_t | x_0) as a law
-    prior(like, t)              what x_t looks like before anything is known, as a law
-    posterior(x_t, x_0, t, s)   q(x_s | x_t, x_0) as a law, x_0 known or *believed* (a denoiser's output)
-    decoder(x_t, x_0, t)        p(x_0 | x_t), with which the bound ends
-    require_fresh_noise()       refuses where there is no such posterior
+    marginal(x_0, t)            q(x_t | x_0), a distribution
+    prior(like, t)              the distribution of x_t when x_0 is unknown
+    posterior(x_t, x_0, t, s)   q(x_s | x_t, x_0), a distribution; x_0 is known, or a *belief* (a denoiser's output)
+    decoder(x_t, x_0, t)        p(x_0 | x_t), the bound's last term
+    require_fresh_noise()       raises an error if there is no such posterior
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ from undiffuse.process.table import (
 
 
 class Process(Protocol):
-    """What a sampler or a bound may ask of a process. A *belief* is what its denoisers return."""
+    """What samplers and bounds need of a process. A *belief* is what its denoisers return."""
 
     @property
     def schedule(self) -> Schedule:
@@ -68,19 +68,19 @@ class Process(Protocol):
 
     @property
     def width(self) -> int:
-        """Numbers of memory that each entry of a state takes."""
+        """How many numbers of memory each entry of a state takes."""
         ...
 
     def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:
-        """States yet to be drawn, (count, *shape): zeros of the type that diffuses."""
+        """Empty states (count, *shape): zeros of the type that diffuses."""
         ...
 
     def shown(self, x_t: Tensor, t: float) -> Tensor:
-        """x_t with the spread of the data, to be looked at."""
+        """x_t scaled to the standard deviation of the data, for pictures."""
         ...
 
     def level(self, t: float) -> str:
-        """How much is lost at a time, in words."""
+        """The noise level at a time, in words."""
         ...
 
     def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
@@ -88,11 +88,11 @@ class Process(Protocol):
         ...
 
     def hints(self, known: Tensor) -> dict[str, Tensor]:
-        """What a denoiser is told of what is known, beside what it is shown."""
+        """Further arguments of the denoiser that say which entries are known."""
         ...
 
     def settle(self, belief: Any, x_0: Tensor, known: Tensor, ruled_out: Tensor | None = None) -> Any:
-        """What is believed where x_0 is known."""
+        """The belief, with x_0 in the place of what is known."""
         ...
 
     def corrupt(self, x_0: Tensor, t: Number, noise: Noise) -> Tensor:
@@ -108,7 +108,7 @@ class Process(Protocol):
         ...
 
     def prior(self, like: Tensor, t: float = 1.0) -> Distribution:
-        """What x_t looks like before anything is known."""
+        """The distribution of x_t when x_0 is unknown."""
         ...
 
     def posterior(self, x_t: Tensor, x_0: Any, t: float, s: float) -> Distribution:
@@ -120,7 +120,7 @@ class Process(Protocol):
         ...
 
     def require_fresh_noise(self) -> None:
-        """Raises UserError where no step may draw noise of its own, as there is no posterior to draw from."""
+        """Raises UserError if steps cannot add noise, because there is no posterior to draw from."""
         ...
 
 

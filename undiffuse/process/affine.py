@@ -1,7 +1,7 @@
 """The affine process: x_t = alpha(t) x_0 + sigma(t) z.
 
 One class for DDPM, cosine, VE, EDM, rectified flow and learned schedules: they differ in the schedule. z is
-standard normal, or follows another `NoiseDistribution` (PFGM++). Only for normal z is there a posterior, and a bound.
+standard normal, or follows another `NoiseDistribution` (PFGM++). Only a normal z has a posterior, and a bound.
 """
 
 import math
@@ -21,10 +21,10 @@ from undiffuse.process.schedule import Schedule
 
 
 class Belief(NamedTuple):
-    """What is believed of x_0 given x_t: its mean, and how uncertain a step back should be.
+    """A belief about x_0 given x_t: its mean, and the variance of a step back.
 
-    ``v`` in [0, 1] places the log-variance of a step between its bounds beta-tilde (0: x_0 is known) and beta (1:
-    x_0 has the variance of unit Gaussian data), entry by entry: Nichol and Dhariwal 2021, eq. 15.
+    ``v`` in [0, 1] places the log-variance of a step between its bounds, entry by entry: beta-tilde (v = 0: x_0 is
+    known) and beta (v = 1: x_0 is Gaussian with unit variance). Nichol and Dhariwal 2021, eq. 15.
     """
 
     mean: Tensor  # (batch, *shape)
@@ -33,7 +33,7 @@ class Belief(NamedTuple):
 
 @dataclass(frozen=True)
 class Affine:
-    """q(x_t | x_0) = law of alpha(t) x_0 + sigma(t) z."""
+    """q(x_t | x_0) is the distribution of alpha(t) x_0 + sigma(t) z."""
 
     schedule: Schedule
     z: NoiseDistribution = field(default_factory=GaussianNoise)
@@ -49,9 +49,10 @@ class Affine:
         return self.mix(x_0, self.z.sample(x_0, noise), t)
 
     def start(self, like: Tensor, noise: Noise, t: float = 1.0) -> Tensor:
-        """Where sampling starts at time t: the noise, with the spread that x_t has.
+        """Where sampling starts at time t: noise with the standard deviation of x_t.
 
-        std sqrt(alpha^2 sigma_data^2 + sigma^2): exact for normal data, and right to alpha(t) elsewhere.
+        That is sqrt(alpha^2 sigma_data^2 + sigma^2): exact for normal data, for other data an approximation whose error
+        vanishes with alpha(t).
         """
         return self.z.sample(like, noise) * self._spread(t)
 
@@ -62,52 +63,51 @@ class Affine:
 
     discrete = False  # tokens, and nothing else
     guidable = True  # whether guides can combine two beliefs about it
-    width = 1  # numbers of memory that each number of a state takes
+    width = 1  # how many numbers of memory each entry of a state takes
 
     def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:
-        """States yet to be drawn, (count, *shape)."""
+        """Empty states (count, *shape)."""
         return torch.zeros(count, *shape, device=device)
 
     def shown(self, x_t: Tensor, t: float) -> Tensor:
-        """x_t with the spread of the data, so that noise looks like noise under every schedule."""
+        """x_t scaled to the standard deviation of the data, so that noise looks the same with every schedule."""
         return x_t if t == 0 else scale(self.input_scale(t), x_t)
 
     def level(self, t: float) -> str:
-        """How much noise there is, in words."""
+        """The noise level, in words."""
         alpha, sigma, _ = self.schedule.at(t)
         return f"noise {sigma / (alpha + sigma):.0%}"
 
     def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
-        """What a denoiser is shown where x_0 is known: x_t, as it has its noise level there too."""
+        """What a denoiser is shown where x_0 is known: x_t, which is x_0 with the noise of time t there too."""
         return x_t
 
     def hints(self, known: Tensor) -> dict[str, Tensor]:
-        """What a denoiser is told of what is known, beside what it is shown: nothing."""
+        """Further arguments of the denoiser that say which entries are known: none."""
         return {}
 
     def settle(self, belief: Any, x_0: Tensor, known: Tensor, ruled_out: Tensor | None = None) -> Any:
-        """What is believed where x_0 is known: that."""
+        """The belief, with x_0 in the place of what is known."""
         if isinstance(belief, Belief):
             return belief._replace(mean=torch.where(known, x_0, belief.mean))
         return torch.where(known, x_0, belief)
 
     def marginal(self, x_0: Tensor, t: Number) -> Normal:
         """q(x_t | x_0) = N(alpha x_0, sigma^2)."""
-        self.require_gaussian("a marginal law in closed form")
+        self.require_gaussian("a marginal distribution in closed form")
         alpha, sigma, _ = self.schedule.at(t)
         return Normal(x_0 * expand(alpha, x_0), expand(sigma, x_0))
 
     def prior(self, like: Tensor, t: float = 1.0) -> Normal:
-        """What x_t looks like before anything is known: N(0, alpha^2 sigma_data^2 + sigma^2)."""
+        """The distribution of x_t when x_0 is unknown: N(0, alpha^2 sigma_data^2 + sigma^2)."""
         self.require_gaussian("a prior in closed form")
         return Normal(torch.zeros_like(like), self._spread(t))
 
     def posterior(self, x_t: Tensor, x_0: Tensor | Belief, t: float, s: float) -> Normal:
-        """q(x_s | x_t, x_0) for s < t, with x_0 known, or believed.
+        """q(x_s | x_t, x_0) for s < t, with x_0 known, or a belief.
 
-        With w = 1 - SNR(t)/SNR(s): mean = (1 - w) alpha_s/alpha_t x_t + w alpha_s x_0, and the variance is
-        beta-tilde = w sigma_s^2 if x_0 is known, and at most beta = w sigma_t^2 (Ho et al. 2020, eqs. 6-7), in general
-        beta-tilde times `widening` squared.
+        With w = 1 - SNR(t)/SNR(s), the mean is (1 - w) alpha_s/alpha_t x_t + w alpha_s x_0. The variance is
+        beta-tilde = w sigma_s^2 if x_0 is known (Ho et al. 2020, eqs. 6-7). A belief multiplies it by `widening`^(2 v).
         """
         self.require_gaussian("a posterior")
         mean, v = x_0 if isinstance(x_0, Belief) else Belief(x_0)
@@ -115,7 +115,7 @@ class Affine:
         w = -math.expm1(now.log_snr - then.log_snr)
         keep = now.alpha * (then.sigma / now.sigma) ** 2 / then.alpha  # alpha may be 0 at t, sigma at s
         std: Number = math.sqrt(w) * then.sigma
-        if then.sigma > 0:  # at the data x_0 given is x_0 reached
+        if then.sigma > 0:  # at s = 0 the step ends in x_0 itself
             widening = self.widening(t, s)
             std = std * (widening**v if isinstance(v, float) else torch.exp(v * math.log(widening)))
         return Normal(combine(keep, x_t, w * then.alpha, mean), std)
@@ -125,17 +125,18 @@ class Affine:
     @overload
     def widening(self, t: Tensor, s: Tensor) -> Tensor: ...
     def widening(self, t: Number, s: Number) -> Number:
-        """How much wider a step from t to s > 0 is if x_0 is as uncertain as data can be, than if x_0 is known.
+        """The factor on the standard deviation of a step from t to s > 0 when x_0 is Gaussian instead of known.
 
-        Of normal data with standard deviation sigma_data a step has the variance w sigma_t^2 spread_s^2/spread_t^2,
-        spread^2 = alpha^2 sigma_data^2 + sigma^2, instead of w sigma_s^2. If variance is preserved this is beta.
+        For Gaussian data with standard deviation sigma_data the step has the variance
+        w sigma_t^2 spread_s^2/spread_t^2, spread^2 = alpha^2 sigma_data^2 + sigma^2, instead of w sigma_s^2. If
+        variance is preserved and sigma_data = 1, that is beta = w sigma_t^2.
         """
         return self.schedule.at(t).sigma * self.input_scale(t) / (self.schedule.at(s).sigma * self.input_scale(s))
 
     def decoder(self, x_t: Tensor, x_0: Tensor | Belief, t: float) -> Normal:
-        """p(x_0 | x_t) at a small t, with which the bound ends: N(x_t/alpha, (sigma/alpha)^2).
+        """p(x_0 | x_t) at a small t, the bound's last term: N(x_t/alpha, (sigma/alpha)^2).
 
-        What x_t says of x_0 by itself: exact as t -> 0 for any smooth density.
+        It uses x_t only, not the belief; it is exact as t -> 0 for any smooth density.
         """
         self.require_gaussian("a decoder")
         alpha, sigma, _ = self.schedule.at(t)
@@ -146,10 +147,10 @@ class Affine:
         return math.hypot(alpha * self.sigma_data, sigma)
 
     def require_gaussian(self, what: str) -> None:
-        """Raises `UserError` if z is not normal, and so there is no ``what``."""
+        """Raises `UserError` if z is not normal; only normal noise has ``what``."""
         if not self.z.is_gaussian:
             raise UserError(f"only Gaussian noise has {what}, not {self.z}; use an ODE sampler such as heun")
 
     def require_fresh_noise(self) -> None:
-        """Raises `UserError` if no step may add noise: between two times only Gaussian noise is known (PFGM++)."""
+        """Raises `UserError` if steps cannot add noise: only Gaussian noise has a known increment between two times."""
         self.require_gaussian("steps that add fresh noise")

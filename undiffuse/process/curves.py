@@ -1,7 +1,7 @@
 """The schedules of the papers, in closed form and continuous time: each a log-SNR curve, its inverse, and a family.
 
-Written to be accurate to rounding at both ends, where the naive forms cancel: near the data 1 - alpha-bar is tiny, near
-the noise alpha-bar is.
+They are accurate to rounding at both ends, where the plain formulas lose digits: near the data 1 - alpha-bar is tiny,
+near the noise alpha-bar is.
 """
 
 import math
@@ -31,7 +31,7 @@ def unramp(log_snr: Tensor, start: float, time: Tensor, log_snr_start: Number) -
 
 @dataclass(frozen=True)
 class VP(VariancePreserving):
-    """The variance preserving SDE, beta(t) = beta_min + t (beta_max - beta_min); DDPM's continuous limit.
+    """The variance preserving SDE with beta(t) = beta_min + t (beta_max - beta_min); DDPM's continuous limit.
 
     log alpha^2 = -B(t), B(t) = beta_min t + t^2 (beta_max - beta_min)/2 (Song et al. 2021, eq. 32).
     """
@@ -84,8 +84,8 @@ class SubVP(SubVariancePreserving):
 class Cosine(VariancePreserving):
     """Improved DDPM's cosine: alpha-bar(t) = f(t)/f(0), f(t) = cos^2(pi/2 (u + s)/(1 + s)).
 
-    Nichol and Dhariwal 2021, eq. 17. Time is stretched so that log_snr(1) = ``log_snr_end`` instead of -inf; -20
-    is alpha = 4.5e-5, what their clipping of beta at 0.999 leaves at T = 1000. `CosineTable` is the table.
+    Nichol and Dhariwal 2021, eq. 17. Time is rescaled so that log_snr(1) = ``log_snr_end`` instead of -inf; -20 is
+    alpha = 4.5e-5, near what their clipping of beta at 0.999 leaves at T = 1000. `CosineTable` is their table.
     """
 
     s: float = 0.008
@@ -98,7 +98,7 @@ class Cosine(VariancePreserving):
         return 2 * x.cos().log() - ((x - start).sin() * (x + start).sin()).log()
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Sin^2(x) = sin^2(x_0) + sigma^2 cos^2(x_0), solved as the small difference sin(x - x_0)."""
+        """Sin^2(x) = sin^2(x_0) + sigma^2 cos^2(x_0), solved for the small difference x - x_0."""
         start = self._angle(0.0)
         variance = (-log_snr).sigmoid() * math.cos(start) ** 2
         sine = (math.sin(start) ** 2 + variance).sqrt()
@@ -127,7 +127,8 @@ class Sigmoid(VariancePreserving):
     """Alpha-bar falls from 1 to 0 along a sigmoid from ``start`` to ``end`` with temperature ``tau``.
 
     alpha-bar(t) = (S(end) - S(u))/(S(end) - S(start)), S(u) = sigmoid(u/tau), u = start + t (end - start)
-    (Jabri et al. 2022, appendix; Chen 2023, algorithm 1). As they clip alpha-bar at 1e-9, ``log_snr_end`` ends time.
+    (Jabri et al. 2022, appendix; Chen 2023, algorithm 1). They clip alpha-bar at 1e-9; here time ends at
+    ``log_snr_end``.
     """
 
     start: float = -3.0
@@ -161,10 +162,10 @@ class Sigmoid(VariancePreserving):
 
 @dataclass(frozen=True)
 class Fading(VariancePreserving):
-    """Alpha-bar(t) = 1 - t: what is left of the data falls evenly to nothing.
+    """Alpha-bar(t) = 1 - t: linear in t, down to 0.
 
-    For tokens: the share kept of masked diffusion (Sahoo et al. 2024's "log-linear") and of binomial diffusion's
-    beta_t = 1/(T - t + 1) (Sohl-Dickstein et al. 2015).
+    For tokens it is the share that is unchanged in masked diffusion (Sahoo et al. 2024's "log-linear") and in binomial
+    diffusion with beta_t = 1/(T - t + 1) (Sohl-Dickstein et al. 2015).
     """
 
     def log_snr(self, t: Tensor) -> Tensor:
@@ -194,7 +195,7 @@ class LogLinear(VarianceExploding):
         return ramp(t, self.start, low + (t - self.start) / (1 - self.start) * (high - low), low)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """A line's inverse."""
+        """The inverse of the line."""
         low, high = -2 * math.log(self.sigma_min), -2 * math.log(self.sigma_max)
         line = self.start + (log_snr - low) / (high - low) * (1 - self.start)
         return unramp(log_snr, self.start, line.clamp(max=1), low)

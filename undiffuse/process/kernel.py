@@ -1,14 +1,14 @@
-"""How a token is lost: kernels q(x_t | x_s), never as a matrix.
+"""What a lost token becomes: kernels q(x_t | x_s) with transition matrix Q, applied without storing Q.
 
-A process keeps a token untouched until t with probability a(t); what else may happen is its kernel's. All that a
-posterior needs of it are two products with a vector over states, and their cost is what makes K = 50,000 possible:
+A token is unchanged at t with probability a(t); its kernel says what happens otherwise. A posterior needs only two
+products with a vector over states, whose low cost makes K = 50,000 possible:
 
-    forward    law -> law Q      the law of x_t, of that of x_s                                 (a row times Q)
-    backward   f -> Q f          E[f(x_t) | x_s], by x_s: of a one-hot f, the likelihood of x_t   (Q times a column)
+    forward    p -> p Q      the distribution of x_t, given that of x_s                       (a row times Q)
+    backward   f -> Q f      E[f(x_t) | x_s] for every x_s; the likelihood of x_t if f is one-hot (Q times a column)
 
-`Replace`    by any class, by the mask, or by either: cost K
-`Neighbours` by a class like it, for classes that lie in a space, such as words: cost K x neighbours
-`Ordinal`    by a class near it, for classes in a row: see `undiffuse.process.ordinal`
+`Replace`    becomes any class, the mask, or either: cost K
+`Neighbours` becomes a similar class, for classes in a space, such as words: cost K x neighbours x steps
+`Ordinal`    becomes a near class, for classes in a row: see `undiffuse.process.ordinal`
 """
 
 import math
@@ -26,7 +26,8 @@ from undiffuse.core.linear import Number
 
 
 class Survival(NamedTuple):
-    """What is untouched at a time, a(t), and 1 - a(t), known without cancellation; numbers or float64 (batch,)."""
+    """The probability a(t) that a token is unchanged, and 1 - a(t), without cancellation; numbers or float64
+    (batch,)."""
 
     keep: Number
     lose: Number
@@ -43,16 +44,16 @@ class Kernel(Protocol):
         """States after the classes: 1 with a mask, else 0."""
         ...
 
-    def forward(self, law: Tensor, s: Survival, t: Survival) -> Tensor:
-        """Law (batch, ..., states) at s -> law at t."""
+    def forward(self, probs: Tensor, s: Survival, t: Survival) -> Tensor:
+        """Probabilities (batch, ..., states) at s -> those at t."""
         ...
 
     def backward(self, f: Tensor, s: Survival, t: Survival) -> Tensor:
-        """f (batch, ..., states) of x_t -> its expectation given x_s."""
+        """f(x_t), (batch, ..., states) -> E[f(x_t) | x_s] for every x_s."""
         ...
 
     def log_bridge(self, belief: Tensor, x_t: Tensor, s: Survival, t: Survival) -> Tensor:
-        """log sum over x_0 of p(x_0) q(x_s | x_t, x_0), but for a constant an entry: (batch, ..., states).
+        """log sum over x_0 of p(x_0) q(x_s | x_t, x_0), up to a constant for each entry: (batch, ..., states).
 
         ``belief`` p (batch, ..., states), ``x_t`` (batch, ...) int64.
         """
@@ -60,14 +61,14 @@ class Kernel(Protocol):
 
 
 def by_products(kernel: Kernel, belief: Tensor, x_t: Tensor, s: Survival, t: Survival) -> Tensor:
-    """`Kernel.log_bridge` of any kernel: a backward product for each likelihood, and a forward one.
+    """`Kernel.log_bridge` of any kernel, by two backward products and a forward one.
 
         sum_x0 p(x_0) q(x_s | x_t, x_0) = q(x_t | x_s) sum_x0 r(x_0) q(x_s | x_0),      r = p/q(x_t | x_0)
 
-    where r = 0 for an x_0 that could not have led to x_t.
+    where r = 0 for an x_0 that cannot lead to x_t.
     """
     here = F.one_hot(x_t, belief.shape[-1]).to(belief)
-    likelihood = kernel.backward(here, ALL, t)  # q(x_t | x_0), by x_0
+    likelihood = kernel.backward(here, ALL, t)  # q(x_t | x_0) for every x_0
     possible = likelihood > 0
     ratio = torch.where(possible, belief / torch.where(possible, likelihood, 1.0), 0.0)
     return log(kernel.backward(here, s, t) * kernel.forward(ratio, ALL, s))
@@ -75,17 +76,17 @@ def by_products(kernel: Kernel, belief: Tensor, x_t: Tensor, s: Survival, t: Sur
 
 @dataclass(frozen=True)
 class Replace:
-    """A lost token becomes the mask, with probability ``mask``, else any class, equally likely; a mask stays.
+    """A lost token becomes the mask with probability ``mask``, else a uniformly random class; a mask stays.
 
-    With u(t) = 1 - mask (1 - a(t)), the share not masked, a step s -> t
+    With u(t) = 1 - mask (1 - a(t)), the share that is not masked, a step s -> t does this to a token without mask:
 
-        keeps      a_t/a_s       of the tokens
-        masks      1 - u_t/u_s = mask (a_s - a_t)/u_s
-        and makes  u_t/u_s - a_t/a_s = (1 - mask)(a_s - a_t)/(u_s a_s)  of them any class.
+        keeps it           with probability a_t/a_s
+        masks it           1 - u_t/u_s = mask (a_s - a_t)/u_s
+        draws it anew      u_t/u_s - a_t/a_s = (1 - mask)(a_s - a_t)/(u_s a_s)
 
-    mask 0 is multinomial diffusion (Hoogeboom et al. 2021, eq. 11), with two classes the binomial diffusion of
-    Sohl-Dickstein et al. 2015; 1 is D3PM's absorbing state (Austin et al. 2021, A.2.2); 0.9 is VQ-Diffusion's
-    mask-and-replace (Gu et al. 2022, eq. 8), whose gamma-bar is mask (1 - a).
+    mask = 0 is multinomial diffusion (Hoogeboom et al. 2021, eq. 11), and with two classes the binomial diffusion of
+    Sohl-Dickstein et al. 2015. mask = 1 is D3PM's absorbing state (Austin et al. 2021, A.2.2). mask = 0.9 is
+    VQ-Diffusion's mask-and-replace (Gu et al. 2022, eq. 8), whose gamma-bar is mask (1 - a).
     """
 
     mask: float = 0.9
@@ -99,26 +100,26 @@ class Replace:
         """The mask, if there is one."""
         return int(self.mask > 0)
 
-    def forward(self, law: Tensor, s: Survival, t: Survival) -> Tensor:
+    def forward(self, probs: Tensor, s: Survival, t: Survival) -> Tensor:
         """Cost K."""
-        stay, spread, hide = (column(share, law) for share in self._shares(s, t))
-        classes, masked = law.split([law.shape[-1] - self.extra, self.extra], -1)
+        stay, spread, mask = (column(share, probs) for share in self._shares(s, t))
+        classes, masked = probs.split([probs.shape[-1] - self.extra, self.extra], -1)
         total = classes.sum(-1, keepdim=True)
         return torch.cat(
-            [stay * classes + spread / classes.shape[-1] * total, masked + hide * total[..., : self.extra]], -1
+            [stay * classes + spread / classes.shape[-1] * total, masked + mask * total[..., : self.extra]], -1
         )
 
     def backward(self, f: Tensor, s: Survival, t: Survival) -> Tensor:
         """Cost K."""
-        stay, spread, hide = (column(share, f) for share in self._shares(s, t))
+        stay, spread, mask = (column(share, f) for share in self._shares(s, t))
         classes, masked = f.split([f.shape[-1] - self.extra, self.extra], -1)
-        elsewhere = spread * classes.mean(-1, keepdim=True) + hide * masked.sum(-1, keepdim=True)
+        elsewhere = spread * classes.mean(-1, keepdim=True) + mask * masked.sum(-1, keepdim=True)
         return torch.cat([stay * classes + elsewhere, masked], -1)
 
     log_bridge = by_products
 
     def _shares(self, s: Survival, t: Survival) -> tuple[Number, Number, Number]:
-        """Of the tokens that are not masked at s: kept, made any class, masked on the way to t."""
+        """The shares of the tokens not masked at s that are kept, drawn anew, and masked by t."""
         lost, unmasked = t.lose - s.lose, 1 - self.mask * s.lose
         return t.keep / s.keep, (1 - self.mask) * lost / (unmasked * s.keep), self.mask * lost / unmasked
 
@@ -128,23 +129,24 @@ UNIFORM, ABSORBING = Replace(mask=0.0), Replace(mask=1.0)
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Classes in a space: a lost token walks to classes like it, and at last becomes any class.
+    """Classes in a space: a token walks to similar classes, and is at last drawn anew from all classes.
 
-    Until its first ``jump``, which comes at the rate that 1 - a(t) says, a token walks from class to class over the
-    graph of ``edges``, ``walk`` steps for every unit of -log a(t). In eigenvectors both commute, so
+    With probability a(t) a token has not been drawn anew by t. Until then it walks from class to class on the graph of
+    ``edges``, ``walk`` steps on average for every unit of -log a(t). The walk and the drawing commute, so
 
         Q = r exp(-walk log(1/r) (I - P)) + (1 - r) 11^T/K,       r = a_t/a_s
 
-    with P the walk, symmetric, whence uniform noise (D3PM's nearest neighbours, Austin et al. 2021, A.2.4; theirs is
-    the walk alone, which never leaves an island of the graph). exp is summed as the Poisson law over numbers of steps,
+    with P the matrix of one step, which is symmetric, so that the noise is uniform. D3PM's nearest neighbours (Austin
+    et al. 2021, A.2.4) are the walk only, which never leaves a connected part of the graph. exp is a sum over the
+    number of steps, which has a Poisson distribution:
 
-        exp(-m (I - P)) = sum_k exp(-m + k log m - log k!) P^k,       m = walk log(1/r)
+        exp(-m (I - P)) = sum_k exp(-m + k log m - log k!) P^k,       m = walk log(1/r).
 
-    its probabilities by their logarithms, in float64: exp(-m) alone would soon be 0.
+    Its probabilities are computed from their logarithms in float64, because exp(-m) alone soon underflows.
 
     Attributes:
-        edges: (K, n) int64, the classes next to each; made symmetric by counting each edge both ways.
-        walk: Steps per unit of -log a, at least 0; the cost grows as it does.
+        edges: (K, n) int64, the neighbours of each class; every edge is used in both directions.
+        walk: Steps per unit of -log a, at least 0; the cost grows with it.
     """
 
     edges: Tensor
@@ -152,18 +154,18 @@ class Neighbours:
 
     def __post_init__(self) -> None:
         if not 0 <= self.walk < math.inf:
-            raise UserError(f"walk is how many steps a token takes per unit of -log a, at least 0, not {self.walk:g}")
+            raise UserError(f"walk, the steps per unit of -log a, must be at least 0, not {self.walk:g}")
 
     @classmethod
     def of(cls, vectors: Tensor, neighbours: int = 8, walk: float = 4.0) -> Self:
-        """The graph of the ``neighbours`` nearest classes by distance, of ``vectors`` (K, width)."""
+        """The graph that joins each of ``vectors`` (K, width) to its ``neighbours`` nearest ones."""
         if not 0 < neighbours < len(vectors):
             raise UserError(f"of {len(vectors)} classes each has 1 to {len(vectors) - 1} neighbours, not {neighbours}")
         rows = torch.arange(len(vectors), device=vectors.device)
         found = []
         for part in rows.split(1024):
             distance = torch.cdist(vectors[part], vectors)
-            distance[rows[: len(part)], part] = math.inf  # to itself
+            distance[rows[: len(part)], part] = math.inf  # no class is its own neighbour
             found.append(distance.topk(neighbours, largest=False).indices)
         return cls(torch.cat(found), walk)
 
@@ -172,47 +174,47 @@ class Neighbours:
         """None: noise is any class."""
         return 0
 
-    def forward(self, law: Tensor, s: Survival, t: Survival) -> Tensor:
+    def forward(self, probs: Tensor, s: Survival, t: Survival) -> Tensor:
         """Cost K x neighbours x steps. Q is symmetric."""
         logarithm = log_ratio(s, t)
-        ratio = column(logarithm, law).exp()
+        ratio = column(logarithm, probs).exp()
         mean = (-self.walk * logarithm).clamp(0.0, self.walk * LONGEST)
         most = float(mean.max())
-        here, walked = law, column((-mean).exp(), law) * law
+        here, walked = probs, column((-mean).exp(), probs) * probs
         for step in range(1, math.ceil(most + 8 * math.sqrt(most) + 12)):
             here = self._step(here)
             chance = (torch.xlogy(step, mean) - mean - math.lgamma(step + 1)).exp()
-            walked = walked + column(chance, law) * here
-        return ratio * walked + (1 - ratio) * law.mean(-1, keepdim=True)
+            walked = walked + column(chance, probs) * here
+        return ratio * walked + (1 - ratio) * probs.mean(-1, keepdim=True)
 
     backward = forward
     log_bridge = by_products
 
-    def _step(self, law: Tensor) -> Tensor:
-        """Law P, P = I + (A - D)/d: edges each way A, their number at each class D, at most d; the others stay."""
-        edges, n = self.edges.to(law.device), self.edges.shape[1]
-        flat = law.reshape(-1, law.shape[-1])
-        there = flat[:, edges].sum(-1)  # from the classes that x calls its neighbours
+    def _step(self, probs: Tensor) -> Tensor:
+        """p P with P = I + (A - D)/d: A the edges in both directions, D their number at each class, d the largest."""
+        edges, n = self.edges.to(probs.device), self.edges.shape[1]
+        flat = probs.reshape(-1, probs.shape[-1])
+        there = flat[:, edges].sum(-1)  # along the edges of each class; ``back`` is against them
         back = torch.zeros_like(flat).index_add_(1, edges.flatten(), flat.repeat_interleave(n, 1))
         most = int(self._degrees.max())
-        return ((there + back + flat * (most - self._degrees).to(law)) / most).view_as(law)
+        return ((there + back + flat * (most - self._degrees).to(probs)) / most).view_as(probs)
 
     @cached_property
     def _degrees(self) -> Tensor:
-        """Edges at each class, those that it calls and those that call it, (K,) int64."""
+        """The number of edges at each class, out of it and into it, (K,) int64."""
         return torch.bincount(self.edges.flatten(), minlength=len(self.edges)) + self.edges.shape[1]
 
 
-LONGEST = 40.0  # -log a beyond which nothing of a walk is left
+LONGEST = 40.0  # -log a beyond which the walk's share of Q is negligible
 
 
 def column(value: Number, like: Tensor) -> Tensor:
-    """A number, or one a sample, ready to multiply ``like`` (batch, ..., states)."""
+    """A number, or one for each sample, in a shape that multiplies ``like`` (batch, ..., states)."""
     tensor = torch.as_tensor(value, dtype=torch.float64).to(like.device, like.dtype)
     return tensor.view(-1, *[1] * (like.ndim - 1)) if tensor.ndim else tensor
 
 
 def log_ratio(s: Survival, t: Survival) -> Tensor:
-    """log a_t/a_s, without cancellation where little is lost; -inf becomes a number below any that matters."""
+    """log a_t/a_s, without cancellation where little is lost; at least -1000, so that it is finite."""
     lost = torch.as_tensor((t.lose - s.lose) / s.keep, dtype=torch.float64)
-    return torch.log1p(-lost.clamp_max(1.0)).clamp_min(-1e3)  # rounding takes it beyond 1
+    return torch.log1p(-lost.clamp_max(1.0)).clamp_min(-1e3)  # rounding can exceed 1

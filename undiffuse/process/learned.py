@@ -1,11 +1,11 @@
 """A schedule learned from data: a monotone network, as in variational diffusion models (Kingma et al. 2021).
 
-VDM's gamma = -log_snr is a line and a layer of sigmoids with positive weights (appendix H), brought to end points:
+VDM's gamma = -log_snr is a line plus a layer of sigmoids with positive weights (appendix H), scaled to its end points:
 
     log_snr(t) = max + (min - max) progress(t),      progress = (g(u) - g(0))/(g(1) - g(0)),
     g(u) = slope u + sum_k height_k sigmoid(sharpness_k (u - centre_k)),      slope, height, sharpness > 0.
 
-u runs from 0 at t = ``start`` to 1 at t = 1; below ``start`` sigma/alpha falls linearly to 0: time ends at the data.
+u runs from 0 at t = ``start`` to 1 at t = 1. Below ``start``, sigma/alpha falls linearly to 0 at t = 0, the data.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from undiffuse.process.schedule import Point, VariancePreserving
 
 @dataclass(frozen=True)
 class Learned(VariancePreserving, Learning):
-    """A monotone network of ``units`` sigmoids, described: the straight line that it learns from.
+    """The description of a monotone network of ``units`` sigmoids; by itself, the straight line from which it learns.
 
     Args:
         log_snr_max: log-SNR at ``start``; VDM's is 13.3.
         log_snr_min: log-SNR at t = 1; VDM's is -5.
-        learn_ends: whether the two are learned too; through a bound only, since other losses gain by moving them.
-        units: sigmoids.
-        start: where the curve begins.
+        learn_ends: whether these two are learned too. Use it with a bound only: other losses fall just by moving them.
+        units: the number of sigmoids.
+        start: the time at which the curve begins.
     """
 
     log_snr_max: float = 13.3
@@ -43,7 +43,7 @@ class Learned(VariancePreserving, Learning):
             raise UserError(f"a learned schedule needs min < max, units >= 1 and start in (0, 1), not {self}")
 
     def build(self) -> "LearnedSchedule":
-        """The network; it begins within a few hundredths of the line, without any randomness."""
+        """The network. It starts within a few hundredths of the line, and nothing in it is random."""
         return LearnedSchedule(self)
 
     def log_snr(self, t: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Learned(VariancePreserving, Learning):
         return ramp(t, self.start, line, self.log_snr_max)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The line's inverse."""
+        """The inverse of the line."""
         share = (log_snr - self.log_snr_max) / (self.log_snr_min - self.log_snr_max)
         time = self.start + (1 - self.start) * share.clamp(0, 1)
         return unramp(log_snr, self.start, time, self.log_snr_max)
@@ -61,7 +61,8 @@ class Learned(VariancePreserving, Learning):
 class LearnedSchedule(VariancePreserving, HostModule):
     """The network that `Learned` describes.
 
-    Gradients reach its parameters through tensors of times; numbers are looked up as they are now, and not remembered.
+    Gradients reach its parameters through tensors of times. At a time that is a number it has no gradient and stores
+    nothing.
     """
 
     def __init__(self, design: Learned) -> None:
@@ -76,19 +77,19 @@ class LearnedSchedule(VariancePreserving, HostModule):
         self.log_height = nn.Parameter(torch.full_like(even, 0.1 / units).log())
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """The network, and its ramp to the data."""
+        """The network, and below ``start`` the ramp to the data."""
         curve = self.high - self.log_span.exp() * self.progress(t)
         return ramp(t, self.design.start, curve, self.high)
 
     def progress(self, t: Tensor) -> Tensor:
-        """From 0 at ``start`` to 1 at t = 1: the interior, apart from the end points."""
+        """From 0 at ``start`` to 1 at t = 1: the interior, which does not depend on the end points."""
         first, last = self._g(torch.tensor([0.0, 1.0], dtype=torch.float64))
         u = ((t - self.design.start) / (1 - self.design.start)).clamp(min=0)
         return (self._g(u) - first) / (last - first)
 
     @torch.no_grad()
     def time(self, log_snr: Tensor) -> Tensor:
-        """By bisection, to the last bit; no gradient."""
+        """By bisection, to the last bit; without gradient."""
         low, high = torch.full_like(log_snr, self.design.start), torch.ones_like(log_snr)
         for _ in range(54):
             middle = 0.5 * (low + high)
@@ -97,17 +98,17 @@ class LearnedSchedule(VariancePreserving, HostModule):
         return unramp(log_snr, self.design.start, high, self.high)
 
     def at(self, t: Number) -> Point:
-        """As every schedule's; of a number, without gradient."""
+        """As in every schedule; at a number, without gradient."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and isinstance(t, Tensor)):
             return super().at(t)
 
     def rate(self, t: Number) -> tuple:
-        """As every schedule's; of a number, without gradient."""
+        """As in every schedule; at a number, without gradient."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and isinstance(t, Tensor)):
             return super().rate(t)
 
     @property
-    def _points(self) -> dict[float, Point[float]]:  # nothing is remembered: parameters may change at any time
+    def _points(self) -> dict[float, Point[float]]:  # nothing is stored, because parameters may change
         return {}
 
     @property

@@ -1,10 +1,11 @@
-"""The mixed process: numbers that turn into Gaussian noise beside tokens that are lost, at one time t.
+"""The mixed process: numbers become Gaussian noise and tokens are lost, at one time t.
 
     q(x_t | x_0) = N(alpha x_0, sigma^2) over the first ``numbers`` entries x the categorical law over the rest
 
 For tables (columns of numbers and of categories) and for a picture with its condition. A state is one float tensor
-(batch, numbers + tokens) in which tokens are whole numbers, so that data, noise and samplers need not know; a belief
-is a pair. Both halves are the processes that they are alone: every law below is one of theirs beside the other's.
+(batch, numbers + tokens) in which tokens are whole numbers, so that data, noise and samplers need no special case; a
+belief is a pair. The two parts are an `Affine` and a `Categorical` process: every distribution below is a product of
+theirs.
 """
 
 from collections.abc import Sequence
@@ -23,21 +24,21 @@ from undiffuse.process.schedule import Schedule
 
 
 class RowShape(tuple[int, ...]):
-    """The shape of a row that diffuses, (numbers + tokens,), which also knows how many classes each token has."""
+    """The shape of a row that diffuses, (numbers + tokens,), with the number of classes of each token."""
 
     numbers: int
     classes: tuple[int, ...]
     drawn: tuple[str, ...]
 
     def __new__(cls, numbers: int, classes: Sequence[int], drawn: Sequence[str] = ()) -> Self:
-        """Of so many numbers, and a token for each of the ``classes``; the last are the conditions ``drawn``."""
+        """``numbers`` numbers and a token for each of the ``classes``; the last tokens are the conditions ``drawn``."""
         shape = super().__new__(cls, (numbers + len(classes),))
         shape.numbers, shape.classes, shape.drawn = numbers, tuple(classes), tuple(drawn)
         return shape
 
 
 class MixedBelief(NamedTuple):
-    """What is believed of x_0: the mean of its numbers, the logits of its tokens."""
+    """A belief about x_0: the mean of its numbers, the logits of its tokens."""
 
     mean: Tensor  # (batch, numbers)
     logits: Tensor  # (batch, tokens, classes)
@@ -45,7 +46,7 @@ class MixedBelief(NamedTuple):
 
 @dataclass(frozen=True)
 class MixedDistribution:
-    """Numbers and tokens, independent of each other given what the law was made from."""
+    """A distribution of numbers and tokens that are independent of each other."""
 
     numbers: Normal
     tokens: Discrete
@@ -69,8 +70,8 @@ class MixedDistribution:
 class Mixed:
     """``gaussian`` over the first ``numbers`` entries, ``categorical`` over the rest.
 
-    Tokens of fewer classes than ``categorical`` has are told apart by the denoiser, which believes in their own alone:
-    with the mask, noise never takes a class that a token does not have.
+    If tokens have fewer classes than ``categorical``, the denoiser gives probability only to their own classes; with
+    the mask kernel, noise never takes a class that a token does not have.
     """
 
     numbers: int
@@ -79,7 +80,7 @@ class Mixed:
 
     @property
     def schedule(self) -> Schedule:
-        """The numbers' own; the tokens follow theirs."""
+        """That of the numbers; the tokens have their own."""
         return self.gaussian.schedule
 
     def input_scale(self, t: Number) -> Number:
@@ -92,31 +93,31 @@ class Mixed:
 
     discrete = False  # tokens, and nothing else
     guidable = False  # whether guides can combine two beliefs about it
-    width = 1  # numbers of memory that each entry of a state takes
+    width = 1  # how many numbers of memory each entry of a state takes
 
     def blank(self, count: int, shape: Sequence[int], device: torch.device) -> Tensor:
-        """States yet to be drawn, (count, numbers + tokens)."""
+        """Empty states (count, numbers + tokens)."""
         return self.gaussian.blank(count, shape, device)
 
     def shown(self, x_t: Tensor, t: float) -> Tensor:
-        """x_t with its numbers at the spread of the data."""
+        """x_t with its numbers scaled to the standard deviation of the data."""
         numbers, tokens = self.parts(x_t)
         return _join(self.gaussian.shown(numbers, t), tokens)
 
     def level(self, t: float) -> str:
-        """How much noise the numbers have, in words."""
+        """The noise level of the numbers, in words."""
         return self.gaussian.level(t)
 
     def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
-        """What a denoiser is shown where x_0 is known: x_0, which it is told apart (`MixedDenoiser.forward`)."""
+        """What a denoiser is shown where x_0 is known: x_0; `hints` tells it where."""
         return torch.where(known, x_0, x_t)
 
     def hints(self, known: Tensor) -> dict[str, Tensor]:
-        """What a denoiser is told of what is known, beside what it is shown: which numbers are given."""
+        """Further arguments of the denoiser that say which entries are known: the numbers that are given."""
         return {"given": known[:, : self.numbers]}
 
     def settle(self, belief: MixedBelief, x_0: Tensor, known: Tensor, ruled_out: Tensor | None = None) -> MixedBelief:
-        """Numbers and tokens as each of them is."""
+        """The belief, with x_0 in the place of what is known."""
         (numbers, tokens), (known_numbers, known_tokens) = self.parts(x_0), self.parts(known)
         mean = self.gaussian.settle(belief.mean, numbers, known_numbers)
         return MixedBelief(mean, self.categorical.settle(belief.logits, tokens, known_tokens.bool(), ruled_out))
@@ -137,12 +138,12 @@ class Mixed:
         return MixedDistribution(self.gaussian.marginal(numbers, t), self.categorical.marginal(tokens, t))
 
     def prior(self, like: Tensor, t: float = 1.0) -> MixedDistribution:
-        """What x_t looks like before anything is known."""
+        """The distribution of x_t when x_0 is unknown."""
         numbers, tokens = self.parts(like)
         return MixedDistribution(self.gaussian.prior(numbers, t), self.categorical.prior(tokens, t))
 
     def posterior(self, x_t: Tensor, x_0: Tensor | MixedBelief, t: float, s: float) -> MixedDistribution:
-        """q(x_s | x_t, x_0), x_0 known or believed."""
+        """q(x_s | x_t, x_0), with x_0 known, or a belief."""
         numbers, tokens = self.parts(x_t)
         mean, logits = self._belief(x_0)
         return MixedDistribution(
@@ -156,7 +157,7 @@ class Mixed:
         return MixedDistribution(self.gaussian.decoder(numbers, mean, t), self.categorical.decoder(tokens, logits, t))
 
     def require_fresh_noise(self) -> None:
-        """As the numbers' process says."""
+        """As for the process of the numbers."""
         self.gaussian.require_fresh_noise()
 
     def _belief(self, x_0: Tensor | MixedBelief) -> tuple[Tensor, Tensor]:

@@ -1,19 +1,19 @@
-"""Classes in a row, such as the levels of a pixel: a token drifts to those near it.
+"""Classes in a row, such as the levels of a pixel: a token moves to near classes.
 
 A token jumps, at random times, up to ``reach`` classes up or down, reflected at the ends. The reflected walk on K
-classes is a walk on a circle of 2K, folded:
+classes is a walk on a circle of 2K places, folded:
 
-    Q(x, y) = c(x - y) + c(x + y + 1),        c(d) the probability that the circle's walk has gone d places round
+    Q(x, y) = c(x - y) + c(x + y + 1),        c(d) the probability that the walk on the circle has moved by d places.
 
-and the circle's generator is diagonal in cosines, mode k decaying at the rate l_k = 1 - mean of cos(pi k j/K) over
-1 <= j <= reach. The walk's time is such that the slowest mode, k = 1, decays as a(t) does.
+The generator on the circle is diagonal in cosines: mode k decays at the rate l_k = 1 - mean of cos(pi k j/K) over
+1 <= j <= reach. The walk's clock makes the slowest mode, k = 1, decay as a(t).
 
-A Fourier transform knows c(d) to 1e-16 of the whole. That is too little for the posterior, which divides by
-q(x_t | x_0): soon after the start, far classes have 1e-50 and less. There c is summed over the numbers n of jumps,
+A Fourier transform gives c(d) with an absolute error of 1e-16. That is not enough for the posterior, which divides by
+q(x_t | x_0): at small t, far classes have 1e-50 and less. There c is a sum over the number n of jumps,
 
-    c(d) = sum_n Poisson(n; jumps on average) P^n(d),
+    c(d) = sum_n Poisson(n; mean number of jumps) P^n(d),
 
-terms that are all positive, by their logarithms: right in every digit, however small.
+whose terms are all positive; it is computed from their logarithms, with a small relative error, however small c is.
 """
 
 import math
@@ -27,51 +27,52 @@ from undiffuse.core.distribution import log
 from undiffuse.core.errors import UserError
 from undiffuse.process.kernel import ALL, Survival, by_products, column, log_ratio
 
-ROUNDING = 1e-12  # what a Fourier transform in float64 does not tell from 0
-SURE = 1e-9  # above it, what a Fourier transform says is right to seven digits
-EXACT = 512  # classes up to which Q is written out, right in every digit; e^(K/e) must be a float64
+ROUNDING = 1e-12  # probabilities below it are rounding errors of a Fourier transform in float64
+SURE = 1e-9  # probabilities above it have seven right digits after a Fourier transform
+EXACT = 512  # classes up to which Q is computed as a matrix of logarithms; e^(K/e) must be a float64
 
 
 @dataclass(frozen=True)
 class Ordinal:
     """Jumps of up to ``reach`` classes either way, reflected at the ends.
 
-    With reach 1 the law of x_t tends to a discretised Gaussian (D3PM's, Austin et al. 2021, A.2.3: theirs is cut and
-    then corrected at the ends to keep the uniform law; a reflected walk keeps it as it is, and composes exactly); a
-    wide reach is D3PM's band (A.2.1). Cost K^2, exact, for up to 512 classes; for more K log K by two fast cosine
-    transforms, and probabilities below 1e-12, which they cannot tell from rounding, are set there.
+    With reach 1, x_t is close to a discretised Gaussian, as D3PM's (Austin et al. 2021, A.2.3). Theirs is truncated,
+    and corrected at the ends so that the uniform distribution stays stationary; a reflected walk needs no correction,
+    and composes exactly. A wide reach is D3PM's band (A.2.1). For up to 512 classes the cost is K^2 and small
+    probabilities are exact. For more it is K log K, by two Fourier transforms, and probabilities below 1e-12, where
+    only rounding is left, are set to 1e-12.
     """
 
     reach: int = 1
 
     def __post_init__(self) -> None:
         if self.reach < 1:
-            raise UserError(f"reach is how many classes a jump may span, at least 1, not {self.reach}")
+            raise UserError(f"reach, the most classes that a jump may span, must be at least 1, not {self.reach}")
 
     @property
     def extra(self) -> int:
         """None: noise is any class."""
         return 0
 
-    def forward(self, law: Tensor, s: Survival, t: Survival) -> Tensor:
+    def forward(self, probs: Tensor, s: Survival, t: Survival) -> Tensor:
         """Q is symmetric."""
-        precise, classes = _precise(law), law.shape[-1]
+        precise, classes = _precise(probs), probs.shape[-1]
         if classes <= EXACT:
-            rows = precise.reshape(len(law), -1, classes) @ self._log_matrix(precise, s, t).exp()
-            return rows.view_as(law).to(law)
+            rows = precise.reshape(len(probs), -1, classes) @ self._log_matrix(precise, s, t).exp()
+            return rows.view_as(probs).to(probs)
         rates = decay_rates(classes, self.reach)
         share = column(log_ratio(s, t), precise) * (rates / rates[1]).to(precise)
         waves = torch.fft.rfft(torch.cat([precise, precise.flip(-1)], -1)) * share.exp()
-        return torch.fft.irfft(waves, 2 * classes)[..., :classes].clamp_min(ROUNDING).to(law)
+        return torch.fft.irfft(waves, 2 * classes)[..., :classes].clamp_min(ROUNDING).to(probs)
 
     backward = forward
 
     def log_bridge(self, belief: Tensor, x_t: Tensor, s: Survival, t: Survival) -> Tensor:
         """log of Q(x_s, x_t) sum over x_0 of p(x_0) Q(x_0, x_s)/Q(x_0, x_t): see `Kernel`.
 
-        The sum is a product with a matrix, one for the x_0 on either side of x_t, whose terms are multiplied by
-        e^(-h |x_t - x_0|) and e^(h (x_s - x_0)), and the result by e^(h (x_t - x_s)): with h the mean slope of
-        -log Q(0 -> t), which is convex, all of them are numbers that float64 has.
+        The sum is a product with a matrix, one for the x_0 on each side of x_t. Below x_t its factors are multiplied by
+        e^(-h (x_t - x_0)) and e^(h (x_s - x_0)), the result by e^(h (x_t - x_s)); above x_t with -h for h. With h the
+        mean slope of -log Q(0 -> t), which is convex, no number leaves the range of float64.
         """
         classes = belief.shape[-1]
         if classes > EXACT:
@@ -82,7 +83,7 @@ class Ordinal:
         here = x_t.reshape(len(x_t), -1)
         gap = (here[..., None] - place).to(share)  # x_t - x
         slope = (to_t[:, 0, 0] - to_t[:, 0, -1]).view(-1, 1, 1) / max(classes - 1, 1)
-        slope = slope.where(slope.isfinite(), 0.0)  # nothing was lost
+        slope = slope.where(slope.isfinite(), 0.0)  # at t = 0 nothing is lost
         cost = -_rows(to_t, here)
         found = torch.zeros_like(share)
         for side, of_side in ((1, gap >= 0), (-1, gap < 0)):
@@ -102,10 +103,10 @@ class Ordinal:
 
 
 def log_displacements(classes: int, reach: int, logarithm: Tensor) -> Tensor:
-    """log c(d), d = 0 ... K, where a(t)/a(s) has the logarithms ``logarithm`` (batch,): (batch, K + 1) float64."""
+    """log c(d), d = 0 ... K, where log a(t)/a(s) is ``logarithm`` (batch,): (batch, K + 1) float64."""
     rates = decay_rates(classes, reach)
     jumps = -logarithm / rates[1]
-    waves = torch.expm1(-jumps[:, None] * rates)  # without the walk that stays, next to which rare ones are rounding
+    waves = torch.expm1(-jumps[:, None] * rates)  # without the 1 of a walk that stays, which would cost digits
     gone = torch.fft.irfft(waves, 2 * classes)[:, : classes + 1]
     gone[:, 0] += 1
     logs = gone.clamp_min(SURE).log()
@@ -115,8 +116,8 @@ def log_displacements(classes: int, reach: int, logarithm: Tensor) -> Tensor:
 
 
 def _by_jumps(classes: int, reach: int, mean: float) -> Tensor:
-    """log c(d) by the sum over numbers of jumps, of which ``mean`` are expected: (K + 1,)."""
-    likely = mean + classes / reach  # where far classes are reached at last
+    """log c(d), as the sum over the number of jumps, whose mean is ``mean``: (K + 1,)."""
+    likely = mean + classes / reach  # jumps enough to reach the farthest class
     count = math.ceil(likely + 10 * math.sqrt(likely) + 30)
     n = torch.arange(count, dtype=torch.float64)
     chance = torch.xlogy(n, mean) - mean - torch.lgamma(n + 1)
@@ -126,12 +127,12 @@ def _by_jumps(classes: int, reach: int, mean: float) -> Tensor:
 @lru_cache(maxsize=4)
 def _log_walks(classes: int, reach: int, count: int) -> Tensor:
     """log P^n(d) for n = 0 ... count - 1 jumps on the circle, (count, K + 1)."""
-    law = torch.zeros(2 * classes, dtype=torch.float64)
-    law[0] = 1
+    probs = torch.zeros(2 * classes, dtype=torch.float64)
+    probs[0] = 1
     walks = []
     for _ in range(count):
-        walks.append(law[: classes + 1])
-        law = sum((law.roll(j) + law.roll(-j) for j in range(1, reach + 1)), torch.zeros(())) / (2 * reach)
+        walks.append(probs[: classes + 1])
+        probs = sum((probs.roll(j) + probs.roll(-j) for j in range(1, reach + 1)), torch.zeros(())) / (2 * reach)
     return torch.stack(walks).log()
 
 

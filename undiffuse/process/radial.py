@@ -1,9 +1,9 @@
-"""Laws of the noise z in x_t = alpha x_0 + sigma z: the normal one, and PFGM++'s family that contains it.
+"""Distributions of the noise z in x_t = alpha x_0 + sigma z: the normal one, and PFGM++'s family, which contains it.
 
-Poisson flow embeds N-dimensional data in N + D dimensions, as charges whose field lines lead back to the data. Seen
-from the data's own space at height r = sigma sqrt(D), the charges' shadow is a perturbation in a uniformly random
-direction with radius R, p(R) ~ R^(N-1) / (R^2 + r^2)^((N+D)/2): that is (R/r)^2 = B/(1 - B), B ~ Beta(N/2, D/2)
-(Xu et al. 2023, PFGM++, appendix B). Everything else (schedule, training, samplers) is EDM's.
+Poisson flow embeds N-dimensional data in N + D dimensions, as charges whose field lines lead back to the data. At the
+distance r = sigma sqrt(D) from the data's own space, a charge is a perturbation in a uniformly random direction with
+radius R, p(R) ~ R^(N-1) / (R^2 + r^2)^((N+D)/2). That is (R/r)^2 = B/(1 - B), B ~ Beta(N/2, D/2) (Xu et al. 2023,
+PFGM++, appendix B). Everything else (schedule, training, samplers) is EDM's.
 """
 
 import math
@@ -19,11 +19,11 @@ from undiffuse.core.noise import Noise
 
 
 class NoiseDistribution(Protocol):
-    """A law of z, drawn in the shape of a tensor."""
+    """A distribution of z."""
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether z is N(0, I), so that noise may be added to noise: sums of the others have another law."""
+        """Whether z is N(0, I). Only then may a step add noise: sums of other noises are distributed differently."""
         ...
 
     def sample(self, like: Tensor, noise: Noise) -> Tensor:
@@ -31,7 +31,7 @@ class NoiseDistribution(Protocol):
         ...
 
     def log_density(self, square: Tensor, size: int) -> Tensor:
-        """log p(z) in nats of a z of ``size`` numbers with |z|^2 = ``square``: all these laws are radial."""
+        """log p(z) in nats of a z of ``size`` numbers with |z|^2 = ``square``: all these distributions are radial."""
         ...
 
 
@@ -72,11 +72,11 @@ class PoissonNoise:
 
     @property
     def is_gaussian(self) -> bool:
-        """At D = infinity alone."""
+        """Only at D = infinity."""
         return math.isinf(self.D)
 
     def sample(self, like: Tensor, noise: Noise) -> Tensor:
-        """A radius a sample, a direction a sample: (batch, *shape)."""
+        """A radius and a direction for each sample: (batch, *shape)."""
         z = noise.normal(like)
         if self.is_gaussian:
             return z
@@ -85,7 +85,7 @@ class PoissonNoise:
         return (flat * (radius / flat.norm(dim=1))[:, None]).view_as(z)
 
     def log_density(self, square: Tensor, size: int) -> Tensor:
-        """Student's t with D degrees of freedom: -(size + D)/2 log(1 + |z|^2/D) and its constant."""
+        """Student's t with D degrees of freedom: -(size + D)/2 log(1 + |z|^2/D), with its constant."""
         if self.is_gaussian:
             return GaussianNoise().log_density(square, size)
         both = 0.5 * (size + self.D)
@@ -93,9 +93,9 @@ class PoissonNoise:
         return constant - both * (square / self.D).log1p()
 
     def radius(self, like: Tensor, noise: Noise) -> Tensor:
-        """R/sigma, (batch,) float64, by inversion of one uniform number a sample.
+        """R/sigma, (batch,) float64, by inversion of one uniform number for each sample.
 
-        B/(1 - B) is taken as B/C with C = 1 - B from its own inverse, since 1 - B underflows for small D.
+        B/(1 - B) is computed as B/C with C = 1 - B from its own inverse, since 1 - B underflows for small D.
         """
         from scipy.stats import beta
 

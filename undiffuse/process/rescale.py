@@ -1,4 +1,4 @@
-"""Schedules made from schedules: the noise shifted for larger pictures, or rescaled until no data is left."""
+"""Schedules made from schedules: shifted to more noise for larger pictures, or rescaled to zero terminal SNR."""
 
 import math
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from undiffuse.process.schedule import Schedule, VariancePreserving
 class Shifted(Schedule):
     """A schedule with its noise scaled: log_snr'(t) = log_snr(t) - 2 log(shift).
 
-    More noise at the same time for larger pictures (Hoogeboom et al. 2023, eq. 3, shift = size/64). For `Flow` it
-    is the time shift t' = shift t/(1 + (shift - 1) t) of Esser et al. 2024, eq. 23.
+    This gives larger pictures more noise at the same time (Hoogeboom et al. 2023, eq. 3, shift = size/64). For `Flow`
+    it is the time shift t' = shift t/(1 + (shift - 1) t) of Esser et al. 2024, eq. 23.
     """
 
     base: Schedule
@@ -34,7 +34,7 @@ class Shifted(Schedule):
         return self.base.scale(log_snr)
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """For `Flow`, through its own smooth form: log_snr is infinite at t = 1, and its derivative too."""
+        """For `Flow`, by its own formula, which is smooth at t = 1, where log_snr and its derivative are infinite."""
         if isinstance(self.base, Flow):
             return self.base(self.shift * t / (1 + (self.shift - 1) * t))
         return super().__call__(t)
@@ -47,10 +47,10 @@ class Shifted(Schedule):
 
 @dataclass(frozen=True)
 class ZeroTerminal(VariancePreserving):
-    """A variance preserving schedule rescaled so that nothing of the data is left at t = 1.
+    """A variance preserving schedule rescaled so that alpha = 0 at t = 1.
 
     alpha'(t) = (alpha(t) - alpha(1))/(1 - alpha(1)): Lin et al. 2023, algorithm 1, in continuous time (for tables,
-    `process.table.ZeroTerminalTable`). Eps is then no prediction at t = 1: train v, x0 or flow.
+    `process.table.ZeroTerminalTable`). At t = 1 eps does not determine x_0: train v, x0 or velocity.
     """
 
     base: Schedule
@@ -65,7 +65,7 @@ class ZeroTerminal(VariancePreserving):
         return 2 * (alpha.log() - sigma.log())
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The base's time at which its alpha is the unscaled one."""
+        """The base's time for the alpha before rescaling."""
         alpha, sigma = self.scale(log_snr)
         base_alpha = self._last + alpha * (1 - self._last)
         missing = sigma**2 / (1 + alpha) * (1 - self._last)  # 1 - base_alpha, without cancellation

@@ -4,18 +4,18 @@ A schedule is a strictly decreasing curve, the log signal-to-noise ratio
 
     log_snr(t) = log alpha(t)^2 / sigma(t)^2,        +inf at t = 0 (data) down to log_snr(1) at t = 1 (noise),
 
-and a *family*, which says where on the ray alpha/sigma = exp(log_snr/2) the pair (alpha, sigma) lies:
+and a *family*, which fixes where on the ray alpha/sigma = exp(log_snr/2) the pair (alpha, sigma) lies:
 
     variance preserving     alpha^2 + sigma^2 = 1      DDPM, cosine, ...
     variance exploding      alpha = 1                  NCSN, EDM
     straight                alpha + sigma = 1          rectified flow, iterative alpha-deblending
     sub-VP                  sigma = 1 - alpha^2        score SDE
 
-Two schedules with the same curve differ by a rescaling of x_t only (Kingma et al. 2021, section 3.3; Karras et
+Two schedules with the same curve differ only by a rescaling of x_t (Kingma et al. 2021, section 3.3; Karras et
 al. 2022, table 1), so all that matters for sampling and likelihood is written in log_snr.
 
-Times are float64 on the CPU: schedules are evaluated a few times per step, on a number or one per sample, and
-the coefficients are cast to the data's type at the end. No accelerator ever needs float64.
+Times are float64 on the CPU: schedules are evaluated a few times per step, at one time for the batch or one for each
+sample, and the coefficients are cast to the data's type at the end. No accelerator needs float64.
 """
 
 from abc import ABC, abstractmethod
@@ -32,7 +32,7 @@ V = TypeVar("V")
 
 
 class Point(NamedTuple, Generic[N]):
-    """What a schedule says at one time: numbers if the time is a number, else tensors of the times' shape."""
+    """The values of a schedule at one time: numbers if the time is a number, else tensors of the times' shape."""
 
     alpha: N
     sigma: N
@@ -63,7 +63,7 @@ class Schedule(ABC):
     @overload
     def at(self, t: Tensor) -> Point[Tensor]: ...
     def at(self, t: Number) -> Point[float] | Point[Tensor]:
-        """Alpha, sigma and log-SNR at t: a number (remembered: grids come back) or a tensor of times."""
+        """Alpha, sigma and log-SNR at t: a number (cached, since grids repeat) or a tensor of times."""
         if isinstance(t, Tensor):
             alpha, sigma = self(t)
             return Point(alpha, sigma, self.log_snr(t))
@@ -79,9 +79,9 @@ class Schedule(ABC):
     @overload
     def rate(self, t: Tensor) -> tuple[Tensor, Tensor]: ...
     def rate(self, t: Number) -> tuple[Number, Number]:
-        """(d alpha/dt, d sigma/dt), by forward-mode differentiation: exact for every schedule, also to come."""
+        """(d alpha/dt, d sigma/dt), by forward-mode differentiation, which is exact for every schedule."""
         if isinstance(t, Tensor):
-            # A vector even for one time: formulas index and search tables.
+            # A vector even for one time, because some schedules index tables.
             tangents = torch.func.jvp(self, (t.reshape(-1),), (torch.ones_like(t.reshape(-1)),))[1]
             return tangents[0].view_as(t), tangents[1].view_as(t)
         known = self._rates.get(t)
@@ -106,7 +106,7 @@ class Schedule(ABC):
 
 
 def _remember(known: dict[float, V], t: float, value: V) -> None:
-    """Keep a value; an adaptive solver asks for ever new times, so forget the old ones now and then."""
+    """Caches a value. An adaptive solver asks for ever new times, so a full cache is cleared."""
     if len(known) >= 4096:
         known.clear()
     known[t] = value
@@ -124,7 +124,7 @@ class VariancePreserving(Schedule):
 
 
 class VarianceExploding(Schedule):
-    """Alpha = 1: noise is added to the data, which stays as it is."""
+    """Alpha = 1: noise is added to data that is not scaled."""
 
     def scale(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
         """Alpha = 1, sigma = exp(-log_snr/2)."""
@@ -132,7 +132,7 @@ class VarianceExploding(Schedule):
 
 
 class Straight(Schedule):
-    """Alpha + sigma = 1: data and noise are joined by straight lines."""
+    """Alpha + sigma = 1: straight lines from data to noise."""
 
     def scale(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
         """Alpha = sigmoid(log_snr/2), sigma = sigmoid(-log_snr/2)."""
@@ -143,7 +143,7 @@ class SubVariancePreserving(Schedule):
     """Sigma = 1 - alpha^2: the sub-VP SDE's family (Song et al. 2021, eq. 29)."""
 
     def scale(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
-        """Alpha/(1 - alpha^2) = r solved without cancellation: alpha = 2r/(1 + sqrt(1 + 4r^2)); r = e^(log_snr/2)."""
+        """Alpha = 2r/(1 + sqrt(1 + 4r^2)), r = e^(log_snr/2): alpha/(1 - alpha^2) = r solved without cancellation."""
         inverse = (-0.5 * log_snr).exp()  # 1/r = sigma/alpha
         root = (inverse**2 + 4).sqrt()
         alpha = 2 / (inverse + root)

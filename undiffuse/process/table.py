@@ -1,8 +1,8 @@
-"""Schedules given as a table: alpha-bar at T discrete times, read as a function of continuous time.
+"""Schedules given as a table: alpha-bar at T discrete times, interpolated to continuous time.
 
-A table is a curve of angles. Every variance preserving pair is (alpha, sigma) = (cos phi, sin phi), so entry i of T
-is an angle at t = i/T, the data is phi = 0 at t = 0, and between entries phi is linear in t. Nothing is infinite on
-the way, not at the data, nor where a zero-terminal table loses it (phi = pi/2).
+A table is a curve of angles. Every variance preserving pair is (alpha, sigma) = (cos phi, sin phi). So entry i of T is
+an angle at t = i/T, the data is phi = 0 at t = 0, and between entries phi is linear in t. The angle is finite
+everywhere: also at the data, and at the end of a zero-terminal table (phi = pi/2).
 """
 
 import math
@@ -35,7 +35,7 @@ class DiscreteSchedule(VariancePreserving):
         return 2 * (alpha.log() - sigma.log())
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Where the angle is atan(sigma/alpha): linear interpolation, the other way round."""
+        """The time at which the angle is atan(sigma/alpha), by inverse linear interpolation."""
         phi = (-0.5 * log_snr).exp().atan()
         after = torch.searchsorted(self._angles, phi).clamp(1, self.steps)
         low, high = self._angles[after - 1], self._angles[after]
@@ -145,7 +145,7 @@ class AlphaBars(DiscreteSchedule):
 class ZeroTerminalTable(DiscreteSchedule):
     """A table rescaled so that its last alpha is 0 and its first is kept (Lin et al. 2023, algorithm 1).
 
-    alpha'_i = (alpha_i - alpha_T) alpha_1/(alpha_1 - alpha_T). Eps is then no prediction at t = 1.
+    alpha'_i = (alpha_i - alpha_T) alpha_1/(alpha_1 - alpha_T). At t = 1 eps does not determine x_0.
     """
 
     base: DiscreteSchedule
