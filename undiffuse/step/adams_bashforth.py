@@ -1,11 +1,11 @@
-"""Adams-Bashforth: remember the last slopes, and follow the polynomial through them.
+"""Adams-Bashforth: extrapolate the last slopes of the probability flow by a polynomial.
 
-In y = x/alpha and rho = sigma/alpha the flow's slope is the denoiser's z alone, dy/d rho = z, so
+In y = x/alpha and rho = sigma/alpha the slope of the flow is the denoiser's z, dy/d rho = z, so
 
     y_s = y_t + integral of z d rho from rho_t to rho_s,
 
-with z drawn as a polynomial through what it was, over uneven steps. In which variable it is a polynomial is a choice:
-in rho this is the textbook's method; in t it is DEIS (see `deis`).
+with z replaced by the polynomial through its last values, over uneven steps. The polynomial's variable is a choice: in
+rho this is the textbook method; in t it is DEIS (see `deis`).
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def in_rho(schedule: Schedule, log_snr: Tensor) -> Tensor:
 
 
 def in_log_rho(schedule: Schedule, log_snr: Tensor) -> Tensor:
-    """Log sigma/alpha: where diffusers' DEIS draws its polynomial."""
+    """Log sigma/alpha: the variable of diffusers' DEIS."""
     return -0.5 * log_snr
 
 
@@ -43,11 +43,11 @@ def in_time(schedule: Schedule, log_snr: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AdamsBashforth:
-    """Order ``order``, one evaluation a step. From alpha = 0, where rho is infinite, DDIM's step.
+    """Order ``order``, one evaluation a step. From alpha = 0, where rho is infinite, the step is DDIM's.
 
-    Nodes that would have to be extrapolated too far are left out of the polynomial (`interpolate.steady`). Begun with
-    no memory orders 1 to 3 are kept, and order 4 shows 3 (`interpolate`). Keep the state in float32: what half
-    precision rounds off x_t is in z too, and cancels there, but not in the first steps, which leave from before.
+    Nodes that would have to be extrapolated too far are left out of the polynomial (`interpolate.steady`). Started
+    without memory, orders 1 to 3 are reached, and order 4 becomes 3 (`interpolate`). Keep the state in float32: half
+    precision's rounding of x_t is in z too and cancels there, except in the first steps, which start at an earlier x.
     """
 
     process: Affine
@@ -72,5 +72,5 @@ class AdamsBashforth:
         rho, rho_s = now.sigma / now.alpha, then.sigma / then.alpha
         rhos = torch.tensor([rho + (rho_s - rho) * u for u in POINTS], dtype=torch.float64)
         points = self.variable(schedule, -2 * rhos.log()).tolist()
-        factors = steady([said.at for said in past], points, [then.alpha * (rho_s - rho) * m for m in MASSES])
+        factors = steady([node.at for node in past], points, [then.alpha * (rho_s - rho) * m for m in MASSES])
         return combine(then.alpha / now.alpha, origin.x, 1.0, blend(factors, past[: len(factors)])), recent

@@ -1,4 +1,4 @@
-"""Ancestral sampling: draw x_s from q(x_s | x_t, x_0), with x_0 as the denoiser believes it.
+"""Ancestral sampling: draw x_s from q(x_s | x_t, x_0), averaged over the denoiser's belief about x_0.
 
 Written once for every process that has a posterior: DDPM (Ho et al. 2020, algorithm 2), tokens (Austin et al. 2021).
 """
@@ -14,10 +14,10 @@ from undiffuse.process import Process
 
 @dataclass(frozen=True)
 class Ancestral:
-    """One evaluation a step. In the limit of many steps, exact; with few, the law of x_0 given x_t is lost.
+    """One evaluation a step. Exact in the limit of many steps; with few, the spread of x_0 given x_t is lost.
 
-    A plain mean is a certain belief, and gives DDPM's variance beta-tilde; with ``v`` = 1 it is beta ("fixed large"). A
-    learned variance is what the denoiser's own belief says: hand it `denoiser.belief`.
+    A belief that is only a mean counts as certain, and gives DDPM's variance beta-tilde; with ``v`` = 1 the variance is
+    beta ("fixed large"). For a learned variance, pass `denoiser.belief`.
     """
 
     process: Process

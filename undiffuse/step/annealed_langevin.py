@@ -1,14 +1,15 @@
 """Annealed Langevin dynamics: equilibrate at a noise level, lower the level, repeat (Song and Ermon 2019, NCSN).
 
-At each level, ``repeats`` times,  x + a score + sqrt(2a) w  with  a = size sigma^2. Nothing but the score is used, and
-no rule says how x_s follows from x_t: it is x_t itself, in units of the spread that states have at the level, which is
-1/`Affine.input_scale`. Pure noise of one level is then pure noise of the next, and where little noise is left x stays
-where it is. (In units of alpha it would do the second alone: noise would grow as alpha_s/alpha_t, a thousandfold where
-alpha begins near 0, and too few levels could not undo it.)
+At each level, ``repeats`` times,  x + a score + sqrt(2a) w  with  a = size sigma^2. Only the score is used; no formula
+leads from x_t to x_s. Between levels x_t is only rescaled, to the standard deviation of states at the new level, which
+is 1/`Affine.input_scale`. So pure noise of one level becomes pure noise of the next, and where little noise is left x
+does not move. (Rescaled by alpha instead, noise would grow as alpha_s/alpha_t, a thousandfold where alpha begins near
+0, which too few levels could not undo.)
 
-Two conventions: the published *code* has a score + sqrt(2a) w, as here; the *paper's* algorithm 1 has
-a/2 score + sqrt(a) w, so its step is twice ours. Both give sizes at the smallest level, a_i = step (sigma_i/sigma_L)^2:
-here size = step/sigma_L^2, which is 2e-5/.01^2 = 0.2 for NCSN (100 repeats) and 6.2e-6/.01^2 = .062 for NCSNv2 (5).
+There are two conventions. The published *code* has a score + sqrt(2a) w, as here; the *paper's* algorithm 1 has
+a/2 score + sqrt(a) w, so its step is twice ours. Both give the step at the smallest level, with
+a_i = step (sigma_i/sigma_L)^2. Here size = step/sigma_L^2: 2e-5/.01^2 = 0.2 for NCSN (100 repeats) and
+6.2e-6/.01^2 = .062 for NCSNv2 (5 repeats).
 """
 
 import math
@@ -26,9 +27,9 @@ from undiffuse.step.ddim import toward
 
 @dataclass(frozen=True)
 class AnnealedLangevin:
-    """``repeats`` evaluations a step, and one more to the data, which is denoised at last (NCSNv2).
+    """``repeats`` evaluations a step, and one more in the last step, which denoises (NCSNv2).
 
-    Too few repeats for the levels leave the shares of the modes wrong. Measured over 150 levels on an exact mixture
+    Too few repeats leave the shares of the modes wrong. Measured over 150 levels on an exact mixture
     with shares .5, .3, .2, in 8,000 samples: 5 repeats (NCSNv2's, for 232 levels) give .49, .30 to .31, .20 to .21 over
     three seeds, and 20 cannot be told from the truth.
     """
@@ -48,7 +49,7 @@ class AnnealedLangevin:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """Langevin steps at level t, then the same x at level s, in units of its spread."""
+        """Langevin steps at level t, then x rescaled to level s."""
         schedule = self.process.schedule
         now, then = schedule.at(t), schedule.at(s)
         for _ in range(self.repeats):

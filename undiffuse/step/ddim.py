@@ -1,11 +1,11 @@
-"""DDIM: believe the denoiser, and move along the straight line that it draws (Song, Meng and Ermon 2021).
+"""DDIM: move along the line from x_t to the denoiser's x_0 (Song, Meng and Ermon 2021).
 
-x_t = alpha_t x_0 + sigma_t z holds at every time with the same x_0 and z: an estimate of x_0 gives z, both give x_s:
+x_t = alpha_t x_0 + sigma_t z with the same x_0 and z at every time. An estimate of x_0 gives z, and both give x_s:
 
     x_s = alpha_s x_0 + sqrt(sigma_s^2 - n^2) z + n w,    n = eta sqrt(beta-tilde),  w fresh noise        (eq. 12)
 
-Eta = 0 is deterministic, the first-order exponential integrator of the probability flow; eta = 1 is DDPM, beta-tilde.
-The better solvers (Heun, DPM-Solver++, UniPC) are this same line, `toward` a better x_0.
+Eta = 0 is deterministic, the first-order exponential integrator of the probability flow; eta = 1 is DDPM with
+beta-tilde. Better solvers (Heun, DPM-Solver++, UniPC) take the same step `toward` a better x_0.
 """
 
 import math
@@ -22,7 +22,7 @@ from undiffuse.process.schedule import Schedule
 
 
 def toward(schedule: Schedule, x_t: Tensor, x_0: Tensor, t: float, s: float, eta: float, noise: Noise) -> Tensor:
-    """x_s = r x_t + (alpha_s - r alpha_t) x_0 + n w with r = sqrt(sigma_s^2 - n^2)/sigma_t: (batch, *shape), fresh.
+    """x_s = r x_t + (alpha_s - r alpha_t) x_0 + n w with r = sqrt(sigma_s^2 - n^2)/sigma_t: a new tensor.
 
     Nothing here is infinite where alpha_t = 0 (flows, zero-terminal SNR) or sigma_s = 0 (the data: x_s = x_0).
     """
@@ -46,12 +46,12 @@ class DDIM:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """x_s on the line through x_t toward the denoiser's x_0."""
+        """x_s on the line from x_t toward the denoiser's x_0."""
         return toward(self.process.schedule, x_t, denoise(x_t, t), t, s, self.eta, noise), None
 
 
 def require_eta(process: Affine, eta: float) -> None:
-    """Raises `UserError` unless eta lies in [0, 1], and is 0 where no step may add noise."""
+    """Raises `UserError` unless eta lies in [0, 1], and if it adds noise where no step can."""
     if not 0 <= eta <= 1:
         raise UserError(f"eta must lie in [0, 1] (0 deterministic, 1 as much fresh noise as DDPM), not {eta}")
     if eta > 0:

@@ -1,12 +1,12 @@
-"""DPM-Solver++: exact in everything but x_0, which is drawn as a polynomial in lambda = log(alpha/sigma).
+"""DPM-Solver++: exact except for x_0, which is approximated by a polynomial in lambda = log(alpha/sigma).
 
-Variation of constants turns the probability flow (and the reverse SDE) into DDIM's line toward a *mean* of x_0 along
-the step (`interpolate.mean_of_x0`; Lu et al. 2022, DPM-Solver++, eq. 9). Singlestep (2S) measures x_0 half way,
-multistep (2M, 3M) remembers where it has been.
+Variation of constants turns the probability flow (and the reverse SDE) into DDIM's step toward a *mean* of x_0 along
+the step (`interpolate.mean_of_x0`; Lu et al. 2022, DPM-Solver++, eq. 9). Singlestep (2S) evaluates x_0 at the middle;
+multistep (2M, 3M) uses the last evaluations.
 
-A constant x_0 is DDIM. 2M is algorithm 2, and with eta = 1 SDE-DPM-Solver++(2M). 3M integrates the parabola through
-the last three exactly; the published code drops a factor of two from its second derivative, and has order 2. Its first
-two steps both leave from the first point, which keeps order 3 from the start (`interpolate`).
+With a constant x_0 it is DDIM. 2M is algorithm 2, and with eta = 1 SDE-DPM-Solver++(2M). 3M integrates exactly the
+parabola through the last three evaluations (the published code lacks a factor of two in its second derivative, and has
+order 2). The first two steps of 3M both start at the first point, so it has order 3 from the start (`interpolate`).
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from undiffuse.step.interpolate import Origin, Recent, begin, mean_of_x0, rememb
 
 @dataclass(frozen=True)
 class DPMSolverSinglestep:
-    """2S, order 2: two evaluations a step; one from alpha = 0 and to the data, where half way in lambda is nowhere.
+    """2S, order 2: two evaluations a step, but one from alpha = 0 and to the data, where lambda is infinite.
 
-    With the middle at r = 1/2 (eq. 10) the mean of x_0 is what the denoiser says there.
+    With the middle at r = 1/2 (eq. 10), the mean of x_0 is the denoiser's x_0 at the middle.
     """
 
     process: Affine
@@ -33,7 +33,7 @@ class DPMSolverSinglestep:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """x_s on the line toward the x_0 seen half way."""
+        """x_s on the line toward the x_0 of the middle."""
         schedule = self.process.schedule
         now, then = schedule.at(t), schedule.at(s)
         x_0 = denoise(x_t, t)
@@ -58,11 +58,11 @@ class DPMSolverMultistep:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Recent | None, noise: Noise
     ) -> tuple[Tensor, Recent]:
-        """x_s on the line toward the mean of x_0. Memory is what the denoiser said, at which lambda."""
+        """x_s on the line toward the mean of x_0. Memory is the denoiser's last outputs and their lambdas."""
         schedule = self.process.schedule
         x_0 = denoise(x_t, t)
         past = remember(memory.past if memory else (), 0.5 * schedule.at(t).log_snr, x_0, self.order)
-        # Fresh noise is not made again.
+        # With fresh noise no step is repeated from the first point.
         origin, recent = begin(memory, past, self.order if self.eta == 0 else 1, Origin(x_t, t))
         start, stop = 0.5 * schedule.at(origin.t).log_snr, 0.5 * schedule.at(s).log_snr
         x_0 = mean_of_x0(past, start, stop, rate=1 + self.eta**2) if past else x_0

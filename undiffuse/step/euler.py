@@ -1,13 +1,13 @@
-"""Euler: follow the probability flow's velocity for a while, straight on.
+"""Euler: a straight step along the velocity of the probability flow.
 
-Along the flow dx = x_0 d alpha + z d sigma (Song et al. 2021, eq. 13; Lipman et al. 2023), with x_0 and z as the
-denoiser sees them now. How fast (alpha, sigma) moves along its curve is a choice of clock. Where a schedule loses the
-last of the data its slope in t is nearly infinite, and a straight step in t would go anywhere. So only the direction of
-the curve counts here, and a step is as long as the chord of the curve that it stands for:
+Along the flow dx = x_0 d alpha + z d sigma (Song et al. 2021, eq. 13; Lipman et al. 2023), with the denoiser's x_0 and
+z at x_t. How fast (alpha, sigma) moves along its curve depends on the parametrisation by t; near pure noise its
+derivative can be nearly infinite, and a straight step in t would be arbitrarily wrong. So the step uses only the
+direction of the curve's tangent, and the length of its chord from t to s:
 
     x_s = x_t - l (alpha', sigma')/|(alpha', sigma')| . (x_0, z),        l = |(alpha_t - alpha_s, sigma_t - sigma_s)|.
 
-Where the curve is straight (flows, VE, EDM) this *is* DDIM, which knows the chord's own direction too.
+If the curve is straight (flows, VE, EDM) this *is* DDIM, which also uses the chord's direction.
 """
 
 import math
@@ -24,7 +24,7 @@ from undiffuse.step.ddim import toward
 
 @dataclass(frozen=True)
 class Euler:
-    """Order 1, one evaluation a step. To the data, and where the curve has no direction in t, the step is DDIM's."""
+    """Order 1, one evaluation a step. To the data, and where the tangent is zero or infinite, the step is DDIM's."""
 
     process: Affine
 

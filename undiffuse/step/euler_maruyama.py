@@ -1,4 +1,4 @@
-"""Euler-Maruyama: the reverse-time SDE, in small straight steps with fresh noise (Song et al. 2021, eq. 6).
+"""Euler-Maruyama: straight steps of the reverse-time SDE with fresh noise (Song et al. 2021, eq. 6).
 
 Forward, dx = f x dt + g dw with f = alpha'/alpha and g^2 = k sigma^2, k = -d log_snr/dt = 2 (sigma'/sigma - f).
 Backward, with the score (alpha x_0 - x)/sigma^2,
@@ -6,9 +6,8 @@ Backward, with the score (alpha x_0 - x)/sigma^2,
     x_s = x_t - h (f x_t - g^2 score) + g sqrt(h) w
         = (1 - h (f + k)) x_t + h k alpha x_0 + sigma sqrt(h k) w,        h = t - s.
 
-The SDE forgets at the rate k, which is nearly infinite where a schedule loses the last of the data. A longer step,
-h k >= 1, would take away more noise than there is (and from 2 on grow without bound). There x_0 alone is held and the
-rest is solved exactly, which is DDPM's step.
+The rate k is nearly infinite near pure noise. A step with h k >= 1 would remove more noise than there is, and with
+h k > 2 it diverges. There the step holds only x_0 constant and solves the rest exactly, which is DDPM's step.
 """
 
 import math

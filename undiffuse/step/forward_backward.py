@@ -1,8 +1,9 @@
-"""Tokens drawn twice: after a step back, some are lost again and drawn anew, now that their neighbours are known.
+"""Forward-backward correction: after a step back, some tokens are lost again and drawn anew, given the others.
 
-An ancestral step draws all tokens independently, which with few steps loses their dependence. Losing some again, up
-to a time between, and going back once more leaves the law of x_s as it is where the denoiser is exact, and mends it
-where steps were too long (Campbell et al. 2022, section 4.4, in discrete steps; for the mask, remasking).
+An ancestral step draws all tokens independently, so with few steps their dependence is lost. Correction corrupts x_s
+to a time between s and t, and steps back to s again. With an exact denoiser this does not change the distribution of
+x_s; after steps that were too long it brings it nearer to the right one (Campbell et al. 2022, section 4.4, in
+discrete steps; for the mask, remasking).
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from undiffuse.step.ancestral import Ancestral
 
 @dataclass(frozen=True)
 class ForwardBackward:
-    """An ancestral step, then ``corrections`` times up a share ``back`` of it and down again; two evaluations."""
+    """An ancestral step, then ``corrections`` times a share ``back`` of it forward and back; 1 + corrections
+    evaluations."""
 
     process: Categorical
     back: float = 0.5
@@ -34,7 +36,7 @@ class ForwardBackward:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """x_s, drawn again."""
+        """x_s, after all corrections."""
         step, between = Ancestral(self.process), s + self.back * (t - s)
         x_s, _ = step(denoise, x_t, t, s, None, noise)
         for _ in range(self.corrections):
@@ -45,5 +47,5 @@ class ForwardBackward:
         """A draw of q(x_t | x_s)."""
         process = self.process
         start = ALL if s == 0 else process.survival(s)
-        law = process.kernel.forward(F.one_hot(x_s, process.states).to(process.dtype), start, process.survival(t))
-        return Discrete(law.log()).sample(noise)
+        probs = process.kernel.forward(F.one_hot(x_s, process.states).to(process.dtype), start, process.survival(t))
+        return Discrete(probs.log()).sample(noise)

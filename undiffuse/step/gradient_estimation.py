@@ -1,12 +1,14 @@
-"""Gradient estimation: denoising is gradient descent on the distance to the data, so give it momentum.
+"""Gradient estimation: denoising is gradient descent on the distance to the data; this adds momentum.
 
-In y = x/alpha and rho = sigma/alpha the denoiser's z is the gradient of the smoothed distance to the data. It changes
-little from step to step, and its error changes more: Permenter and Yuan 2024, algorithm 2, extrapolate it,
+In y = x/alpha and rho = sigma/alpha, y - rho z is the denoiser's estimate of the data, so rho z estimates the gradient
+of half the squared distance to the data. The true z changes little from step to step, its error more. So Permenter and
+Yuan 2024, algorithm 2, extrapolate it:
 
     z-bar = gamma z_t + (1 - gamma) z_before,        y_s = y_t - (rho_t - rho') z-bar + sqrt(rho_s^2 - rho'^2) w,
 
-with rho' = (rho_s/rho_t^mu)^(1/(1 - mu)), 0 <= mu < 1: what is overshot is given back as fresh noise w. One update for
-DDIM (gamma 1, mu 0), DDPM with beta-tilde (1, 1/2: rho' = rho_s^2/rho_t), and their sampler (2, 0).
+with rho' = (rho_s/rho_t^mu)^(1/(1 - mu)), 0 <= mu < 1: the step goes below rho_s, to rho', and fresh noise w brings
+it back. This is DDIM for (gamma, mu) = (1, 0), DDPM with beta-tilde for (1, 1/2), where rho' = rho_s^2/rho_t, and the
+paper's sampler for (2, 0).
 """
 
 import math
@@ -24,7 +26,7 @@ from undiffuse.process.affine import Affine
 
 @dataclass(frozen=True)
 class GradientEstimation:
-    """One evaluation a step. Memory is the z before."""
+    """One evaluation a step. Memory is the z of the last step."""
 
     process: Affine
     gamma: float = 2.0
@@ -48,7 +50,7 @@ class GradientEstimation:
         z = to_eps(schedule, x_t, x_0, t)
         # sigma' = alpha_s rho'; (rho_s/rho_t) is 0 where alpha_t or sigma_s is.
         reached = then.sigma * math.exp(0.5 * (now.log_snr - then.log_snr)) ** (self.mu / (1 - self.mu))
-        if now.alpha == 0:  # only the first step starts from pure noise: there is no z before
+        if now.alpha == 0:  # only the first step starts at alpha = 0: there is no earlier z
             x_s = combine(then.alpha, x_0, reached, z)
         else:
             move = reached - then.alpha * now.sigma / now.alpha

@@ -1,13 +1,13 @@
-"""Heun with churn: look where Euler would land, and go there by the mean of both slopes (Karras et al. 2022, alg. 2).
+"""Heun with churn: the mean of the slopes at both ends of an Euler step (Karras et al. 2022, algorithm 2).
 
-In y = x/alpha and rho = sigma/alpha the flow is dy/d rho = (y - x_0)/rho. The trapezoid rule with the Euler (DDIM)
-landing point y' and its x_0' is, written out, DDIM's line toward another x_0:
+In y = x/alpha and rho = sigma/alpha the flow is dy/d rho = (y - x_0)/rho. The trapezoid rule, with the end point y' of
+an Euler (DDIM) step and the denoiser's x_0' there, is DDIM's step toward another x_0:
 
     y_s = y_t + (rho_s - rho_t)/2 ((y_t - x_0)/rho_t + (y' - x_0')/rho_s)
         = r y_t + (1 - r) (x_0 + (x_0' - x_0)/(2r)),        r = rho_s/rho_t.
 
-Churn adds fresh noise first, from rho_t up to (1 + churn) rho_t, *before* the denoiser is asked, and asks it about the
-higher level: added afterwards, the step would remove noise that the denoiser never saw.
+Churn first adds fresh noise, from rho_t up to (1 + churn) rho_t. The denoiser is evaluated *after* this, at the higher
+level; otherwise the step would remove noise that the denoiser has not seen.
 """
 
 import math
@@ -25,7 +25,7 @@ from undiffuse.step.ddim import toward
 
 @dataclass(frozen=True)
 class Heun:
-    """Order 2, two evaluations a step; one from alpha = 0 and to the data, where one slope is infinite."""
+    """Order 2, two evaluations a step, but one from alpha = 0 and to the data, where one slope is infinite."""
 
     process: Affine
     churn: float = 0.0  # EDM's min(S_churn/steps, sqrt(2) - 1)
@@ -54,7 +54,7 @@ class Heun:
         return toward(schedule, x_t, x_0.lerp(denoise(x_s, s), trust), t, s, 0.0, noise), None
 
     def _churned(self, x_t: Tensor, t: float, noise: Noise) -> tuple[Tensor, float]:
-        """X and time after fresh noise; no later than the schedule's end."""
+        """X and its time after fresh noise, at most the schedule's end."""
         schedule = self.process.schedule
         now = schedule.at(t)
         if self.churn == 0 or now.alpha == 0 or not self.churn_from <= now.sigma / now.alpha <= self.churn_to:

@@ -1,16 +1,16 @@
-"""Predictor-corrector: after any step, let Langevin dynamics repair what it got wrong (Song et al. 2021, alg. 1).
+"""Predictor-corrector: after any step, Langevin dynamics correct its error (Song et al. 2021, algorithm 1).
 
-At the new noise level the score is known, so Langevin steps at that level, x + a score + sqrt(2a) w, pull x_s back to
-the right distribution without moving time. The paper's size is a = 2 (snr |w|/|score|)^2 with norms over the batch, by
-which a sample depends on its neighbours. With each sample's *own* norms the noise would depend on the state, and
-without the drift that belongs to such noise the equilibrium is another (twice the variance in one dimension). Here both
-norms are what they are for pure noise, sqrt(dimensions) and sqrt(dimensions)/sigma: the size is the level's alone,
+At the new noise level the score is known, so Langevin steps at that level, x + a score + sqrt(2a) w, bring x_s nearer
+to the right distribution at the same time s. The paper's size is a = 2 (snr |w|/|score|)^2 with norms averaged over the
+batch, so a sample depends on the others. With each sample's *own* norms the noise would depend on the state, and
+without the drift that such noise needs, the equilibrium is wrong (twice the variance in one dimension). Here both norms
+are those of pure noise, sqrt(dimensions) and sqrt(dimensions)/sigma, so the size depends on the level only:
 
     a = 2 snr^2 sigma^2,    in any number of dimensions.
 
-A finite step leaves the bias of `undiffuse.theory.langevin`: along an axis on which x has variance v at that level,
-the corrector settles at v/(1 - a/(2v)) = v/(1 - snr^2 sigma^2/v). As v >= sigma^2 that is too wide by 1/(1 - snr^2) at
-most, 2.6% at snr = .16, and only where there is nothing but noise.
+A finite step has the bias of `undiffuse.theory.langevin`: along an axis on which x has variance v at that level, the
+corrector's equilibrium has v/(1 - a/(2v)) = v/(1 - snr^2 sigma^2/v). As v >= sigma^2, the variance is too large by a
+factor of at most 1/(1 - snr^2), 2.6% at snr = .16, which is reached where x is only noise.
 """
 
 import math

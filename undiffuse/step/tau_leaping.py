@@ -1,7 +1,7 @@
-"""Tau-leaping: all the jumps of an interval at the rates of its beginning (Campbell et al. 2022, section 4.3).
+"""Tau-leaping: all jumps from t to s at the rates of t (Campbell et al. 2022, section 4.3).
 
-Un-diffusing tokens is a jump process: the posterior's law of x_s, for s a moment before t, says at which rate x_t jumps
-and where to. A leap holds these rates for the whole way from t to s. A token that jumps does so once, as classes have
+The reverse process of tokens is a jump process: the posterior of x_s, for s just before t, gives the rate at which x_t
+jumps, and to which classes. A leap holds these rates constant from t to s. A token jumps at most once, as classes have
 no order in which two jumps could be added: it stays with probability e^(-rate (t - s)).
 """
 
@@ -16,7 +16,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.categorical import Categorical
 
-MOMENT = 1e-4  # of the interval: what the rates are measured over
+MOMENT = 1e-4  # the share of the interval over which the rates are measured
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,5 @@ class TauLeaping:
         elsewhere = moment.masked_fill(F.one_hot(x_t, self.process.states).bool(), 0.0) / MOMENT
         rate = elsewhere.sum(-1, keepdim=True)
         leaves = -torch.expm1(-rate)
-        law = torch.where(rate > 0, elsewhere / rate * leaves, 0.0)
-        return Discrete(law.scatter(-1, x_t[..., None], 1 - leaves).log()).sample(noise), None
+        probs = torch.where(rate > 0, elsewhere / rate * leaves, 0.0)
+        return Discrete(probs.scatter(-1, x_t[..., None], 1 - leaves).log()).sample(noise), None

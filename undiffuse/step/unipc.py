@@ -1,9 +1,9 @@
-"""UniPC: a multistep predictor whose landing point is corrected for free (Zhao et al. 2023).
+"""UniPC: a multistep predictor with a corrector that costs no evaluation (Zhao et al. 2023).
 
-To go on, the denoiser is asked at the predicted point anyway. Its answer is one more node for the polynomial of x_0
-over the step just made, which is then made again, better (UniC), before the next is predicted (UniP): Adams-Bashforth
-and Adams-Moulton in lambda = log(alpha/sigma). The paper's linear systems (eq. 9) are that polynomial's integrals;
-its B(h) matters only where one difference is used, as the mean place on a line (`interpolate.mean_of_x0`): 1/2 for
+The next step evaluates the denoiser at the predicted point anyway. This adds a node to the polynomial of x_0 over the
+step just made, which is then repeated with it (UniC) before the next is predicted (UniP): Adams-Bashforth and
+Adams-Moulton in lambda = log(alpha/sigma). The paper's linear systems (eq. 9) are the integrals of that polynomial. Its
+B(h) matters only if there are two nodes, as their mean place on a line (`interpolate.mean_of_x0`): 1/2 for
 B2(h) = e^h - 1, and h/(2 (1 - e^-h)) for B1(h) = h.
 """
 
@@ -22,18 +22,19 @@ from undiffuse.step.interpolate import Past, mean_of_x0, remember, require_order
 
 
 class Before(NamedTuple):
-    """Where the last step started."""
+    """The start of the last step."""
 
     x: Tensor  # corrected, (batch, *shape)
     t: float
-    past: Past  # what was said there and before
+    past: Past  # the nodes there and before
 
 
 @dataclass(frozen=True)
 class UniPC:
-    """Predictor of order ``order``, corrected to one more; one evaluation a step. ``b`` is the paper's B: 1 or 2.
+    """A predictor of order ``order``, corrected to one more; one evaluation a step. ``b`` chooses the paper's B, 1 or
+    2.
 
-    Begun with no memory, the first step is corrected to order 2, and so order 4 shows order 3 at first.
+    Started without memory, the first step is corrected to order 2 only, so order 4 becomes order 3.
     """
 
     process: Affine
@@ -53,7 +54,7 @@ class UniPC:
         now, stop = 0.5 * schedule.at(t).log_snr, 0.5 * schedule.at(s).log_snr
         x_0 = denoise(x_t, t)
         past: Past = ()
-        if memory is not None and memory.past and math.isfinite(stop):  # at the data x_t itself does not count
+        if memory is not None and memory.past and math.isfinite(stop):  # a step to the data does not depend on x_t
             past = memory.past
             start = past[0].at
             seen = mean_of_x0(remember(past, now, x_0, self.order + 1), start, now, self._middle(now - start))

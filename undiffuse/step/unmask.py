@@ -1,6 +1,6 @@
-"""Unmasking in an order: the surest tokens first, or at the moments when the process itself would reveal them.
+"""Unmasking in an order: the most confident tokens first, or at the times at which the process reveals them.
 
-Both are for the mask alone, where sampling is a matter of which tokens to reveal when, and every one is drawn once.
+Both are for the mask kernel only, where each token is drawn once, and a sampler only decides when.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,11 @@ TINY = 2.0**-53
 
 @dataclass(frozen=True)
 class MostConfidentFirst:
-    """Every mask is guessed, and the surest guesses stay, as many as the schedule reveals by s (MaskGIT).
+    """All masked tokens are drawn, and the most confident draws stay, as many as the schedule reveals by s (MaskGIT).
 
-    How sure a guess is: its log-probability, plus ``randomness`` x (share still masked) x Gumbel noise, without which
-    samples are all alike (Chang et al. 2022, section 3.2). No law of any process: likely samples, not fair ones.
+    The confidence of a draw is its log-probability, plus ``randomness`` x (share still masked) x Gumbel noise, without
+    which all samples look alike (Chang et al. 2022, section 3.2). This samples no process exactly: it favours likely
+    samples.
     """
 
     process: Categorical
@@ -35,26 +36,27 @@ class MostConfidentFirst:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """x_s with that share of x_t's masks that the schedule keeps, (1 - a(s))/(1 - a(t)), sample by sample."""
+        """x_s, in which a share (1 - a(s))/(1 - a(t)) of the masks of x_t is left, sample by sample."""
         masked = x_t == self.process.classes
         log_probs = denoise(x_t, t).double().log_softmax(-1)
         guess = Discrete(log_probs).sample(noise)
         hidden = float(self.process.survival(s).lose) if s > 0 else 0.0
         left = (masked.flatten(1).sum(1) * (hidden / float(self.process.survival(t).lose))).round()
         gumbel = -(-noise.uniform(guess.double()).clamp_min(TINY).log()).log()
-        sure = log_probs.gather(-1, guess[..., None])[..., 0] + self.randomness * hidden * gumbel
-        sure = torch.where(masked, sure, torch.inf).flatten(1)
-        stays = sure.argsort(1).argsort(1) < left[:, None]  # the least sure, in the order of sureness
+        confidence = log_probs.gather(-1, guess[..., None])[..., 0] + self.randomness * hidden * gumbel
+        confidence = torch.where(masked, confidence, torch.inf).flatten(1)
+        stays = confidence.argsort(1).argsort(1) < left[:, None]  # the least confident
         return torch.where(masked & ~stays.view_as(masked), guess, x_t), None
 
 
 @dataclass(frozen=True)
 class FirstHitting:
-    """Token by token, each at the time at which the process would reveal it, drawn beforehand (Zheng et al. 2024).
+    """Token by token, each at the time at which the process reveals it (Zheng et al. 2024).
 
-    Of n masks at time t the next is revealed at t' with 1 - a(t') = (1 - a(t)) u^(1/n), u uniform, and is any of
-    them. So a step reveals one token, or as many as it takes to be done in the steps that are left: the process's own
-    law, without the error of steps in time, if there are as many steps as tokens. Memory: 1 - a, sample by sample.
+    Of n masks at time t the next is revealed at the time t' with 1 - a(t') = (1 - a(t)) u^(1/n), u uniform; it is each
+    of them with equal probability. A step reveals one token, or more if otherwise the remaining steps would not
+    suffice. With as many steps as tokens this samples the process exactly, without the error of steps in time. Memory:
+    1 - a, sample by sample.
     """
 
     process: Categorical
@@ -65,22 +67,22 @@ class FirstHitting:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: Tensor | None, noise: Noise
     ) -> tuple[Tensor, Tensor]:
-        """x_t with some masks revealed: a share (t - s)/t of them, at least one. Times are each sample's own."""
+        """x_t with some masks revealed: a share (t - s)/t of them, at least one. Each sample has its own time."""
         masked = (x_t == self.process.classes).flatten(1)
         lose = torch.full((len(x_t),), float(self.process.survival(t).lose)).double() if memory is None else memory
         left = masked.sum(1).cpu()
         u = noise.uniform(torch.empty(len(x_t), 1, dtype=torch.float64))[:, 0].clamp_min(TINY)
         lose = lose * u ** (1 / left.clamp_min(1))
         now = self.process.schedule.time(torch.log1p(-lose) - lose.log())
-        belief = denoise(x_t, now)  # type: ignore[arg-type]  # a time a sample
+        belief = denoise(x_t, now)  # type: ignore[arg-type]  # one time for each sample
         guess = Discrete(belief.double().log_softmax(-1)).sample(noise)
         count = (left * ((t - s) / t)).round().clamp_min(1)
         order = torch.where(masked, noise.uniform(guess.double()).flatten(1), 2.0).argsort(1).argsort(1)
-        shown = masked & (order < count[:, None].to(x_t.device))
-        return torch.where(shown.view_as(x_t), guess, x_t), lose * (left - count + 1) / left.clamp_min(1)
+        revealed = masked & (order < count[:, None].to(x_t.device))
+        return torch.where(revealed.view_as(x_t), guess, x_t), lose * (left - count + 1) / left.clamp_min(1)
 
 
 def require_mask(process: Categorical) -> None:
-    """Raises `UserError` unless lost tokens are masked."""
+    """Raises `UserError` unless the kernel masks all lost tokens."""
     if process.kernel != ABSORBING:
-        raise UserError(f"only masked tokens can be unmasked: a kernel with mask 1, not {process.kernel}")
+        raise UserError(f"this sampler unmasks tokens: set the kernel's mask to 1, not {process.kernel}")

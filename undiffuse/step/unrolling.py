@@ -1,7 +1,7 @@
-"""SUNDAE's sampler: again and again, a share of the tokens is drawn anew from what the denoiser makes of all of them.
+"""SUNDAE's sampler: in every step a share of the tokens is drawn anew from the denoiser's distribution.
 
-It starts from any tokens at all and follows no schedule: the denoiser was trained on its own draws (`loss.categorical`,
-`Unrolled`), and so mends its mistakes until there are none to be seen (Savinov et al. 2022, section 3.3).
+It starts from any tokens and follows no schedule. The denoiser was trained on its own draws (`Unrolled` in
+`undiffuse.loss.categorical`), so it repairs its own mistakes (Savinov et al. 2022, section 3.3).
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ from undiffuse.process.categorical import Categorical
 
 @dataclass(frozen=True)
 class Unrolling:
-    """One evaluation a step. Each token is drawn anew with probability ``share``, at a ``temperature``: below 1, surer.
+    """One evaluation a step. Each token is drawn anew with probability ``share``.
 
-    No law of any process. What is still masked at the end is drawn then.
+    A ``temperature`` below 1 makes likely tokens more likely. This samples no process exactly. Tokens that are still
+    masked in the last step are drawn there.
     """
 
     process: Categorical
@@ -34,7 +35,7 @@ class Unrolling:
     def __call__(
         self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
     ) -> tuple[Tensor, None]:
-        """x_s, of which a share is new."""
+        """x_s, with a share of the tokens drawn anew."""
         logits = denoise(x_t, t).double() / self.temperature
         drawn = Discrete(logits.log_softmax(-1)).sample(noise)
         anew = noise.uniform(drawn.double()) < self.share
