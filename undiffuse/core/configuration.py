@@ -1,13 +1,13 @@
-"""Frozen dataclasses as plain values and back, by their type hints: what a recipe's file and the command line speak.
+"""Frozen dataclasses as plain values and back, by their type hints: the language of recipe files and command line.
 
     MLP(width=256)                      <->   {"kind": "MLP", "width": 256, ...}
     from_json(tuple[int, ...], "[1, 2]")  ->   (1, 2)
     override(recipe, "net.width", "64")  ->   the recipe with that one field changed
     override(recipe, "schedule", "flow") ->   the recipe with another class there, at its defaults
 
-Which classes may stand in a field is what its hint says: a dataclass, a union of them, or an abstract class, whose
-concrete subclasses are meant. There is no list of names to keep. Anything else that is unknown or of the wrong type is
-a `UserError` of one line that says where, and names the nearest.
+The type hint of a field says which classes it accepts: a dataclass, a union of them, or the concrete subclasses of an
+abstract class. So there is no list of names to maintain. Anything unknown or of the wrong type raises a `UserError` of
+one line that says where it is, and names the nearest valid name.
 """
 
 import inspect
@@ -23,11 +23,11 @@ import yaml
 from undiffuse.core.errors import SHORT, UserError, nearest, shown
 
 T = TypeVar("T")
-LARGEST = 2**63 - 1  # of whole numbers: what a tensor holds
+LARGEST = 2**63 - 1  # the largest whole number of a tensor
 
 
 def to_values(value: Any, hint: Any = None) -> Any:
-    """Dicts, lists, numbers, text: a dataclass is its fields, and its ``kind`` where the ``hint`` leaves a choice."""
+    """Dicts, lists, numbers, text: a dataclass becomes its fields, and its ``kind`` if the ``hint`` leaves a choice."""
     if is_dataclass(value):
         kind = {} if len(classes(hint)) == 1 else {"kind": type(value).__name__}
         hinted = hints(type(value))
@@ -42,7 +42,7 @@ def from_values(hint: Any, value: Any, where: str = "") -> Any:
     """The inverse of `to_values` for a value of type ``hint``; fields that are missing take their defaults.
 
     Raises:
-        UserError: An unknown kind or field, a missing one, or a wrong type; ``where`` is what the message calls it.
+        UserError: An unknown kind or field, a missing one, or a wrong type; the message calls it ``where``.
     """
     options = _options(hint)
     if value is None and NoneType in options:
@@ -62,7 +62,7 @@ def from_json(hint: Any, text: str | bytes, where: str) -> Any:
     """The value of type ``hint`` that a text in JSON holds.
 
     Raises:
-        UserError: No JSON, or of another type; ``where``, the name of the file it comes from, begins the message.
+        UserError: Not JSON, or of another type; the message begins with ``where``, the name of the file.
     """
     try:
         value = json.loads(text)
@@ -72,10 +72,10 @@ def from_json(hint: Any, text: str | bytes, where: str) -> Any:
 
 
 def from_texts(cls: type[T], texts: Mapping[str, str], where: str) -> T:
-    """The inverse of `to_texts`; texts that are no fields of the class are passed over.
+    """The inverse of `to_texts`; texts that are no fields of the class are ignored.
 
     Raises:
-        UserError: A field is missing, or not of its type; ``where``, the name of the file, begins the message.
+        UserError: A field is missing, or not of its type; the message begins with ``where``, the name of the file.
     """
     given = {}
     for name, hint in hints(cls).items():
@@ -86,31 +86,31 @@ def from_texts(cls: type[T], texts: Mapping[str, str], where: str) -> T:
 
 
 def to_texts(value: Any) -> dict[str, str]:
-    """A dataclass as texts by name, as the head of a safetensors file has them: a text as it is, all else as JSON.
+    """A dataclass as texts by name, for the header of a safetensors file: text unchanged, everything else as JSON.
 
-    What is None is left out.
+    None is left out.
     """
     hinted = hints(type(value))
     plain = {name: to_values(getattr(value, name), hint) for name, hint in hinted.items()}
-    told = {name: entry for name, entry in plain.items() if entry is not None}
-    return {name: entry if isinstance(entry, str) else json.dumps(entry) for name, entry in told.items()}
+    present = {name: entry for name, entry in plain.items() if entry is not None}
+    return {name: entry if isinstance(entry, str) else json.dumps(entry) for name, entry in present.items()}
 
 
 def read(hint: Any, text: str, where: str = "") -> Any:
-    """What a word on the command line means where a ``hint`` is expected.
+    """The value of type ``hint`` that a word on the command line means.
 
     Numbers, ``true``, ``none`` and text as they are written; several values with commas; a class by its name, in any
-    case and with hyphens or without (``--schedule zero-terminal``): it takes its defaults, which further overrides may
-    change. One that needs some is written whole, ``{kind: Shifted, base: flow}``.
+    case, with hyphens or without (``--schedule zero-terminal``). The class takes its defaults, which further overrides
+    may change. A class that has a field without default is written in full, ``{kind: Shifted, base: flow}``.
 
     Raises:
-        UserError: An unknown class, or a wrong type; ``where`` is what the message calls it.
+        UserError: An unknown class, or a wrong type; the message calls it ``where``.
     """
     return from_values(hint, _plain(hint, text), where)
 
 
 def override(value: T, path: str, text: str) -> T:
-    """A dataclass with the field at a dotted ``path`` replaced by what ``text`` says, as `read` reads it.
+    """A dataclass with the field at a dotted ``path`` replaced by the value that `read` reads from ``text``.
 
     Raises:
         UserError: An unknown field or class, or a wrong type.
@@ -119,20 +119,21 @@ def override(value: T, path: str, text: str) -> T:
 
 
 def put(value: T, path: str, made: Callable[[Any], Any]) -> T:
-    """A dataclass with the field at a dotted ``path`` replaced by what is ``made`` of the field's hint."""
+    """A dataclass with the field at a dotted ``path`` replaced by ``made(hint of the field)``."""
     return _put(value, path.split("."), made, path)
 
 
 def find(value: Any, name: str) -> list[str]:
-    """The paths at which a dataclass has a field called so: ``find(recipe, "time.start")``, model.loss.time.start."""
+    """The paths of a dataclass's fields that end in ``name``: ``find(recipe, "time.start")`` is
+    model.loss.time.start."""
     return [path for path, _, _ in leaves(value) if f".{path}".endswith(f".{name}")]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every field that can be overridden: its dotted path, its type hint, and its value now."""
+    """Every field that can be overridden: its dotted path, its type hint, and its value."""
     for field in fields(value):
         name, inner, hint = f"{path}{field.name}", getattr(value, field.name), hints(type(value))[field.name]
-        if not (is_dataclass(inner) and len(_options(hint)) == 1):  # else there is nothing to choose but its fields
+        if not (is_dataclass(inner) and len(_options(hint)) == 1):  # else only its fields can be chosen
             yield name, hint, inner
         if is_dataclass(inner):
             yield from leaves(inner, f"{name}.")
@@ -144,24 +145,24 @@ def kebab(name: str) -> str:
 
 
 def classes(hint: Any) -> dict[str, type]:
-    """The dataclasses that may stand where ``hint`` is asked for, by name."""
+    """The dataclasses that a field with this ``hint`` accepts, by name."""
     return {option.__name__: option for option in _options(hint) if isinstance(option, type) and is_dataclass(option)}
 
 
 def class_of(hint: Any, name: object) -> type | None:
-    """The one of `classes` that is called so, or was: its ``formerly``. In any case, with hyphens or without."""
+    """The one of `classes` with this name, or ``formerly`` with it; in any case, with hyphens or without."""
     wanted = _folded(str(name))
     named = {_folded(known): cls for cls in classes(hint).values() for known in (formerly(cls), cls.__name__)}
     return named.get(wanted) if wanted else None
 
 
 def formerly(cls: type) -> str:
-    """What a class was called in files that were written before; empty of most."""
+    """The name of a class in older files; empty for most."""
     return str(vars(cls).get("formerly", ""))
 
 
 def choices(hint: Any) -> list[str]:
-    """The words that may stand where ``hint`` is asked for; none where it is a number or a text."""
+    """The words that a field with this ``hint`` accepts; none if it takes a number or a text."""
     words: list[str] = []
     for option in _options(hint):
         if get_origin(option) is Literal:
@@ -202,7 +203,7 @@ def _dataclass(hint: Any, value: dict[str, Any], where: str) -> Any:
     known = classes(hint)
     given = dict(value)
     only = next(iter(known.values())) if len(known) == 1 else None
-    is_field = only is not None and "kind" in hints(only)  # and so does not name the class
+    is_field = only is not None and "kind" in hints(only)  # so "kind" does not name the class
     kind = only.__name__ if only and is_field else given.pop("kind", only and only.__name__)
     if kind is None:
         raise UserError(f"{where}: which kind? known: {', '.join(known)}")
@@ -218,7 +219,7 @@ def _dataclass(hint: Any, value: dict[str, Any], where: str) -> Any:
 
 
 def _made(found: type, given: dict[str, Any], where: str) -> Any:
-    """A dataclass of values of its fields' types. Raises UserError where one is missing, or the class refuses one."""
+    """A dataclass from values of its fields' types. Raises UserError if one is missing, or the class rejects one."""
     for field in fields(found):
         if field.name not in given and field.default is MISSING and field.default_factory is MISSING:
             missing = f"{found.__name__} needs a {field.name}: {{kind: {found.__name__}, {field.name}: ...}}"
@@ -283,7 +284,7 @@ def _simple(option: Any, value: Any, where: str) -> tuple[bool, Any]:
 
 
 def _real(value: int | float | str) -> tuple[bool, float | None]:
-    """As `_simple`, of numbers; YAML reads 1e-3 as text."""
+    """As `_simple`, for numbers; YAML reads 1e-3 as text."""
     try:
         return True, float(value)
     except (ValueError, OverflowError):
@@ -291,7 +292,7 @@ def _real(value: int | float | str) -> tuple[bool, float | None]:
 
 
 def _whole(value: int | float | str, where: str) -> tuple[bool, int | None]:
-    """As `_simple`, of whole numbers: 3, 3.0, 1_000, 1e3."""
+    """As `_simple`, for whole numbers: 3, 3.0, 1_000, 1e3."""
     whole = _scalar(value.replace("_", "")) if isinstance(value, str) else value
     whole = float(whole) if isinstance(whole, str) and re.fullmatch(r"\d{1,3}e\d{1,3}", whole) else whole
     if type(whole) not in (int, float) or (isinstance(whole, float) and not whole.is_integer()):

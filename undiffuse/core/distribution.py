@@ -1,8 +1,8 @@
-"""The two probability laws that diffusion is made of: the normal and the discrete one.
+"""The two probability distributions of diffusion: the normal and the discrete one.
 
-A process speaks only in these, so that ancestral sampling and the variational bound are written once, for
-continuous and categorical data: both need nothing but ``sample``, ``log_prob`` and ``kl``.
-(`torch.distributions` has the formulas but draws from the global generator alone; see `undiffuse.core.noise`.)
+Every process returns these, so that ancestral sampling and the variational bound are written once for continuous and
+categorical data: both need only ``sample``, ``log_prob`` and ``kl``. (`torch.distributions` has the formulas but draws
+only from the global generator; see `undiffuse.core.noise`.)
 """
 
 import math
@@ -21,7 +21,7 @@ def total(x: Tensor) -> Tensor:
 
 
 def log(probs: Tensor) -> Tensor:
-    """The logarithm; that of 0 is -inf, and has the gradient 0, not nan."""
+    """The logarithm; of 0 it is -inf, with gradient 0 instead of nan."""
     return torch.where(probs > 0, probs.clamp_min(torch.finfo(probs.dtype).tiny).log(), -torch.inf)
 
 
@@ -49,7 +49,7 @@ class Normal:
     std: Tensor | float
 
     def sample(self, noise: Noise) -> Tensor:
-        """mean + std z. A std of exactly 0 is a point: no noise is drawn."""
+        """mean + std z. With a std of exactly 0 no noise is drawn."""
         if isinstance(self.std, float):
             return self.mean if self.std == 0.0 else self.mean.add(noise.normal(self.mean), alpha=self.std)
         return self.mean.addcmul(noise.normal(self.mean), self.std.to(self.mean))
@@ -72,7 +72,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class Discrete:
-    """A categorical law per entry, from normalised log-probabilities (batch, *shape, states)."""
+    """A categorical distribution for each entry, from normalised log-probabilities (batch, *shape, states)."""
 
     log_probs: Tensor
 
@@ -84,7 +84,7 @@ class Discrete:
     def sample(self, noise: Noise) -> Tensor:
         """By inversion: the first state whose cumulative probability exceeds a uniform number.
 
-        In float64 where the device has it, because float32 uniforms have gaps of 2^-24 that starve rare states.
+        In float64 if the device has it, because float32 uniforms have gaps of 2^-24, too coarse for rare states.
         """
         precise = torch.float32 if self.log_probs.device.type == "mps" else torch.float64
         cumulative = self.log_probs.to(precise).exp().cumsum(-1)

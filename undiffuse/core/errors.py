@@ -10,16 +10,16 @@ SHORT, LONG = 100, 600  # characters of a name, and of a line, that are shown
 
 
 class UserError(ValueError):
-    """A mistake of the user's, in one line. The command line prints it without a traceback.
+    """A mistake by the user, in one line. The command line prints it without a traceback.
 
-    ``usage`` tells words that make no sense, an unknown sampler, from work that could not be done.
+    ``usage`` is true for a wrong argument, such as an unknown sampler, and false for work that could not be done.
     """
 
     usage = False
 
 
 class Caution(UserWarning):
-    """What a user should know, and may well mean. The command line prints it on one line, and goes on."""
+    """Something that the user should know, and may intend. The command line prints it as one line, and goes on."""
 
 
 def caution(message: str) -> None:
@@ -29,7 +29,7 @@ def caution(message: str) -> None:
 
 @contextmanager
 def usage() -> Iterator[None]:
-    """Whatever is wrong in here is wrong usage; also a decorator."""
+    """Every `UserError` raised in this context is wrong usage; also a decorator."""
     try:
         yield
     except UserError as error:
@@ -39,7 +39,7 @@ def usage() -> Iterator[None]:
 
 @usage()
 def check_seed(seed: int) -> None:
-    """Raise a UserError unless ``seed`` is what every generator takes."""
+    """Raises a UserError unless every generator accepts ``seed``."""
     if seed < 0:
         raise UserError(f"seed must be at least 0, not {seed}")
     if seed >= SEEDS:
@@ -55,10 +55,10 @@ def nearest(name: object, names: Iterable[str], what: str = "name") -> str:
 
 
 def shown(text: object, most: int = LONG) -> str:
-    """One line as a terminal or a picture may show it, of at most about ``most`` characters.
+    """One line that a terminal or a picture can show, of about ``most`` characters at most.
 
-    What is not printable (control characters, line ends, changes of direction, halves of surrogate pairs) is escaped,
-    and the middle of what is longer is left out.
+    Characters that cannot be printed (control characters, line ends, changes of direction, halves of surrogate pairs)
+    are escaped. The middle of a longer line is left out.
     """
     line = str(text)
     if len(line) > most:

@@ -1,6 +1,6 @@
-"""Files that are whole or not there: written beside, forced to the disk, then renamed onto their name.
+"""Files are written whole or not at all: to a temporary file beside, forced to the disk, then renamed.
 
-A process killed at any moment, or a disk that fills up, leaves the file as it was before.
+If the process is killed at any moment, or the disk is full, the file stays as it was before.
 """
 
 import errno
@@ -21,7 +21,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def disk_errors_told(path: Path) -> Iterator[None]:
-    """While writing to ``path``: a full disk, a folder that is not there or may not be written is a `UserError`."""
+    """While writing to ``path``: turns a full disk, or a folder that is missing or write-protected, into a
+    `UserError`."""
     try:
         yield
     except Exception as error:
@@ -35,10 +36,10 @@ def disk_errors_told(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """``write(temporary)`` writes a file with the ending of ``path``, which then becomes ``path``.
+    """``write(temporary)`` writes a file with the suffix of ``path``, which is then renamed to ``path``.
 
     Raises:
-        UserError: There is no such folder, it may not be written, or the disk is full. What ``path`` held is intact.
+        UserError: The folder is missing or write-protected, or the disk is full. The old file at ``path`` is intact.
     """
     path = Path(path)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
@@ -103,12 +104,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _is_full(error: BaseException) -> bool:
-    """Whether the disk is full; safetensors wraps what the system said in an error of its own."""
+    """Whether the disk is full; safetensors wraps the system's error in its own."""
     return getattr(error, "errno", None) in FULL or any(f"(os error {code})" in str(error) for code in FULL)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last: on POSIX a folder is synchronised like a file, elsewhere there is nothing to do."""
+    """Makes a rename permanent: POSIX needs its folder synchronised, other systems need nothing."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

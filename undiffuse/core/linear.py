@@ -1,10 +1,11 @@
 """a x + b y, in one pass over memory.
 
-Diffusion's own arithmetic is linear combinations of states, and at the size of pictures each costs a read and a
-write of everything. PyTorch has no a x + b y; `torch.addr` (beta M + alpha u v^T), with M and u the flattened states as
-columns and v = [1], is exactly that in one pass, where ``x.mul(a).add_(y, alpha=b)`` makes two
+The arithmetic of samplers is linear combinations of states, and for pictures each one reads and writes all of memory
+that they take. PyTorch has no a x + b y, but `torch.addr` (beta M + alpha u v^T), with M and u the flattened states as
+columns and v = [1], computes it in one pass, where ``x.mul(a).add_(y, alpha=b)`` takes two
 (`benchmarks/step_cost.py` prints both). On CUDA, autocast computes `torch.addr` in half precision, as it does matrix
-products, and a state would be rounded to .004; where it is on, two passes are made, by operations that it leaves alone.
+products, which would round a state to .004. So under autocast two passes are made, by operations that it does not
+change.
 """
 
 from functools import lru_cache
@@ -12,21 +13,21 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-Number = float | Tensor  # a coefficient: one for all, or one a sample
+Number = float | Tensor  # a coefficient: one for the batch, or one for each sample
 
 
 def expand(coefficient: Number, like: Tensor) -> Number:
-    """A coefficient a sample, (batch,), shaped to multiply ``like`` (batch, *shape), in its dtype and device."""
+    """Coefficients (batch,) in a shape that multiplies ``like`` (batch, *shape), in its dtype and on its device."""
     if isinstance(coefficient, float) or coefficient.ndim == 0:
         return float(coefficient)
     return moved(coefficient, like.device, like.dtype).view(-1, *[1] * (like.ndim - 1))
 
 
 def moved(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """``x`` on a device, in another type: cast where it is, then sent, and nobody waits for the device.
+    """``x`` on a device, in another type: first cast, then copied without waiting for the device.
 
-    Coefficients are few, so the copy is taken at once, and ``x`` may change while it travels. What comes back to the
-    CPU is waited for.
+    The cast copies ``x`` if the type changes, so that ``x`` may change during the copy. A copy to the CPU is waited
+    for.
     """
     return x.to(dtype).to(device, non_blocking=device.type != "cpu")
 
@@ -37,7 +38,7 @@ def scale(a: Number, x: Tensor) -> Tensor:
 
 
 def combine(a: Number, x: Tensor, b: Number, y: Tensor) -> Tensor:
-    """A x + b y, x and y alike (batch, *shape). A fresh tensor: never writes into x or y."""
+    """A x + b y, both (batch, *shape). A new tensor: x and y are not changed."""
     if not (isinstance(a, float) and isinstance(b, float)):
         return x * expand(a, x) + y * expand(b, y)
     alike = x.dtype == y.dtype and x.is_contiguous() and y.is_contiguous()

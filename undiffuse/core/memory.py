@@ -1,7 +1,7 @@
-"""What memory there is, and what would not fit: said before it is taken, as a machine that swaps answers nobody.
+"""Checks of memory before it is allocated, because a machine that swaps no longer responds.
 
-require(4 * count * columns, "as many points")      a UserError where that is more than is free
-build = within_memory(build)                        modules are counted on no device before they are made
+require(4 * count * columns, "as many points")      raises a UserError if that is more than is free
+build = within_memory(build)                        counts a module's weights before it is built
 """
 
 from collections.abc import Callable, Iterator
@@ -23,19 +23,19 @@ PARTS = 50_000  # tensors of a network; the largest that are published have a te
 
 
 def free() -> int:
-    """Bytes that this process may still take: of the machine, and of the container that it runs in."""
+    """Bytes that this process can still allocate, within the machine and the container that it runs in."""
     found = int(psutil.virtual_memory().available)
     try:
         limit, used = ((CGROUP / name).read_text() for name in ("memory.max", "memory.current"))
-        kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
-        files = int(kept.get("active_file", 0)) + int(kept.get("inactive_file", 0))  # which give way
+        statistics = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        files = int(statistics.get("active_file", 0)) + int(statistics.get("inactive_file", 0))  # cache, which is freed
         return min(found, int(limit) - int(used) + files)
     except (OSError, ValueError):  # no container, no limit, another system
         return found
 
 
 def require(size: float, what: str) -> None:
-    """Raises UserError where ``what`` takes ``size`` bytes, and fewer are free."""
+    """Raises UserError if ``what`` takes ``size`` bytes and fewer are free."""
     there = free()
     if size > there:
         raise UserError(f"{what} would take {in_words(size)} of memory, and {in_words(there)} is free; ask for less")
@@ -49,7 +49,7 @@ def in_words(size: float) -> str:
 
 
 def within_memory(build: Callable[P, M]) -> Callable[P, M]:
-    """A function that makes a module, made to refuse, as a `UserError`, one whose weights do not fit."""
+    """Decorates a function that builds a module: it raises a `UserError` if the weights do not fit memory."""
 
     @wraps(build)
     def checked(*args: P.args, **kwargs: P.kwargs) -> M:
@@ -60,14 +60,14 @@ def within_memory(build: Callable[P, M]) -> Callable[P, M]:
 
 
 def require_network(build: Callable[[], object]) -> None:
-    """Raises UserError where the weights of what ``build`` makes do not fit; it is made on no device."""
+    """Raises UserError if the weights of what ``build`` makes do not fit; counted on the meta device."""
     with torch.device("meta"), _counted(free()):
         build()
 
 
 @contextmanager
 def _counted(most: int) -> Iterator[None]:
-    """While modules are made: no more parameters than ``most`` bytes, nor than `PARTS` of them."""
+    """While modules are built: raises UserError beyond ``most`` bytes of parameters, or `PARTS` tensors."""
     size = parts = 0
 
     def count(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:

@@ -1,8 +1,8 @@
-"""Parts that learn, inside parts that do not.
+"""Parts that learn, inside frozen dataclasses.
 
-Recipes, processes and losses are frozen dataclasses. A few parts of them learn: a schedule, a distribution of t that
-watches the losses. In a recipe these are plain descriptions too; for a training they are built, and are then modules
-with a state, which must be found, to be optimised and saved.
+Recipes, processes and losses are frozen dataclasses. A few of their parts learn: a schedule, a distribution of t that
+follows the losses. In a recipe these are plain descriptions. For a training they are built: modules with a state, which
+must be found in the dataclasses so that it is optimised and saved.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from torch import nn
 
 
 class HostModule(nn.Module):
-    """A module of times: it stays on the CPU in float64, wherever the network goes, as times do."""
+    """A module that computes with times: it stays on the CPU in float64, as times do."""
 
     def _apply(self, fn: Callable, recurse: bool = True) -> Self:
         return self
@@ -25,11 +25,11 @@ class Learning(ABC):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The part itself, which has learned nothing yet."""
+        """The module, before any training."""
 
 
 def built(part: Any) -> Any:
-    """The same, with a module of its own for every part that learns within nested dataclasses."""
+    """The same, with a new module in place of every description of a part that learns, in nested dataclasses too."""
     if isinstance(part, Learning):
         return part.build()
     if not is_dataclass(part) or isinstance(part, type):
@@ -40,7 +40,7 @@ def built(part: Any) -> Any:
 
 
 def modules(part: Any) -> Iterator[nn.Module]:
-    """The modules within nested dataclasses, in the order of their fields; a module itself is yielded whole."""
+    """The modules within nested dataclasses, in the order of their fields; a module is yielded whole."""
     if isinstance(part, nn.Module):
         yield part
     elif is_dataclass(part):

@@ -1,10 +1,10 @@
-"""Where randomness comes from: the same seed gives the same noise, whatever the batch.
+"""Random numbers: the same seed gives the same noise, whatever the batch.
 
-Sampling in batches of 64 must draw what sampling one at a time draws, on any device and over any number of
-processes. So noise belongs to the *sample*, not to the batch: a counter-based generator (Philox, Salmon et
-al. 2011) is a pure function of (seed, which sample, which draw), and any sample's noise can be computed alone.
+Sampling in batches of 64 must give the same samples as sampling one at a time, on any device and over any number of
+processes. So noise belongs to the *sample*, not to the batch: a counter-based generator (Philox, Salmon et al. 2011) is
+a pure function of (seed, which sample, which draw), and the noise of a sample can be computed without the others.
 
-Training needs no such thing and wants speed: `Stream` draws from one ordinary torch generator on the device.
+Training does not need this, and needs speed: `Stream` draws from one ordinary torch generator on the device.
 """
 
 from typing import Protocol
@@ -29,10 +29,10 @@ class Noise(Protocol):
 
 
 class SeededNoise:
-    """Noise of samples ``first``, ``first + 1``, ...: a function of (seed, sample, how many draws before).
+    """Noise of samples ``first``, ``first + 1``, ...: a function of (seed, sample, number of earlier draws).
 
-    Small samples share a block of the generator's stream, so that drawing 10,000 points is not 10,000 calls;
-    the split into blocks depends on a sample's shape alone, never on the batch.
+    Small samples share a block of the generator's stream, so that drawing 10,000 points does not take 10,000 calls. The
+    split into blocks depends only on the shape of a sample, never on the batch.
     """
 
     BLOCK = 4096  # numbers per block: the cost of positioning the generator is then below a tenth
@@ -69,8 +69,8 @@ class SeededNoise:
 class Stream:
     """Noise from one torch generator, in order: fast, for training. Drawn on the generator's device.
 
-    Of several processes that share a batch, each draws for the whole batch and keeps its rows, every
-    ``processes``-th from ``process`` on: training is then the same, whatever their number.
+    If several processes share a batch, each draws for the whole batch and takes its own rows, every ``processes``-th
+    from ``process`` on. So training is the same for any number of processes.
     """
 
     def __init__(self, generator: torch.Generator | None = None, process: int = 0, processes: int = 1) -> None:
@@ -85,7 +85,7 @@ class Stream:
         return self._mine(self._empty(like).uniform_(generator=self.generator)).to(like.device)
 
     def whole(self) -> "Stream":
-        """The same noise, of the batch of all processes."""
+        """The same noise for the whole batch of all processes."""
         return Stream(self.generator)
 
     def _empty(self, like: Tensor) -> Tensor:

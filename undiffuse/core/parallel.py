@@ -1,11 +1,11 @@
-"""Several processes that sample as one: each makes its share, and all have the whole.
+"""Several processes that sample as one: each draws its share, and all have all samples.
 
-    with as_one():                  under `accelerate launch`, in every process alike
+    with as_one():                  under `accelerate launch`, in every process
         run.sample(50_000)
 
-As every sample has noise of its own (`undiffuse.core.noise.SeededNoise`), the samples are those of one
-process. Training shares batches instead (`undiffuse.train.trainer`), and its reports are the main process's alone: so
-sharing is asked for.
+As noise belongs to the sample (`undiffuse.core.noise.SeededNoise`), the samples are those of one process. Training
+splits batches instead (`undiffuse.train.trainer`), and only its main process samples for reports: so sampling is shared
+only inside this context.
 """
 
 import math
@@ -32,9 +32,9 @@ def launched() -> bool:
 
 @contextmanager
 def as_one() -> Iterator[bool]:
-    """Share sampling while this is open; gives whether this is the process that speaks and writes. Nests not.
+    """Share sampling while this context is open; gives whether this process prints and writes. It must not be nested.
 
-    The others' standard output goes nowhere. A process alone is the main one, and shares nothing.
+    The standard output of the others is discarded. A single process is the main one, and shares nothing.
     """
     if not launched():
         yield True
@@ -52,7 +52,7 @@ def as_one() -> Iterator[bool]:
 
 
 def share(count: int) -> range:
-    """Which of ``count`` samples this process makes: all, or its part of nearly equal ones."""
+    """Which of ``count`` samples this process draws: all, or one of nearly equal parts."""
     if not _SHARING.get():
         return range(count)
     from torch import distributed as dist
@@ -62,10 +62,10 @@ def share(count: int) -> range:
 
 
 def in_batches(count: int, batch: int, make: "Callable[[range], Tensor]", none: "Tensor") -> "Tensor":
-    """Samples 0 ... ``count`` - 1, made ``batch`` at once, or as many as memory holds; on the CPU, of all processes.
+    """Samples 0 ... ``count`` - 1 of all processes, on the CPU; made ``batch`` at once, or fewer if memory is short.
 
-    ``none`` is no samples at all, which is what a process has whose share is empty. Raises UserError where one alone
-    does not fit the device, or all of them memory.
+    ``none`` is an empty batch of samples, for a process whose share is empty. Raises UserError if one sample does not
+    fit the device, or all of them do not fit memory.
     """
     import torch
 
@@ -99,5 +99,5 @@ def gathered(mine: "Tensor") -> "Tensor":
 
 
 def elsewhere(path: Path) -> Path:
-    """A place in a folder of its own, where a process writes what the main one writes to ``path``."""
+    """A path in a new temporary folder, where a process writes what the main one writes to ``path``."""
     return Path(tempfile.mkdtemp(prefix="undiffuse-")) / path.name

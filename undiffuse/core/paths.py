@@ -1,4 +1,4 @@
-"""Paths as people write them, and folders walked within limits."""
+"""Paths as users write them, and the files below a folder, within limits."""
 
 import os
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from undiffuse.core.errors import UserError
 
-FILES = 2_000_000  # below a folder, after which a walk ends
-DEEP = 40  # folders within folders
+FILES = 2_000_000  # at most, below a folder
+DEEP = 40  # levels of folders, at most
 
 
 def path_of(text: str | Path) -> Path:
-    """The path of a text, in which ~ is home. Raises UserError for what no file should be called, or nobody's home."""
+    """The path of a text, in which ~ is home. Raises UserError for a name that no file can have, or an unknown home."""
     try:
         str(text).encode("utf-8")
         if "\0" in str(text):
@@ -21,13 +21,13 @@ def path_of(text: str | Path) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise UserError(f"{text}: nobody of that name has a home here; write the path in full") from None
+        raise UserError(f"{text}: no user of that name has a home here; write the path in full") from None
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder, in a fixed order, through links too, but into no folder from within itself.
+    """Every file below a folder, in a fixed order. Links are followed, except to a folder that contains them.
 
-    Raises UserError beyond `FILES` files, or `DEEP` folders: this is not a folder of data.
+    Raises UserError beyond `FILES` files or `DEEP` levels: this is not a folder of data.
     """
     count = 0
     start = len(folder.parts)

@@ -1,7 +1,7 @@
-"""Threads that wait sleep: settings of the threading libraries beneath torch, which read them when it is imported.
+"""Waiting threads sleep: settings of the threading libraries of torch, which read them when torch is imported.
 
-Spinning saves microseconds on an idle machine, and costs a busy one the core that the others are waiting for. What the
-environment says already stays as it is.
+A thread that spins while it waits saves microseconds on an idle machine, but on a busy machine it takes a core from the
+others. Settings that the environment already has are not changed.
 """
 
 import os
@@ -10,6 +10,6 @@ SLEEP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "
 
 
 def sleep_while_waiting() -> None:
-    """To be called before torch is imported; afterwards it changes nothing."""
+    """Call this before torch is imported; afterwards it has no effect."""
     for name, value in SLEEP.items():
         os.environ.setdefault(name, value)

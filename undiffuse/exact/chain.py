@@ -1,7 +1,7 @@
-"""The exact denoiser of a few tokens with any joint law: everything by enumeration of all K^L sequences.
+"""The exact denoiser of a few tokens with any joint distribution, by enumeration of all K^L sequences.
 
-What a categorical process loses by believing tokens one by one, p(x_0^i | x_t) instead of p(x_0 | x_t), shows only
-where tokens depend on each other: this is the smallest world in which they do.
+A belief about tokens one by one, p(x_0^i | x_t) instead of p(x_0 | x_t), loses something only if tokens depend on each
+other: this is the smallest example in which they do.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from undiffuse.process.categorical import Categorical
 class Chain:
     """x_0 ~ ``table``: a probability for every sequence, (classes,) * length, normalised here.
 
-    Raises `UserError` where the table is not one of the process's classes.
+    Raises `UserError` if the table does not have the process's number of classes along every axis.
     """
 
     process: Categorical
@@ -34,20 +34,20 @@ class Chain:
         classes = self.process.classes
         if self.table.ndim == 0 or set(self.table.shape) != {classes} or not (self.table >= 0).all():
             raise UserError(
-                f"a joint law of tokens with {classes} classes is a table ({classes}, {classes}, ...) of "
+                f"a joint distribution of tokens with {classes} classes is a table ({classes}, {classes}, ...) of "
                 f"probabilities, not {tuple(self.table.shape)}"
             )
 
     @classmethod
     def random(cls, process: Categorical, length: int, noise: Noise) -> Self:
-        """Any joint law: uniform on the simplex of all K^L probabilities."""
+        """A random joint distribution: uniform on the simplex of all K^L probabilities."""
         like = torch.empty((process.classes,) * length, dtype=process.dtype)
         return cls(process, -torch.log1p(-noise.uniform(like.flatten()).view_as(like)))
 
     def __call__(self, x_t: Tensor, t: Number, conditions: None = None) -> Tensor:
         """Logits of p(x_0^i | x_t) for tokens x_t (batch, length): (batch, length, classes).
 
-        For an x_t that cannot be, nothing is known: 0.
+        For an impossible x_t all logits are 0.
         """
         joint = self._log_joint(x_t, t)
         classes, length = self.table.shape[0], self.table.ndim
@@ -69,7 +69,7 @@ class Chain:
 
     @cached_property
     def sequences(self) -> Tensor:
-        """All of them, in the order of the table, (classes^length, length)."""
+        """All sequences, in the order of the table, (classes^length, length)."""
         every = itertools.product(range(self.table.shape[0]), repeat=self.table.ndim)
         return torch.tensor(list(every), device=self.table.device)
 

@@ -1,9 +1,9 @@
-"""The exact denoiser of a data set as it is: the ideal denoiser, the minimum of every denoising loss on that data.
+"""The exact denoiser of a data set: the ideal denoiser, which minimises every denoising loss on that data.
 
     E[x_0 | x_t] = sum_i w_i x_i,        w_i ~ p_z((x_t - alpha x_i)/sigma)
 
-a softmax over the training points; as sigma -> 0, the nearest one. It can only give back what it was shown: what
-networks do better than this is generalise.
+with w_i a softmax over the training points; as sigma -> 0, x_i is the nearest one. Samples from it are training points.
+A network that does better generalises.
 """
 
 import math
@@ -20,15 +20,15 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.prediction import to_score
 from undiffuse.process.affine import Affine
 
-WEIGHTS = 2**24  # held at once: a batch is worked through in as many rows as fit
-SMALLEST = 1e-6  # alpha and sigma below it are taken as this: at t = 0 the nearest point has all the weight
+WEIGHTS = 2**24  # in memory at once: a batch is split into parts that fit
+SMALLEST = 1e-6  # the least alpha and sigma: at t = 0 the nearest point still has all the weight
 
 
 @dataclass(frozen=True, eq=False)
 class Empirical:
-    """x_0 is one of ``data`` (count, *shape), each as likely. Memory beyond the data's own is bounded.
+    """x_0 is one of ``data`` (count, *shape), all equally likely. The memory used beyond the data is bounded.
 
-    For `PoissonNoise` noise too: PFGM++'s field is that of the data as charges.
+    It holds for `PoissonNoise` too: then it gives PFGM++'s field, in which data points are charges.
     """
 
     process: Affine
@@ -40,7 +40,7 @@ class Empirical:
         return torch.cat(means).view_as(x_t) + self._middle
 
     def log_density(self, x_t: Tensor, t: Number) -> Tensor:
-        """log q_t(x_t) in nats, (batch,). Raises `UserError` at t = 0, where points have no density."""
+        """log q_t(x_t) in nats, (batch,). Raises `UserError` at t = 0, where there is no density."""
         sigma = torch.as_tensor(self.process.schedule.at(t).sigma, dtype=torch.float64)
         if (sigma == 0).any():
             raise UserError("a data set has no density at t = 0, only points; ask at a later time")
@@ -58,7 +58,7 @@ class Empirical:
         return self.data[(u * len(self.data)).long().to(self.data.device)]
 
     def posterior_sample(self, x_t: Tensor, t: Number, noise: Noise) -> Tensor:
-        """A draw of p(x_0 | x_t): a training point, by inversion of one uniform number a sample."""
+        """A draw of p(x_0 | x_t): a training point, by inversion of one uniform number for each sample."""
         u = noise.uniform(x_t.flatten(1)[:, 0])
         picks = []
         for weights in self._log_weights(x_t, t):
@@ -68,7 +68,7 @@ class Empirical:
         return self.data[torch.cat(picks).clamp(max=len(self.data) - 1)]
 
     def _log_weights(self, x_t: Tensor, t: Number) -> Iterator[Tensor]:
-        """log p_z((x_t - alpha x_i)/sigma), (rows, count), for some rows of the batch after the other."""
+        """log p_z((x_t - alpha x_i)/sigma), (rows, count), for one part of the batch after the other."""
         alpha, sigma, _ = (
             torch.as_tensor(value, dtype=torch.float64).clamp(min=SMALLEST).view(-1, 1)
             for value in self.process.schedule.at(t)
@@ -93,14 +93,14 @@ class Empirical:
 
     @cached_property
     def _reach(self) -> float:
-        """By how much the quick form of a squared distance may be wrong."""
+        """The error of the fast form of a squared distance."""
         return float(self._centred.square().sum(1).max()) * torch.finfo(self.data.dtype).eps
 
 
 def squared_distances(x: Tensor, y: Tensor, exact: bool = True) -> Tensor:
     """||x_i - y_j||^2, (count of x, count of y), of rows.
 
-    Quickly as |x|^2 + |y|^2 - 2 x y, some 4 times as fast but wrong by |y|^2 eps, or ``exact`` as sums of squares.
+    ``exact`` as sums of squares, or about 4 times as fast as |x|^2 + |y|^2 - 2 x y, with an error of |y|^2 eps.
     """
     if exact:
         return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()

@@ -1,7 +1,7 @@
 """The exact denoiser of one Gaussian: a mixture of one, whose probability flow has a closed form.
 
-Along each axis of the covariance the flow only scales, by the ratio of the standard deviations that x_t has:
-the one trajectory that every ODE sampler's order can be measured against.
+Along each axis of the covariance the flow only scales, by the ratio of the standard deviations of x_t at the two
+times. The order of every ODE sampler is measured against this trajectory.
 """
 
 from torch import Tensor
@@ -18,7 +18,7 @@ class Gaussian(GaussianMixture):
         super().__init__(process, mean.new_ones(1), mean[None], covariance[None])
 
     def flow(self, x_t: Tensor, t: Number, s: Number = 0.0) -> Tensor:
-        """Where the probability flow takes x_t from time t to s, either way; at s = 0 the data, (batch, *shape).
+        """Where the probability flow takes x_t from time t to s, forward or back; (batch, *shape), data at s = 0.
 
         c_s = c_t sqrt((alpha_s^2 l + sigma_s^2)/(alpha_t^2 l + sigma_t^2)) along an axis of variance l.
         """

@@ -5,7 +5,8 @@ every time. In the coordinates c = V^T (x_t - alpha m) everything is a division,
 
     E[x_0 | x_t, k] = m + V (alpha l/(alpha^2 l + sigma^2) c).
 
-Over components it is the average by p(k | x_t). The eigendecompositions are made once.
+Without it, E[x_0 | x_t] is the average over components with weights p(k | x_t). The eigendecompositions are computed
+once.
 """
 
 import math
@@ -23,7 +24,7 @@ from undiffuse.core.linear import Number, expand
 from undiffuse.core.noise import Noise
 from undiffuse.process.affine import Affine
 
-SMALLEST = 1e-12  # variance: where data has no width, t = 0 is taken as this much after it
+SMALLEST = 1e-12  # the least variance of x_t, for data without width at t = 0
 
 
 class Coordinates(NamedTuple):
@@ -31,14 +32,14 @@ class Coordinates(NamedTuple):
 
     c: Tensor  # (batch, components, size)
     variance: Tensor  # of c, (components, size) or (batch, components, size)
-    gain: Tensor  # of E[x_0 | x_t, k] by c, as variance
+    gain: Tensor  # d E[x_0 | x_t, k]/dc, in the shape of variance
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianMixture:
-    """x_0 ~ sum_k w_k N(m_k, C_k). Data has any shape; size is how many numbers one sample is.
+    """x_0 ~ sum_k w_k N(m_k, C_k). Data has any shape; size is the count of its numbers.
 
-    Raises `UserError` where the parameters' shapes disagree, or the weights are not positive.
+    Raises `UserError` if the parameters' shapes disagree, or weights are not positive.
     """
 
     process: Affine
@@ -59,16 +60,16 @@ class GaussianMixture:
 
     @classmethod
     def isotropic(cls, process: Affine, means: Tensor, std: float, weights: Tensor | None = None) -> Self:
-        """Components of the same round shape at ``means`` (components, *shape), equally likely if not told."""
+        """Components N(mean, std^2 I) at ``means`` (components, *shape), equally likely without ``weights``."""
         count, size = len(means), means[0].numel()
         covariances = (std**2 * torch.eye(size).to(means)).expand(count, size, size)
         return cls(process, means.new_ones(count) if weights is None else weights, means, covariances)
 
     @classmethod
     def fit(cls, process: Affine, data: Tensor, components: int, seed: int = 0, floor: float = 1e-3) -> Self:
-        """The mixture nearest to ``data`` (count, *shape) by expectation maximisation, full covariances.
+        """The mixture fitted to ``data`` (count, *shape) by expectation maximisation, with full covariances.
 
-        ``floor`` is added to every variance, so that directions in which the data is flat have some width.
+        ``floor`` is added to every variance, so that no direction has variance 0.
         """
         from sklearn.mixture import GaussianMixture as Fit
 
@@ -80,7 +81,7 @@ class GaussianMixture:
         return cls(process, weights, means.view(-1, *data.shape[1:]), covariances)
 
     def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Tensor:
-        """E[x_0 | x_t], (batch, *shape); given the component that the one entry of the conditions asks for, if any."""
+        """E[x_0 | x_t], (batch, *shape); given the component that the one entry of the conditions names, if present."""
         at = self._coordinates(x_t, t)
         share = self._log_joint(at, conditions).softmax(-1)
         return self._assemble(share, at.gain * at.c).view_as(x_t)
@@ -123,7 +124,7 @@ class GaussianMixture:
         return Coordinates(c - alpha * self._means_on_axes, variance, alpha * self._eigenvalues / variance)
 
     def _log_joint(self, at: Coordinates, conditions: Conditions | None = None) -> Tensor:
-        """log p(k, x_t), (batch, components); only the components asked for."""
+        """log p(k, x_t), (batch, components); -inf for components other than the condition."""
         log_normal = -0.5 * (at.c**2 / at.variance + at.variance.log() + math.log(2 * math.pi)).sum(-1)
         log_joint = self._log_weights + log_normal
         if conditions is None:
@@ -141,7 +142,7 @@ class GaussianMixture:
         return c.flatten(1) @ self._axes.T
 
     def _pick(self, log_share: Tensor, noise: Noise) -> Tensor:
-        """One component a sample, as shares that are 0 or 1."""
+        """One component for each sample, as shares that are 0 or 1."""
         which = Discrete(log_share).sample(noise)
         return torch.nn.functional.one_hot(which, len(self.means)).to(self.means)
 
@@ -151,7 +152,7 @@ class GaussianMixture:
 
     @cached_property
     def _eigen(self) -> tuple[Tensor, Tensor]:
-        """(components, size) and (components, size, size), in float64 on the CPU whatever the parameters are."""
+        """(components, size) and (components, size, size), computed in float64 on the CPU."""
         values, vectors = torch.linalg.eigh(self.covariances.cpu().double())
         return values.clamp(min=0).to(self.means), vectors.to(self.means)
 

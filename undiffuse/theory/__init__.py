@@ -1,1 +1,1 @@
-"""What can be said exactly: bounds and likelihoods, Langevin dynamics, the denoiser as a projection."""
+"""Theory as code: bounds and likelihoods, Langevin dynamics, the denoiser as a projection."""

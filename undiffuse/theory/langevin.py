@@ -1,14 +1,14 @@
-"""Langevin dynamics: a random walk up the log-density samples it, known only up to a constant.
+"""Langevin dynamics: a random walk along the score samples a density that is known up to a constant.
 
     x' = x + a grad log p(x) + sqrt(2a) w,    w ~ N(0, I)
 
 is one Euler-Maruyama step of a diffusion whose equilibrium is p (the unadjusted algorithm, ULA). A finite step a leaves
-a bias that no number of steps removes: for N(m, s^2) the chain is linear, and settles at variance
+a bias that further steps do not remove. For N(m, s^2) the chain is linear, and the variance of its equilibrium is
 
-    s^2/(1 - a/(2 s^2))   instead of s^2     (and diverges from a = 2 s^2 on).
+    s^2/(1 - a/(2 s^2))   instead of s^2     (it diverges for a >= 2 s^2).
 
-Adjusted (MALA; Roberts and Tweedie 1996), a move is accepted with probability min(1, p(x') q(x | x')/(p(x) q(x' | x))),
-q the normal law of the move, and the equilibrium is p exactly.
+The adjusted algorithm (MALA; Roberts and Tweedie 1996) accepts a move with probability
+min(1, p(x') q(x | x')/(p(x) q(x' | x))), q the normal density of the move; its equilibrium is p exactly.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from undiffuse.core.noise import Noise
 
 
 class Walker(NamedTuple):
-    """Where the chains are, and what is known there."""
+    """The state of the chains, and the density there."""
 
     x: Tensor  # (batch, *shape)
     log_density: Tensor  # (batch,), up to a constant
@@ -34,13 +34,13 @@ class Walker(NamedTuple):
 def langevin(
     log_density: Callable[[Tensor], Tensor], x: Tensor, size: float, noise: Noise, adjusted: bool = False
 ) -> Iterator[Walker]:
-    """Chains from x (batch, *shape), for ever: every state, x itself first. Stop with `itertools.islice`.
+    """Endless chains from x (batch, *shape): yields every state, first x itself. Stop with `itertools.islice`.
 
     Args:
         log_density: (batch, *shape) -> (batch,), unnormalised and differentiable.
         x: where the chains start.
-        size: the step a; half of what papers that write x + a/2 score + sqrt(a) w call it.
-        noise: the randomness; chain i is the same in any batch.
+        size: the step a. Papers that write x + a/2 score + sqrt(a) w have twice this a.
+        noise: the source of randomness; chain i is the same in any batch.
         adjusted: accept or reject each move, so that a finite step has no bias.
     """
     if not size > 0:
@@ -63,7 +63,7 @@ def _look(log_density: Callable[[Tensor], Tensor], x: Tensor, moved: Tensor) -> 
 
 
 def _accept(here: Walker, there: Walker, size: float, noise: Noise) -> Walker:
-    """Metropolis and Hastings: go there, or stay."""
+    """Metropolis-Hastings: accept the move, or stay."""
 
     def log_move(start: Walker, end: Walker) -> Tensor:
         return -total((end.x - start.x - size * start.score) ** 2) / (4 * size)

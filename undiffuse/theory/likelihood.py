@@ -1,4 +1,4 @@
-"""How likely is this data? From above by a bound, for every process; exactly by the flow, for the affine one.
+"""How likely is this data? A bound on -log p, for every process; log p by the flow, for the affine process.
 
 The bound is -log p(x_0) <= prior + steps + reconstruction (Sohl-Dickstein et al. 2015; Ho et al. 2020, eq. 5), with
 times T = t_n > ... > t_1 > t_0 = 0:
@@ -7,7 +7,8 @@ times T = t_n > ... > t_1 > t_0 = 0:
     steps              sum over i > 1 of E KL(q(x_s | x_t, x_0) || p(x_s | x_t)),    t = t_i, s = t_(i-1)
     reconstruction     E -log p(x_0 | x_t),                                          t = t_1
 
-written once, over what every process has: marginal, prior, posterior and decoder. All in nats, a value a sample.
+It is written once, by the methods that every process has: marginal, prior, posterior and decoder. All values are in
+nats, one for each sample.
 """
 
 import math
@@ -28,12 +29,12 @@ from undiffuse.process import Affine, Process, Schedule
 
 
 class Bound(NamedTuple):
-    """-log p(x_0) <= ``total``, in nats, (batch,) each; an unbiased estimate, as it draws one x_t a step."""
+    """-log p(x_0) <= ``total``, in nats, (batch,) each: an unbiased estimate from one x_t for each step."""
 
     prior: Tensor
     steps: Tensor
     reconstruction: Tensor
-    error: Tensor  # standard error of ``steps`` from having taken only some of them; 0 if all, nan if one
+    error: Tensor  # standard error of ``steps`` if only some were taken; 0 if all were, nan if one was
 
     @property
     def total(self) -> Tensor:
@@ -52,7 +53,7 @@ def bound(
 ) -> Bound:
     """The variational bound on a grid of falling times that ends at 0, for any process; x_0 (batch, *shape).
 
-    ``terms`` takes that many steps at random, without replacement, in place of all: long grids at small cost.
+    With ``terms``, only so many random steps are computed, drawn without replacement, so that long grids cost little.
     Raises `UserError` for a grid that does not fall to 0.
     """
     if len(times) < 2 or any(s >= t for t, s in pairwise(times)) or times[-1] != 0:
@@ -92,15 +93,15 @@ def affine_bound(
     log_snr: tuple[float, float] = (-12.0, 12.0),
     steps: int | None = None,
 ) -> Bound:
-    """The bound for the affine process, where a sample draws steps of its own; of infinitely many without ``steps``.
+    """The bound for the affine process, with random steps for each sample; without ``steps``, infinitely many.
 
-    A step t -> s costs 1/2 (SNR_s/SNR_t - 1) E||z - z_hat||^2, and infinitely many 1/2 E integral ||z - z_hat||^2
-    d log-SNR, which depends on the schedule through its ends alone (Kingma et al. 2021, eqs. 13 and 17): here
-    ``log_snr``, or where the schedule stops. ``steps`` are even in time, as DDPM's (Ho et al. 2020, eq. 8).
+    A step t -> s costs 1/2 (SNR_s/SNR_t - 1) E||z - z_hat||^2. Infinitely many cost 1/2 E integral ||z - z_hat||^2
+    d log-SNR, which depends only on the ends of the schedule (Kingma et al. 2021, eqs. 13 and 17): here ``log_snr``,
+    or the schedule's own if they are nearer. ``steps`` are even in time, as DDPM's (Ho et al. 2020, eq. 8).
 
-    Of steps or of the integral a sample draws ``draws``, one in each of as many equal parts. The integral is over
-    log-SNR: 1/2 (-d log_snr/dt) at uniform t is the same with far more variance. The denoiser is asked at times
-    (batch,).
+    The steps, or the range of the integral, are divided into ``draws`` equal parts, and each sample draws once in each.
+    The integral is over log-SNR, because at uniform t, weighted by 1/2 (-d log_snr/dt), its estimate has far more
+    variance. The denoiser is evaluated at times (batch,).
     """
     schedule = process.schedule
     T, last = _times(schedule, log_snr)
@@ -136,18 +137,18 @@ def log_likelihood(
 
         log p(y at the data) = log p(y at the noise) + integral of div(y - x_0_hat) dl.
 
-    The data's end is at the log-SNR ``log_snr[1]``: the density is that of data with so much noise added. At the
-    noise's end, ``log_snr[0]``, x_t follows the process's prior.
+    The flow starts at the log-SNR ``log_snr[1]``: the density is that of data with this much noise added. It ends at
+    ``log_snr[0]``, where x_t is assumed to follow the process's prior.
 
     Args:
         process: the affine process, of normal noise.
-        denoise: gives E[x_0 | x_t], differentiably and sample by sample.
+        denoise: E[x_0 | x_t], differentiable; each sample must not depend on the others.
         x_0: data, (batch, *shape).
         noise: draws the probes.
-        log_snr: where the flow begins and ends; the schedule's own range if it is narrower.
-        probes: how many of Hutchinson's random probes estimate the divergence: cheap, noisy, unbiased for the log.
-            None takes the exact divergence, a derivative a number of x_0: for small data.
-        tolerance: of the solver, relative and absolute.
+        log_snr: the range of the flow, or the schedule's own range if it is narrower.
+        probes: how many of Hutchinson's random probes estimate the divergence: cheap, noisy, unbiased for log p. None
+            computes it exactly, by one derivative for each number of x_0: for small data.
+        tolerance: the solver's relative and absolute tolerance.
     """
     from torchdiffeq import odeint
 
@@ -172,28 +173,28 @@ def log_likelihood(
 
 
 def bits_per_dim(nats: Tensor, size: int, bin_width: float = 1.0) -> Tensor:
-    """-log p in bits a number, of ``nats`` = -log p(x_0) for samples of ``size`` numbers.
+    """-log p in bits per number, from ``nats`` = -log p(x_0) of samples of ``size`` numbers.
 
-    For data that was rounded to bins ``bin_width`` apart, as it was given to the model, and dithered within them: a
-    picture of 256 levels scaled to [-1, 1] has 2/255. Tokens have 1.
+    ``bin_width`` is the distance between levels of the data as the model sees it, if the data was rounded to them and
+    dithered: 2/255 for a picture of 256 levels scaled to [-1, 1]. For tokens it is 1.
     """
     return (nats / size - math.log(bin_width)) / math.log(2)
 
 
 def _times(schedule: Schedule, log_snr: tuple[float, float]) -> tuple[float, float]:
-    """The times of the noise's end and of the data's, within what the schedule has."""
+    """The times of the noise end and of the data end, within the schedule's range."""
     T, last = schedule.time(torch.tensor(log_snr, dtype=torch.float64)).tolist()
     return T, last
 
 
 def _even_in_log_snr(schedule: Schedule, T: float, last: float, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Times a share ``u`` (batch,) of the way to the data in log-SNR, and 1/their density."""
+    """Times at a share ``u`` (batch,) of the way to the data in log-SNR, and 1/density in log-SNR."""
     low, high = schedule.at(T).log_snr, schedule.at(last).log_snr
     return schedule.time(low + u * (high - low)), torch.full_like(u, high - low)
 
 
 def _even_in_time(schedule: Schedule, T: float, last: float, u: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Times where one of ``steps`` steps begins, a share ``u`` (batch,) of the way, and ``steps`` (SNR_s/SNR_t - 1)."""
+    """The start t of the step that contains the share ``u`` (batch,) of the way, and ``steps`` (SNR_s/SNR_t - 1)."""
     begun = (u * steps).floor()
     t, s = (T + (last - T) * share / steps for share in (begun, begun + 1))
     return t, steps * torch.expm1(schedule.at(s).log_snr - schedule.at(t).log_snr)
@@ -216,7 +217,7 @@ def _error_of_sum(taken: Tensor, count: int) -> Tensor:
 
 
 def _unit_vectors(x: Tensor) -> tuple[Tensor, float]:
-    """One a number of x, (size, 1, *shape): their v^T J v sum to the trace."""
+    """One for each number of x, (size, 1, *shape): their v^T J v sum to the trace."""
     return torch.eye(x[0].numel(), dtype=x.dtype, device=x.device).view(-1, 1, *x.shape[1:]), 1.0
 
 
