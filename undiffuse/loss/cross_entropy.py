@@ -29,7 +29,7 @@ class CrossEntropy(Loss[ConditionClassifier]):
     ) -> Tensor:
         """Losses (batch,); 0 in rows in which no condition is present. Raises UserError for data without conditions."""
         if conditions is None:
-            raise UserError("a classifier needs data with labels")
+            raise UserError("a classifier needs data whose conditions are classes")
         schedule = classifier.process.schedule
         t = self.time.sample(len(x_0), noise, schedule)
         losses = -classifier.log_prob(classifier.process.corrupt(x_0, t, noise), t, conditions)
