@@ -12,16 +12,17 @@ places the log-variance between its bounds (`Belief`), and l is the logarithm of
 if variance is preserved and data has unit variance.
 """
 
-import copy
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
-from undiffuse.core.linear import expand
+from undiffuse.core.linear import expand, moved
+from undiffuse.core.modules import modules
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.loss.denoising import cast, mean, prediction_error
@@ -31,7 +32,6 @@ from undiffuse.loss.time import TimeDistribution, Uniform, log_snr_decay
 from undiffuse.loss.weight import Simple, error_of_x0
 from undiffuse.process.affine import Affine
 from undiffuse.process.learned import LearnedSchedule
-from undiffuse.process.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class ContinuousBound(Loss[Denoiser]):
     """The bound for infinitely many steps: 1/2 E[-log_snr'(t) |z - z_hat|^2] and the ends (Kingma et al. 2021, eq. 17).
 
     It depends on the schedule through its end points only: t = ``time.start``, where the data is decoded, and t = 1.
-    A `Learned` schedule's end points follow the bound's gradient. Its interior has none, in expectation: it is a law of
-    log-SNR, and follows the gradient of the estimate's *square*, so that it learns where little variance is lost
-    (appendix I.2): the gradient of each sample's interior is multiplied by twice its loss on the way back.
+    A `Learned` schedule's end points follow the bound's gradient. Its shape has none, in expectation: it is a law of
+    log-SNR, and follows the gradient of the estimates' *squares*, so that it learns where little variance is lost
+    (appendix I.2).
     """
 
     time: Uniform = field(default_factory=lambda: Uniform(start=1e-3, draws=LowDiscrepancy()))
@@ -119,45 +119,26 @@ class ContinuousBound(Loss[Denoiser]):
 
     def __call__(self, denoiser: Denoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Unbiased estimates of the bound, (batch,) nats per entry. `UserError` for noise that is not Gaussian."""
-        process = denoiser.process
-        t = self.time.sample(len(x_0), noise, process.schedule)
-        interior: list[Tensor] = []
-        known = _Known(process.schedule, t, interior)
-        here = copy.copy(denoiser)
-        here.process = replace(process, schedule=known)
-        error, _ = prediction_error(here, x_0, t, noise, conditions)
-        weight = 0.5 * known.slope * known.value.exp() * error_of_x0(denoiser.prediction, known, t) ** 2
-        sampled = mean(error**2) * cast(weight / self.time.density(t, process.schedule), error)
-        twice = 2 * sampled.detach()
-        for part in interior:
-            part.register_hook(lambda gradient: gradient * twice.to(gradient))
-        return sampled + ends(process, x_0, self.time.start)
+        schedule = denoiser.process.schedule
+        t = self.time.sample(len(x_0), noise, schedule)
+        error, _ = prediction_error(denoiser, x_0, t, noise, conditions)
+        lost = log_snr_decay(schedule, t) * schedule.at(t).log_snr.exp()  # -d SNR/dt
+        weight = 0.5 * lost * error_of_x0(denoiser.prediction, schedule, t) ** 2
+        sampled = mean(error**2) * cast(weight / self.time.density(t, schedule), error)
+        bound = sampled + ends(denoiser.process, x_0, self.time.start)
+        learned = [part for part in modules(schedule) if isinstance(part, LearnedSchedule)]
+        return bound + less_spread(sampled, learned[0].interior()) if learned and sampled.requires_grad else bound
 
 
-class _Known(Schedule):
-    """A schedule already looked up at a batch's times, whose ``interior`` parts can be told from its end points."""
+def less_spread(losses: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """A term of value 0. Added to ``losses``, it makes their mean move ``weights`` as the mean of losses^2 would.
 
-    def __init__(self, base: Schedule, t: Tensor, interior: list[Tensor]) -> None:
-        self.base = base
-        if isinstance(base, LearnedSchedule):
-            progress, rate = torch.func.jvp(base.progress, (t,), (torch.ones_like(t),))[:2]
-            interior += [part for part in (progress, rate) if part.requires_grad]
-            span = base.log_span.exp()
-            self.value, self.slope = base.high - span * progress, span * rate
-        else:
-            self.value, self.slope = base.log_snr(t), log_snr_decay(base, t)
-
-    def log_snr(self, t: Tensor) -> Tensor:
-        return self.value
-
-    def time(self, log_snr: Tensor) -> Tensor:
-        return self.base.time(log_snr)
-
-    def scale(self, log_snr: Tensor) -> tuple[Tensor, Tensor]:
-        return self.base.scale(log_snr)
-
-    def rate(self, t: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        return torch.func.jvp(self.scale, (self.value,), (-self.slope,))[1]
+    d mean(L^2) - d mean(L) = mean((2 L - 1) dL), computed here in a backward pass of its own.
+    """
+    share = (2 * losses.detach() - 1) / len(losses)
+    gradients = torch.autograd.grad(losses, weights, share, retain_graph=True)
+    zeros = [((weight - weight.detach()) * found).sum() for weight, found in zip(weights, gradients, strict=True)]
+    return moved(torch.stack(zeros).sum(), losses.device, losses.dtype)
 
 
 def step_kl(denoiser: Denoiser, error: Tensor, v: Tensor | None, t: Tensor, steps: int) -> Tensor:

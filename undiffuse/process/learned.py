@@ -81,6 +81,10 @@ class LearnedSchedule(VariancePreserving, HostModule):
         curve = self.high - self.log_span.exp() * self.progress(t)
         return ramp(t, self.design.start, curve, self.high)
 
+    def interior(self) -> tuple[nn.Parameter, ...]:
+        """What shapes the curve between its end points."""
+        return self.log_slope, self.centre, self.log_sharpness, self.log_height
+
     def progress(self, t: Tensor) -> Tensor:
         """From 0 at ``start`` to 1 at t = 1: the interior, which does not depend on the end points."""
         first, last = self._g(torch.tensor([0.0, 1.0], dtype=torch.float64))
