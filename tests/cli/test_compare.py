@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undiffuse.core.errors import UserError
-from undiffuse.evaluate.compare import Comparison, Trial, plan
+from undiffuse.evaluate.compare import Comparison, Cost, Trial, plan
 from undiffuse.kind import compare
 from undiffuse.measure.floor import Floor
 from undiffuse.run.run import load
@@ -67,7 +67,7 @@ def test_one_seed_has_no_error_and_says_so():
 @given(st.lists(st.sampled_from(sorted(SAMPLERS)), min_size=1), st.lists(st.integers(1, 300), min_size=1))
 def test_a_plan_spends_all_it_may_and_never_more(samplers, evaluations):
     try:
-        plans, notes = plan(samplers, evaluations)
+        plans, notes = plan({name: Cost(SAMPLERS[name].evaluations) for name in samplers}, evaluations)
     except UserError:
         plans, notes = [], None
         assert all(SAMPLERS[name].evaluations(1) > max(evaluations) for name in samplers)

@@ -77,6 +77,21 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     _say_trained(run)
 
 
+def distill(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
+    """Train a student of a run that needs one step, or a few, where the run needs many."""
+    from undiffuse.loss.methods import method_of
+    from undiffuse.run.run import load
+    from undiffuse.train.distill import cost, student
+    from undiffuse.train.loop import train
+
+    method = method_of(options.method)
+    teacher = load(options.folder)
+    recipe = overridden(student(teacher, method, options.evaluations, options.guidance or ()), fields)
+    if not options.quiet:
+        say(f"{options.out}: {cost(recipe, teacher)}")
+    _say_trained(train(recipe, options.out, is_quiet(options), teacher))
+
+
 def resume(options: Namespace) -> None:
     """Go on with a training where it stopped."""
     from undiffuse.train.loop import resume
@@ -150,6 +165,7 @@ def compare(options: Namespace) -> None:
     """Quality against network evaluations, sampler by sampler: a table, a picture, and the answer in words."""
     from undiffuse.evaluate.compare import FILES
     from undiffuse.kind import compare
+    from undiffuse.run.run import load
 
     folder = path_of(options.out) if options.out else None
     if folder and folder.exists() and not folder.is_dir():
@@ -167,6 +183,7 @@ def compare(options: Namespace) -> None:
         options.count,
         how,
         lambda plans: _tracked(plans, "comparing", len(plans)),
+        [load(other) for other in options.beside],
     )
     show(found.table())
     _say(*found.answers(), *found.notes)
@@ -184,7 +201,8 @@ def animate(options: Namespace) -> None:
     run = guiding(options)
     kind = kind_of(run)
     count = at_least_1("-n", options.count, kind.filmed or 1)
-    options.steps = at_least_1("--steps", options.steps, max(FILM_STEPS, run.steps))
+    steps = run.steps if run.is_few_step else max(FILM_STEPS, run.steps)
+    options.steps = at_least_1("--steps", options.steps, steps)
     frames, how = frames_to_show(options.steps + 1), sampling(options, run)
     states = _tracked(_states(run, count, set(frames), options, how), "filming", len(frames))
     drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, requested(options, run)))

@@ -61,7 +61,8 @@ def _run(words: list[str]) -> None:
     if name not in COMMANDS:
         raise Usage(nearest(name, COMMANDS, "command" if not name.startswith("-") else "command or option"))
     parser = command_parser(name)
-    words, fields = _split_fields(words) if name == "train" else (words, [])
+    takes_fields = any("--FIELD" in names for names, _ in COMMANDS[name][1])
+    words, fields = _split_fields(name, words) if takes_fields else (words, [])
     options = parser.parse_args(words)
     if name == "train" and (options.help or options.target is None):
         _help_train(parser, options)
@@ -69,7 +70,7 @@ def _run(words: list[str]) -> None:
     if name in SAMPLING and parallel.launched():
         _as_one(name, options)
         return
-    COMMANDS[name][0](options, *([fields] if name == "train" else []))
+    COMMANDS[name][0](options, *([fields] if takes_fields else []))
 
 
 def _as_one(name: str, options: argparse.Namespace) -> None:
@@ -163,6 +164,13 @@ def _levels(text: str) -> tuple[float, float]:
     return _number(words[0]), _number(words[1])
 
 
+def _scales(text: str) -> tuple[float, ...]:
+    words = _list(text)
+    if not 1 <= len(words) <= 2:
+        raise argparse.ArgumentTypeError(f"expected a scale, as 2, or a range, as 1,4, not {text!r}")
+    return tuple(map(_number, words))
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -228,6 +236,20 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _QUIET,
             _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --batch 64"),
             _arg("-h", "--help", action="store_true", help="this, and the recipe's fields with their values"),
+        ),
+    ),
+    "distill": (
+        commands.distill,
+        (
+            _RUN,
+            _arg(
+                "--method", required=True, metavar="NAME", help="how it is taught: a name that is not known lists all"
+            ),
+            _arg("--guidance", type=_scales, metavar="W|A,B", help="the teacher's scale; A,B: any, as a condition"),
+            _arg("--evaluations", type=_whole, metavar="N", help="of the network, for a sample (1)"),
+            _arg("--out", required=True, metavar="FAST", help="the folder of the student"),
+            _QUIET,
+            _arg("--FIELD", metavar="VALUE", help="any field of the student's recipe: --steps 5000 --lr 1e-3"),
         ),
     ),
     "resume": (commands.resume, (_RUN, _QUIET)),
@@ -297,7 +319,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         (
             _RUN,
             _arg("--samplers", type=_list, metavar="A,B,C", help="ddim,gradient-estimation,dpm++2m, or others"),
-            _arg("--steps", type=_wholes, default=[5, 10, 20, 50], metavar="5,10", help="network evaluations to spend"),
+            _arg("--with", dest="beside", type=_list, default=[], metavar="A,B", help="other runs, as its students"),
+            _arg("--steps", type=_wholes, metavar="5,10", help="network evaluations to spend (5,10,20,50)"),
             _arg("--seeds", type=_whole, default=3, metavar="N", help="repetitions, for error bars (3)"),
             _COUNT,
             *_GUIDING,
@@ -374,20 +397,20 @@ def _summary(run: Callable[..., None]) -> str:
     return (run.__doc__ or "").splitlines()[0].removesuffix(".")
 
 
-def _split_fields(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The words of ``train`` without the recipe's fields, and those: ``--name value`` or ``--name=value``."""
-    own = {word for words_, _ in COMMANDS["train"][1] for word in words_} - {"--FIELD"}
+def _split_fields(command: str, words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The words of a command without the recipe's fields, and those: ``--name value`` or ``--name=value``."""
+    own = {name: "action" not in how for names, how in COMMANDS[command][1] for name in names if name != "--FIELD"}
     rest: list[str] = []
     fields: list[tuple[str, str]] = []
     left = iter(words)
     for word in left:
         name, equals, value = word.partition("=")
         if name in own or not word.startswith("--"):
-            rest += [word, *islice(left, word == "--out")]
+            rest += [word, *islice(left, own.get(word, False))]
             continue
         given = value if equals else next(left, None)
         if given is None:
-            raise Usage(f"train: {name} needs a value: {name} VALUE")
+            raise Usage(f"{command}: {name} needs a value: {name} VALUE")
         fields.append((name.removeprefix("--"), given))
     return rest, fields
 

@@ -33,7 +33,7 @@ class TokenDenoiser(nn.Module):
     """
 
     learned_variance = False  # of a step; see `denoiser.gaussian`
-    jumps = False  # see `denoiser.flow_map`
+    jumps: tuple[str, ...] = ()  # see `denoiser.flow_map`
 
     def __init__(
         self, net: nn.Module, process: Categorical, leave_one_out: bool = False, encoder: Encode = level_alone

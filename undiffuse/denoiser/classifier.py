@@ -35,7 +35,7 @@ class ConditionClassifier(nn.Module):
     """
 
     learned_variance = False  # of a step; see `denoiser.gaussian`
-    jumps = False  # see `denoiser.flow_map`
+    jumps: tuple[str, ...] = ()  # see `denoiser.flow_map`
 
     def __init__(
         self, net: nn.Module, features: int, classes: dict[str, int], process: Affine, encoder: Encoder

@@ -33,14 +33,23 @@ class FlowMap(nn.Module):
         process: What destroyed the data.
         prediction: The (a, b) of y = a X + b z.
         encoder: What makes routes of both noise levels and the conditions; without a ``second`` level, s is 0.
+        jumps: The samplers that it is trained for, by name.
+        most: The most jumps of a sample that it is trained for; None is any number.
     """
 
     learned_variance = False
-    jumps = True
 
-    def __init__(self, net: nn.Module, process: Affine, prediction: Prediction, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        process: Affine,
+        prediction: Prediction,
+        encoder: Encoder,
+        jumps: tuple[str, ...] = ("consistency", "jump"),
+        most: int | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.jumps, self.most = encoder, jumps, most
         self.net, self.process, self.prediction = net, process, prediction
 
     @property

@@ -52,7 +52,7 @@ class Denoiser(nn.Module):
         encoder: What makes routes of the noise level and the conditions.
     """
 
-    jumps = False  # see `denoiser.flow_map`
+    jumps: tuple[str, ...] = ()  # see `denoiser.flow_map`
 
     def __init__(
         self,

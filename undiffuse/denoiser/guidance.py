@@ -37,16 +37,17 @@ class ClassifierFree:
     ``negative`` is a batch of one row, whose entries take the place of those that are asked for; the others are kept.
     Both answers come from one evaluation of twice the batch. ``rescale`` in [0, 1] pulls the guided mean's standard
     deviation, sample by sample, back to that of the conditional mean (Lin et al. 2023, eqs. 14-16, stated there for v).
+    ``weight`` is one for all, or one a row, (batch,).
     """
 
     denoise: Conditional
-    weight: float
+    weight: Number
     negative: Conditions | None = None
     rescale: float = 0.0
 
     def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """Weak + w (strong - weak); without conditions, there is nothing to guide by. x_t (batch, *shape)."""
-        if conditions is None or self.weight == 1.0:
+        if conditions is None or (isinstance(self.weight, float) and self.weight == 1.0):
             return self.denoise(x_t, t, conditions)
         twice = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
         weaker = conditions.without() if self.negative is None else conditions.replaced(self.negative)
@@ -55,7 +56,7 @@ class ClassifierFree:
         return _on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
 
     def _guided(self, strong: Tensor, weak: Tensor) -> Tensor:
-        guided = weak.lerp(strong, self.weight)
+        guided = torch.lerp(weak, strong, expand(self.weight, strong))
         if self.rescale == 0.0:
             return guided
         ratio = strong.flatten(1).std(1) / guided.flatten(1).std(1)

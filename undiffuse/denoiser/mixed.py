@@ -37,7 +37,7 @@ class MixedDenoiser(nn.Module):
     """
 
     learned_variance = False  # of a step; see `denoiser.gaussian`
-    jumps = False  # see `denoiser.flow_map`
+    jumps: tuple[str, ...] = ()  # see `denoiser.flow_map`
 
     def __init__(
         self,

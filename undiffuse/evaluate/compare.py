@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from undiffuse.core.errors import UserError, nearest, usage
+from undiffuse.core.errors import UserError, usage
 from undiffuse.core.files import write_json, write_text
 from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.draw.curves import Quality, quality
@@ -30,7 +30,7 @@ from undiffuse.measure.floor import Floor, draw, filled_up, halves, in_their_pla
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run.run import Run
-from undiffuse.sampling.samplers import SAMPLERS, Sampler, current, sampler_of
+from undiffuse.sampling.samplers import current, sampler_of
 from undiffuse.sampling.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -40,10 +40,32 @@ if TYPE_CHECKING:
 
 USUAL = ("ddim", "gradient-estimation", "dpm++2m")  # compared unless others are named
 TOKEN_USUAL = ("ancestral", "first-hitting", "most-confident-first")
+EVALUATIONS = (5, 10, 20, 50)  # to spend, unless told otherwise
+FEW = (1, 2, 4, 8, 20)  # where there is a model of few steps
 DRAWS = 5  # of real data, whose median is the floor
 FILES = ("compare.png", "compare.json", "compare.csv")
 MOST_SEEDS = 10_000
 SURE = 2.0  # standard errors from which a difference is believed
+
+
+class Cost(NamedTuple):
+    """What steps of a sampler cost: evaluations of how many steps, and how many it may take, None for any number."""
+
+    of: Callable[[int], int]
+    most: int | None = None
+
+
+class Contender(NamedTuple):
+    """A run by one of its samplers."""
+
+    run: Run
+    sampler: str
+    sampling: Sampling
+
+    @property
+    def cost(self) -> Cost:
+        """What its steps cost."""
+        return Cost(self.run.samplers[self.sampler].evaluations, self.run.most)
 
 
 class Trying(NamedTuple):
@@ -198,60 +220,77 @@ def compare(
     run: Run,
     ruler: Callable[[Run, Dataset, Dataset], "Ruler"],
     samplers: Sequence[str] | None,
-    evaluations: Sequence[int],
+    evaluations: Sequence[int] | None,
     seeds: int,
     count: int,
     sampling: Sampling | None = None,
     watch: Callable[[Sequence[Trying]], Iterable[Trying]] = tuple,
+    beside: Sequence[Run] = (),
 ) -> Comparison:
     """Every sampler at every number of network evaluations, ``seeds`` times ``count`` samples each.
 
     ``ruler(run, train, test)`` measures samples against held-out data. Samples get the labels of random training rows,
-    because the floor's rows have random labels too. ``samplers`` None means a few of those that the run has. ``watch``
-    wraps the list of plans and yields them one by one, as a progress bar does.
+    because the floor's rows have random labels too. ``samplers`` None means a few of those that the run has. Runs
+    ``beside`` it, of the same data, such as its students, are sampled as they are by default, and called by their
+    folders. ``watch`` wraps the list of plans and yields them one by one, as a progress bar does.
 
     Raises:
-        UserError: An unknown sampler, a count below 1, or no sampler that can work with so few evaluations.
+        UserError: An unknown sampler, a count below 1, no sampler that can work with so few evaluations, or a run
+            beside it of other data.
     """
-    how = sampling or run.sampling
-    if len(run.samplers) < 2:
+    if len(run.samplers) < 2 and not run.is_few_step and not beside:
         raise UserError(f"{run.folder} has one sampler, and nothing to compare; use: undiffuse evaluate {run.folder}")
     if count < 2:
         raise UserError(f"count must be at least 2, not {count}")
-    usual = [name for name in (*USUAL, *TOKEN_USUAL) if name in run.samplers]
-    names = usual if samplers is None else [current(name) for name in samplers]
-    with usage():
-        for name in names:
-            sampler_of(run.denoiser.process, name, run.denoiser.learned_variance, run.denoiser.jumps)
-    plans, notes = plan(names, evaluations, run.samplers)
+    contenders = _contenders(run, samplers, sampling or run.sampling, beside)
+    few = any(contender.run.is_few_step for contender in contenders.values())
+    costs = {name: contender.cost for name, contender in contenders.items()}
+    plans, notes = plan(costs, (FEW if few else EVALUATIONS) if evaluations is None else evaluations)
     if not 1 <= seeds <= MOST_SEEDS:
         raise UserError(f"seeds must be at least 1, and at most {MOST_SEEDS:,}, not {seeds}")
     rows = _Protocol(run, ruler, count)
     trials = []
     for sampler, asked, steps, spent in watch(plans):
-        tries = (how.override(sampler, steps, seed=seed) for seed in range(seeds))
-        values = (rows.distance(run.draw(rows.count, rows.conditions, one).x) for one in tries)
+        by, name, how = contenders[sampler]
+        tries = (how.override(name, steps, seed=seed) for seed in range(seeds))
+        values = (rows.distance(by.draw(rows.count, rows.conditions, one).x) for one in tries)
         trials.append(Trial(sampler, asked, steps, spent, tuple(values)))
     protocol: dict[str, int | str] = {"samples": rows.count, "seeds": seeds, "features": rows.ruler.seen}
     return Comparison(tuple(trials), rows.ruler.name, rows.floor(), protocol, tuple(notes))
 
 
 @usage()
-def plan(
-    samplers: Sequence[str], evaluations: Sequence[int], known: Mapping[str, Sampler] = SAMPLERS
-) -> tuple[list[Trying], list[str]]:
+def _contenders(
+    run: Run, samplers: Sequence[str] | None, sampling: Sampling, beside: Sequence[Run]
+) -> dict[str, Contender]:
+    """The run by each of its samplers, by their names, and the runs beside it, by their folders' names."""
+    usual = [name for name in (*USUAL, *TOKEN_USUAL) if name in run.samplers] or list(run.samplers)
+    names = usual if samplers is None else [current(name) for name in samplers]
+    for name in names:
+        sampler_of(run.denoiser.process, name, run.denoiser.learned_variance, run.denoiser.jumps)
+    found = {name: Contender(run, name, sampling) for name in names}
+    for other in beside:
+        if (other.kind, other.shape) != (run.kind, run.shape) or other.recipe.data != run.recipe.data:
+            raise UserError(f"{other.folder} is of other data than {run.folder}; compare runs of one data set")
+        name = other.folder.name if other.folder.name not in found else str(other.folder)
+        found[name] = Contender(other, other.sampling.sampler, other.sampling)
+    return found
+
+
+@usage()
+def plan(costs: Mapping[str, Cost], evaluations: Sequence[int]) -> tuple[list[Trying], list[str]]:
     """As many steps as each number of evaluations allows, and notes on what is impossible.
 
-    Raises UserError for an unknown sampler, or if nothing is possible.
+    Raises UserError for evaluations below 1, or if nothing is possible.
     """
     plans, notes = [], []
     if min(evaluations, default=0) < 1:
         raise UserError(f"evaluations must be at least 1, not {min(evaluations, default='none')}")
-    for name in dict.fromkeys(samplers):
-        if name not in known:
-            raise UserError(nearest(name, known, "sampler"))
-        cost = known[name].evaluations
+    for name, (cost, most) in costs.items():
         for asked in sorted(set(evaluations)):
+            if most is not None and asked > most:
+                notes.append(f"{name} was trained for at most {most} evaluations: left out at {asked}")
+                continue
             if cost(1) > asked:
                 notes.append(f"{name} needs at least {cost(1)} evaluations: left out at {asked}")
                 continue

@@ -67,13 +67,14 @@ def evaluate(
 def compare(
     run: Run,
     samplers: Sequence[str] | None = None,
-    evaluations: Sequence[int] = (5, 10, 20, 50),
+    evaluations: Sequence[int] | None = None,
     seeds: int = 3,
     count: int | None = None,
     sampling: Sampling | None = None,
     watch: Callable[[Sequence[Trying]], Iterable[Trying]] = tuple,
+    beside: Sequence[Run] = (),
 ) -> Comparison:
     """Every sampler at every number of network evaluations; see `undiffuse.evaluate.compare.compare`."""
     kind = kind_of(run)
     count = kind.compared if count is None else count
-    return _compare.compare(run, kind.ruler, samplers, evaluations, seeds, count, sampling, watch)
+    return _compare.compare(run, kind.ruler, samplers, evaluations, seeds, count, sampling, watch, beside)

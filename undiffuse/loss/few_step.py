@@ -10,7 +10,7 @@ lies in the folder of the run as long as the training lasts.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -57,10 +57,30 @@ class Begun(Protocol):
 
 
 class FewStepLoss(ABC):
-    """The description of a method that trains a `FlowMap`."""
+    """The description of a method that trains a `FlowMap`.
 
-    told_where: ClassVar[bool] = False  # whether the network is told where a jump ends
-    taught: ClassVar[bool] = False  # whether it needs a teacher
+    Attributes:
+        told_where: Whether the network is told where a jump ends.
+        taught: Whether it needs a teacher.
+        samplers: By name, those that it trains for; the first is the default.
+        asked: How often a step evaluates the teacher and the student, beside the student's one with a gradient.
+        length: How long a student is trained, beside its teacher, unless told otherwise.
+    """
+
+    told_where: ClassVar[bool] = False
+    taught: ClassVar[bool] = False
+    samplers: ClassVar[tuple[str, ...]] = ("consistency",)
+    asked: ClassVar[tuple[float, float]] = (0, 0)
+    length: ClassVar[float] = 1.0
+
+    @property
+    def most(self) -> int | None:
+        """The most evaluations that a sample may take; None is any number."""
+        return None
+
+    def for_evaluations(self, count: int) -> Self:
+        """The method that trains for samples of so many evaluations: most train for any number."""
+        return self
 
     @abstractmethod
     def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:

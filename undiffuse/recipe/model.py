@@ -10,11 +10,13 @@
 from torch's seed.
 """
 
+import math
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
+from undiffuse.condition import scale
 from undiffuse.condition.encoder import Encoder
-from undiffuse.condition.specification import Labels, Specifications
+from undiffuse.condition.specification import Labels, Numbers, Specifications
 from undiffuse.core.configuration import class_of, classes, hints, kebab, spoken
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built
@@ -25,7 +27,8 @@ from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.mixed import MixedDenoiser
 from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # distributions of t
-from undiffuse.loss import integral as _integral  # noqa: F401  # and weights, that a recipe may name
+from undiffuse.loss import integral as _integral  # noqa: F401  # and weights,
+from undiffuse.loss import methods as _methods  # noqa: F401  # and methods of few steps, that a recipe may name
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
 from undiffuse.loss.consistency import ConsistencyDistillation
 from undiffuse.loss.cross_entropy import CrossEntropy
@@ -188,19 +191,37 @@ class FewSteps:
         net, schedule: As of `GaussianDiffusion`.
         prediction: What the network is asked for; one that gives x_0 itself where there is no noise.
         loss: The method; see `undiffuse.loss.few_step`.
+        distilled_guidance: The guidance scale of its teacher; two, A,B, are a range, and the scale is then a condition.
+            Empty is the teacher's default.
+
+    Raises:
+        UserError: More than two scales, or a range that does not rise.
     """
 
     net: Net
     schedule: Schedule = field(default_factory=Cosine)
     prediction: V | Velocity | EDMPrediction = field(default_factory=V)
     loss: FewStepLoss = field(default_factory=ConsistencyDistillation)
+    distilled_guidance: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        scales = self.distilled_guidance
+        if len(scales) > 2 or not all(map(math.isfinite, scales)) or (len(scales) == 2 and not scales[0] < scales[1]):
+            said = ",".join(f"{scale:g}" for scale in scales)
+            raise UserError(f"guidance is one scale, as 2, or a range of two, the lower first, as 1,4; not {said}")
+
+    @property
+    def scales(self) -> Numbers | None:
+        """The guidance scale as a condition, if there is a range of them."""
+        return scale.scales(*self.distilled_guidance) if len(self.distilled_guidance) == 2 else None
 
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> FlowMap:
         """The flow map of data of ``shape``. Raises UserError where it takes no such data or conditions."""
         _require(self, shape)
         encoder = Encoder(specifications, self.net.vector, second=self.loss.told_where)
         net = self.net.build(shape, encoder.widths, 1)
-        return FlowMap(net, Affine(built(self.schedule)), self.prediction, encoder)
+        process, loss = Affine(built(self.schedule)), self.loss
+        return FlowMap(net, process, self.prediction, encoder, loss.samplers, loss.most)
 
 
 Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion | FewSteps

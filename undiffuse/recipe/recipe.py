@@ -17,14 +17,15 @@ from typing import Any, Self
 import yaml
 
 from undiffuse.codec import Description, Standard
-from undiffuse.condition.specification import Specifications
+from undiffuse.condition import scale
+from undiffuse.condition.specification import Numbers, Specifications
 from undiffuse.core.configuration import class_of, find, from_values, hints, kebab, leaves, put, read, to_values
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_text
 from undiffuse.core.memory import within_memory
 from undiffuse.data.source import Source
 from undiffuse.recipe.flat import FIELDS, PATHS, is_flat, nested
-from undiffuse.recipe.model import MODELS, Model, NoisyClassifier, turned_into, type_with
+from undiffuse.recipe.model import MODELS, FewSteps, Model, NoisyClassifier, turned_into, type_with
 from undiffuse.recipe.training import Training
 from undiffuse.sampling.samplers import NAMES, sampler_of
 from undiffuse.sampling.sampling import Sampling
@@ -58,6 +59,15 @@ class Recipe:
     def is_classifier(self) -> bool:
         """Whether this trains a classifier of noisy data, and not what makes some."""
         return isinstance(self.model, NoisyClassifier)
+
+    @property
+    def scales(self) -> Numbers | None:
+        """The guidance scale as a condition, if the model was distilled from a range of them."""
+        return self.model.scales if isinstance(self.model, FewSteps) else None
+
+    def specifications(self, of_data: Specifications) -> Specifications:
+        """What the model may be asked for: the conditions of its data, and the guidance scale where it is one."""
+        return of_data if self.scales is None else {**of_data, scale.NAME: self.scales}
 
     @within_memory
     def denoiser(self, shape: tuple[int, ...], specifications: Specifications) -> Any:

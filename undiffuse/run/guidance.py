@@ -8,7 +8,7 @@
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from undiffuse.codec import Codec
-from undiffuse.condition.conditions import Conditions
+from undiffuse.condition import scale
+from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.read import read_negative, with_label, words
-from undiffuse.condition.specification import Specifications
+from undiffuse.condition.scale import NAME, taken
+from undiffuse.condition.specification import Numbers, Specifications
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
 from undiffuse.denoiser.classifier import ConditionClassifier
@@ -58,6 +60,10 @@ class Guided(Protocol):
     @property
     def specifications(self) -> Specifications: ...  # noqa: D102
     @property
+    def is_few_step(self) -> bool: ...  # noqa: D102
+    @property
+    def scales(self) -> Numbers | None: ...  # noqa: D102
+    @property
     def is_of_tokens(self) -> bool: ...  # noqa: D102
     @property
     def is_joint(self) -> bool: ...  # noqa: D102
@@ -74,6 +80,8 @@ def guided(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional
 
     Raises UserError if this run cannot be guided in this way.
     """
+    if run.is_few_step:
+        return _distilled(denoise, run, guidance)
     if (run.classifier or run.worse) and (guidance.negative is not None or guidance.rescale):
         raise UserError("a negative and rescale are for guidance by conditions; leave out the other run")
     if run.is_of_tokens and (run.classifier or guidance.rescale or guidance.threshold):
@@ -96,6 +104,38 @@ def weight_for(run: Guided, guidance: Guidance) -> float:
     if guidance.weight is None:
         return DEFAULT_WEIGHT if guided else 1.0
     return guidance.weight
+
+
+def teaching(denoise: Conditional, run: Guided, guidance: Guidance, scales: tuple[float, ...]) -> Conditional:
+    """A run's denoiser as a teacher's: guided by its default, by one scale, or by the scale that each row asks for.
+
+    Raises UserError if this run cannot be guided so.
+    """
+    if len(scales) < 2:
+        return guided(denoise, run, replace(guidance, weight=scales[0]) if scales else guidance)
+    if NAME in run.specifications:
+        raise UserError(f"the data has a condition {NAME!r} of its own; distill one scale, --guidance 2")
+    if guidance != Guidance(guidance.weight, rescale=guidance.rescale):
+        raise UserError("a range of guidance has no negative, interval or threshold; distill one scale, --guidance 2")
+    _negative(run, guidance)  # whether it can be guided at all
+    return _AsAsked(denoise, scale.scales(*scales), weight_for(run, guidance), guidance.rescale)
+
+
+def _distilled(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional:
+    """A model of few steps, which learned what guidance there is: asked for a scale, where it knows a range."""
+    own = Guidance(guidance.weight)
+    if run.classifier or run.worse or guidance != own:
+        raise UserError("a model of few steps is guided by nothing but the scale that it was distilled with")
+    weight = None if guidance.weight == 1 and run.scales is None else guidance.weight
+    if weight is None:
+        return denoise if run.specifications else _Unconditional(denoise)
+    if run.scales is None:
+        raise UserError(
+            "a model of few steps keeps the guidance that it was distilled with; leave --guidance out, or distill a "
+            "range to choose from: undiffuse distill RUN --guidance 1,4"
+        )
+    value = run.scales.read(weight, NAME)[None].to(run.device)
+    return _AtScale(denoise, Conditions({NAME: Entry(value, torch.ones(1, dtype=torch.bool, device=run.device))}))
 
 
 def _within_interval(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional:
@@ -143,6 +183,8 @@ def check_guides(run: Guided) -> None:
     if run.classifier:
         _check_classifier(run.classifier, run)
     if run.worse:
+        if run.worse.is_few_step:
+            raise UserError(f"{run.worse.folder} is a model of few steps, which guides no other")
         _check_alike(run.worse, run, "the worse run")
 
 
@@ -152,8 +194,33 @@ class _Unconditional:
 
     denoise: Conditional
 
-    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None, **hints: Tensor) -> Any:
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None, **hints: Tensor | float) -> Any:
         return self.denoise(x_t, t, **hints)
+
+
+@dataclass(frozen=True)
+class _AsAsked:
+    """Guided without a classifier, each row by the scale that it asks for."""
+
+    denoise: Conditional
+    scales: Numbers
+    default: float
+    rescale: float
+
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions) -> Any:
+        weight, others = taken(conditions, self.scales, self.default)
+        return ClassifierFree(self.denoise, weight, rescale=self.rescale)(x_t, t, others)
+
+
+@dataclass(frozen=True)
+class _AtScale:
+    """A denoiser whose every row asks for one guidance scale."""
+
+    denoise: Conditional
+    scale: Conditions
+
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions, **hints: Tensor | float) -> Any:
+        return self.denoise(x_t, t, conditions.replaced(self.scale), **hints)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, conditions_of, labels_of, names_of, specifications_of
 from undiffuse.condition.read import Request, read, with_label, with_more
 from undiffuse.condition.renamed import is_old, renamed
-from undiffuse.condition.specification import Labels, Specification, Specifications
+from undiffuse.condition.scale import NAME, with_none
+from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications
 from undiffuse.core.configuration import LARGEST, from_texts, to_texts
 from undiffuse.core.errors import UserError, caution, nearest, usage
 from undiffuse.core.files import read_tensors, write_tensors
@@ -44,6 +45,7 @@ from undiffuse.sampling.loop import State, last, trajectory
 from undiffuse.sampling.samplers import Sampler, sampler_of, samplers_of
 from undiffuse.sampling.sampling import Guidance, Sampling
 from undiffuse.step import Step
+from undiffuse.step.consistency import Consistency
 
 FORMAT = "undiffuse 1"
 RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
@@ -166,6 +168,16 @@ class Run:
     def is_few_step(self) -> bool:
         """Whether it is a flow map, which jumps to the data in one step or a few."""
         return bool(self.denoiser.jumps)
+
+    @property
+    def most(self) -> int | None:
+        """The most evaluations of a sample; None is any number."""
+        return self.denoiser.most if self.is_few_step else None
+
+    @property
+    def scales(self) -> Numbers | None:
+        """The guidance scale as a condition, which may always be absent; see `undiffuse.condition.scale`."""
+        return self.recipe.scales
 
     @property
     def is_joint(self) -> bool:
@@ -297,8 +309,10 @@ class Run:
             raise UserError(f"samples are counted from 0, not from {first}")
         rows = self.request(conditions, named)
         nothing = not rows and not isinstance(rows, Conditions)
-        others = any(not isinstance(one, Labels) for one in self.requestable.values())
+        others = any(not isinstance(one, Labels) for name, one in self.requestable.items() if name not in self._free)
         absent = self.is_joint or (nothing and others and self.recipe.training.each_dropout == 0)
+        if self.scales and isinstance(rows, Conditions):
+            rows = with_none(rows)
         wanted = read(self.requestable, rows, all_labels=not absent)
         if wanted is None:
             return None
@@ -324,10 +338,14 @@ class Run:
             conditions = with_label(self.requestable, conditions, named.pop("label"))
         return with_more(conditions, named) if named else conditions
 
+    @property
+    def _free(self) -> tuple[str, ...]:
+        """Conditions that may be absent however the model was trained: those that it draws, and the guidance scale."""
+        return (*getattr(self.denoiser, "drawn", ()), *([NAME] if self.scales else []))
+
     def _check_absent(self, wanted: Conditions) -> None:
         """Whether the model was trained without the conditions that are absent."""
-        drawn = getattr(self.denoiser, "drawn", ())
-        asked = wanted.only(*(name for name in wanted.entries if name not in drawn))
+        asked = wanted.only(*(name for name in wanted.entries if name not in self._free))
         if asked is None:
             return
         absent = ~torch.stack([entry.present for entry in asked.entries.values()], 1)
@@ -348,6 +366,8 @@ class Run:
         how, process = sampling or self.sampling, self.denoiser.process
         chosen = sampler_of(process, how.sampler, self.denoiser.learned_variance, self.denoiser.jumps)
         count = how.steps or torch.Size(self.codec.latent_shape).numel()
+        if self.most is not None and count > self.most:
+            raise UserError(f"this model was trained for at most {self.most} evaluations a sample, not {count}")
         times = (_known(GRIDS, how.grid, "grid") if how.grid else chosen.grid)(process.schedule, count)
         learned = chosen.learned_variance
         denoise: Conditional = self.in_half(self.denoiser.belief if learned else self.denoiser.__call__)
@@ -383,11 +403,20 @@ class Run:
         if given is None:
             x = process.start(self._blank(count), noise, plan.times[0])
         else:
+            self._check_known(plan)
             entries = self.codec.entries(given.x.to(self.device), given.known.to(self.device), noise, given.complete)
             denoise = partial(Known(plan.denoise, process, *entries), conditions=asked)
             start = process.start(entries.x_0, noise, plan.times[0])
             x = process.reveal(start, entries.x_0, entries.known)
         return trajectory(plan.step, denoise, x, plan.times, noise)
+
+    @usage()
+    def _check_known(self, plan: Plan) -> None:
+        """Whether what is known can be kept on the way: of a model of few steps, only where noise is added anew."""
+        if self.is_few_step and not (isinstance(plan.step, Consistency) and len(plan.times) > 2):
+            among = f"--sampler consistency --steps {8 if self.most is None else self.most}"
+            instead = among if "consistency" in self.denoiser.jumps else "its teacher"
+            raise UserError(f"{plan.describe()}: too few to draw the rest of what is known; use {instead}")
 
     @property
     def batch(self) -> int:

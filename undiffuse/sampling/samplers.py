@@ -121,17 +121,19 @@ def current(name: str) -> str:
     return now
 
 
-def samplers_of(process: Process, learned_variance: bool = True, jumps: bool = False) -> dict[str, Sampler]:
-    """Those that can sample it, by name: without a learned variance, those that need none; of a denoiser that jumps,
-    a `FlowMap`, those that jump."""
+def samplers_of(process: Process, learned_variance: bool = True, jumps: tuple[str, ...] = ()) -> dict[str, Sampler]:
+    """Those that can sample it, by name: without a learned variance, those that need none; of a `FlowMap`, those of its
+    ``jumps``."""
     if isinstance(process, Mixed):
         return {"ddpm": SAMPLERS["ddpm"]}
-    known = TOKEN_SAMPLERS if isinstance(process, Categorical) else FLOW_MAP_SAMPLERS if jumps else SAMPLERS
+    known = TOKEN_SAMPLERS if isinstance(process, Categorical) else SAMPLERS
+    if jumps:
+        known = {name: FLOW_MAP_SAMPLERS[name] for name in jumps}
     able = {name: sampler for name, sampler in known.items() if sampler.suits(process)}
     return {name: sampler for name, sampler in able.items() if learned_variance or not sampler.learned_variance}
 
 
-def sampler_of(process: Process, name: str, learned_variance: bool = True, jumps: bool = False) -> Sampler:
+def sampler_of(process: Process, name: str, learned_variance: bool = True, jumps: tuple[str, ...] = ()) -> Sampler:
     """The sampler of that name.
 
     Raises UserError if there is none, or if it cannot sample this process, or not with such a denoiser.

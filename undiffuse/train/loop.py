@@ -22,13 +22,14 @@ import torch
 from undiffuse.codec import TRAINED_FIRST, VAE, VQ, Codec, Pretrained
 from undiffuse.codec.vae import Fit, precomputed
 from undiffuse.condition.renamed import renamed
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import UserError, caution
 from undiffuse.core.files import copy_whole, disk_errors_told, read_tensors, write_tensors
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
 from undiffuse.loss.few_step import Teacher
+from undiffuse.recipe.model import FewSteps
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.guidance import guided
+from undiffuse.run.guidance import teaching
 from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
 from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, denoising
@@ -67,7 +68,19 @@ def train(recipe: Recipe, folder: str | Path, quiet: bool = False, teacher: Run 
 def resume(folder: str | Path, quiet: bool = False) -> Run:
     """Resume the run in a folder. Raises as ``train`` does, and UserError if there is no run."""
     folder = path_of(folder)
-    return _run(read_recipe(folder), folder, quiet)
+    recipe = read_recipe(folder)
+    if _lacks_teacher(recipe, folder):
+        run = load(folder)  # or there is no model yet, which it says
+        if run.step < recipe.training.steps:
+            raise UserError(f"{folder / TEACHER}: the teacher is gone, and the training is not done; distill anew")
+        caution(f"{folder} is distilled already, and its teacher is not kept; nothing was done")
+        return run
+    return _run(recipe, folder, quiet)
+
+
+def _lacks_teacher(recipe: Recipe, folder: Path) -> bool:
+    """Whether a training that needs a teacher has none: because it is done."""
+    return isinstance(recipe.model, FewSteps) and recipe.model.loss.taught and not (folder / TEACHER).is_dir()
 
 
 def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None) -> Run:
@@ -88,7 +101,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None) 
         if teacher is None and (folder / TEACHER).is_dir():
             teacher = load(folder / TEACHER, device)
         codec = teacher.codec if teacher else _measured(recipe, data, folder, device)
-        taught = _teaching(teacher) if teacher else None
+        taught = _taught_by(teacher, recipe) if teacher else None
         objective = denoising(recipe, codec, data, taught)  # before anything is written: what cannot be is refused now
         if main:
             folder.mkdir(parents=True, exist_ok=True)
@@ -103,16 +116,16 @@ def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None) 
         trainer = Trainer(recipe, looked, accelerator, objective)
         _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet)
         if main and teacher:  # all that is kept of it is what the student learned
-            shutil.rmtree(folder / TEACHER)
+            shutil.rmtree((folder / TEACHER).rename(folder / f".{TEACHER}.part"))
     accelerator.wait_for_everyone()
     return load(folder, device)
 
 
-def _teaching(run: Run) -> Teacher:
-    """A run as the one who teaches, guided as it is by default."""
-    process = run.denoiser.process
-    denoise = guided(run.in_half(run.denoiser.__call__), run, run.sampling.guidance)
-    return Teacher(denoise, process, run.denoiser)
+def _taught_by(run: Run, recipe: Recipe) -> Teacher:
+    """A run as the teacher of what a recipe trains."""
+    scales = recipe.model.distilled_guidance if isinstance(recipe.model, FewSteps) else ()
+    denoise = teaching(run.in_half(run.denoiser.__call__), run, run.sampling.guidance, scales)
+    return Teacher(denoise, run.denoiser.process, run.denoiser)
 
 
 def _measured(recipe: Recipe, data: Dataset, folder: Path, device: torch.device) -> Codec:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from undiffuse.codec import VAE, VQ, Codec
 from undiffuse.codec.vae import Fit
 from undiffuse.condition.conditions import Conditions
+from undiffuse.condition.scale import with_drawn
+from undiffuse.condition.specification import Numbers
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built, modules
 from undiffuse.core.noise import Noise, Stream
@@ -35,6 +37,7 @@ class Objective(nn.Module):
             be asked for with only some of them.
         bf16: Whether the network computes in bfloat16.
         flip: Whether each picture is mirrored, left to right, with probability 1/2.
+        scales: The guidance scale, where each row draws one as a further condition.
     """
 
     def __init__(
@@ -46,13 +49,14 @@ class Objective(nn.Module):
         bf16: bool = False,
         dropout_of_each: float = 0.0,
         flip: bool = False,
+        scales: Numbers | None = None,
     ) -> None:
         super().__init__()
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
         self.parts = nn.ModuleList([*modules(denoiser.process), *modules(loss)])
         self.dropout, self.dropout_of_each, self.bf16 = dropout, dropout_of_each, bf16
         self.noise = Stream()  # of several processes, each has its own
-        self.flip = flip
+        self.flip, self.scales = flip, scales
 
     @property
     def model(self) -> Any:
@@ -67,6 +71,7 @@ class Objective(nn.Module):
         x_0 = self.codec.latent(mirrored(x, self.noise) if self.flip else x, self.noise)
         if conditions is not None:
             conditions = conditions.drop(self.noise, self.dropout, self.dropout_of_each)
+            conditions = with_drawn(conditions, self.noise) if self.scales else conditions
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
             return self.loss(self.denoiser, x_0, self.noise, conditions).mean()
 
@@ -76,14 +81,14 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | No
 
     A ``teacher`` is for a model of few steps, whose method may need one.
     """
-    denoiser = recipe.denoiser(codec.latent_shape, data.specifications)
+    denoiser = recipe.denoiser(codec.latent_shape, recipe.specifications(data.specifications))
     training, loss = recipe.training, built(recipe.model.loss)
     if isinstance(loss, FewStepLoss):
         loss = loss.begin(denoiser, teacher, training.steps)
     if training.flip and not (codec.in_place and len(codec.shape) == 3):
         raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
     bf16, dropout, each = training.precision == "bf16", training.condition_dropout, training.each_dropout
-    return Objective(denoiser, loss, codec, dropout, bf16, each, training.flip)
+    return Objective(denoiser, loss, codec, dropout, bf16, each, training.flip, recipe.scales)
 
 
 class Autoencoding(nn.Module):

@@ -52,7 +52,7 @@ class Model:
             self.recipe,
             self.trainer.averaged(tensors),
             self.trainer.objective.codec,
-            self.data.specifications,
+            self.recipe.specifications(self.data.specifications),
             self.data.columns,
             self.trainer.done,
             seconds,
