@@ -116,6 +116,7 @@ def test_a_classifiers_gradient_is_the_same_guidance(schedule, t, weight):
     torch.testing.assert_close(conditional, free, rtol=1e-6, atol=1e-6)
     from_none = Classifier(mixture, log_prob, schedule, weight + 1)(x_t, t)
     torch.testing.assert_close(from_none, free, rtol=1e-6, atol=1e-6)
+    assert not x_t.requires_grad  # nothing is done to what was given
 
 
 def test_at_the_data_the_guided_score_is_that_of_the_tilted_law():

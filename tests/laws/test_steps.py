@@ -16,7 +16,19 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
-from undiffuse.process import ABSORBING, EDM, UNIFORM, VP, Affine, Categorical, Cosine, Fading, Flow, PoissonNoise
+from undiffuse.process import (
+    ABSORBING,
+    EDM,
+    UNIFORM,
+    VP,
+    Affine,
+    Categorical,
+    Cosine,
+    Fading,
+    Flow,
+    PoissonNoise,
+    ZeroTerminal,
+)
 from undiffuse.process.schedule import Schedule
 from undiffuse.sampling.samplers import SAMPLERS, TOKEN_SAMPLERS
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho, in_rho, in_time
@@ -222,6 +234,34 @@ def test_the_corrector(schedule):
         near(one(PredictorCorrector(process, DDIM(process), snr, corrections), t, s), x)
         x = x + 2 * snr**2 * (alpha * says(x, s) - x) + 2 * snr * sigma * W
     near(one(PredictorCorrector(process, DDIM(process), snr, 2), t, 0.0), says(X, t))
+
+
+FROM_NOISE = {
+    "ddim": (DDIM, 0.0),
+    "heun": (Heun, 0.0),
+    "heun, churned": (lambda p: Heun(p, 0.1), 0.0),
+    "2S": (DPMSolverSinglestep, 0.0),
+    "2M": (DPMSolverMultistep, 0.0),
+    "3M": (lambda p: DPMSolverMultistep(p, 3), 0.0),
+    "unipc": (UniPC, 0.0),
+    "deis": (DEIS, 0.0),
+    "gradient estimation": (GradientEstimation, 0.0),
+    "gradient estimation, half": (lambda p: GradientEstimation(p, 1.6, 0.5), 1.0),
+    "ddpm": (Ancestral, 1.0),
+    "2M with noise": (lambda p: DPMSolverMultistep(p, 2, 1.0), 1.0),
+    "euler-maruyama": (EulerMaruyama, 1.0),
+}
+
+
+@pytest.mark.parametrize("schedule", [Flow(), ZeroTerminal(VP())], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(("make", "eta"), FROM_NOISE.values(), ids=FROM_NOISE)
+def test_from_noise_alone_all_steps_are_ddims_or_ddpms(schedule, make, eta):
+    """Where alpha = 0 slopes are infinite; what was said there is no node for the next."""
+    step = make(Affine(schedule))
+    x, memory = step(says, X, 1.0, 0.6, None, Given())
+    near(x, moved(schedule, X, says(X, 1.0), 1.0, 0.6, eta))
+    if not isinstance(step, GradientEstimation):
+        near(step(says, x, 0.6, 0.5, memory, Given())[0], step(says, x, 0.6, 0.5, None, Given())[0])
 
 
 # --------------------------------------------------------------------------------------------------- multistep

@@ -61,6 +61,13 @@ def test_the_masked_bound_of_the_exact_denoiser_is_the_entropy(schedule):
     near(losses, entropy(chain))
 
 
+def test_the_masked_bound_from_a_start_is_the_integral_from_there():
+    """Of one token it falls evenly in t, under alpha-bar = 1 - t."""
+    chain = chain_of(ABSORBING, length=1)
+    losses = MaskedBound(Uniform(start=0.6))(Knows(chain), chain.sample(DRAWS, SeededNoise(2)), SeededNoise(3))
+    near(losses, 0.4 * entropy(chain))
+
+
 @pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Replace(), Ordinal()])
 def test_the_bound_by_one_step_a_sample_is_that_by_all(kernel):
     """E over data and steps of the loss = entropy + E_q log of the path: summed here step by step, exactly in t."""
@@ -146,6 +153,23 @@ def test_unrolling_once_more_scores_the_denoisers_own_draws():
         belief = (p[:, None] * q / (p @ q)).T  # row x_t, or what is drawn of it
         truth += float(-(p[:, None] * (q @ belief) * belief.log().T).sum()) / 200
     assert second == pytest.approx(truth, rel=0.02)
+
+
+def test_what_is_unrolled_is_a_draw_of_what_was_said():
+    seen, logits = [], torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8]]).double().log()
+
+    class Watched(Says):
+        def forward(self, x_t: Tensor, t: Tensor, conditions: None = None) -> Tensor:
+            seen.append(x_t)
+            return super().forward(x_t, t)
+
+    process = Categorical(Fading(), UNIFORM, 3)
+    losses = Unrolled(3)(Watched(process, logits), torch.zeros(DRAWS, 2, dtype=torch.long), SeededNoise(0))
+    torch.testing.assert_close(losses, torch.full_like(losses, -(math.log(0.6) + math.log(0.1)) / 2))
+    for x in seen[1:]:
+        law = torch.stack([token.bincount(minlength=3) / DRAWS for token in x.T])
+        torch.testing.assert_close(law.double(), logits.exp(), rtol=0, atol=0.015)
+    assert len(seen) == 3 and not seen[1].equal(seen[2])
 
 
 # ------------------------------------------------------------------------------------------------ sampling

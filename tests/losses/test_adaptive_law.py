@@ -56,6 +56,13 @@ def test_importance_finds_the_root_mean_square():
     torch.testing.assert_close(law.probs()[:5], torch.full((5,), (1 / 55) * 0.999 + 0.0001).double(), rtol=1e-6, atol=0)
 
 
+def test_an_edge_belongs_to_the_bin_below_it_to_rounding():
+    edges = torch.arange(1, 11) / numbers(10)
+    for off in (-1e-12, 0.0, 1e-12):
+        assert Importance(bins=10).bin(edges + off).equal(torch.arange(10))
+    assert Importance(bins=10).bin(edges[:-1] + 1e-8).equal(torch.arange(1, 10))
+
+
 def test_importance_is_uniform_until_it_knows_every_bin():
     law = Importance(bins=4, history=2).build()
     law.update(numbers(0.1, 0.3, 0.6, 0.9, 0.1, 0.3, 0.6), numbers(1, 2, 3, 4, 1, 2, 3), SCHEDULE)

@@ -59,7 +59,7 @@ class Binned(TimeDistribution, Learning):
     def place(self, probs: Tensor, u: Tensor) -> Tensor:
         """The point of [0, 1] at which the cumulative probability is u: the inverse of a piecewise linear function."""
         reached = probs.cumsum(0)
-        bin = torch.searchsorted(reached, u * reached[-1]).clamp_max(self.bins - 1)
+        bin = torch.searchsorted(reached, u * reached[-1])
         inside = (u * reached[-1] - (reached - probs)[bin]) / probs[bin]
         return (bin + inside.clamp(TINY, 1)) / self.bins
 
