@@ -168,6 +168,19 @@ def test_the_affine_bound_of_steps_is_the_bound_of_the_same_steps(schedule):
     assert above.mean() > 5 * above.std() / 20_000**0.5
 
 
+def test_the_error_of_drawn_steps_falls_as_the_root_of_their_number():
+    """Of all steps there is none; one in each of as many parts varies less, which its estimate does not see."""
+    process = Affine(Cosine())
+    exact = two_peaks(process)
+    x_0 = exact.sample(2000, SeededNoise(3))
+    found = [affine_bound(process, exact, x_0, SeededNoise(1), draws=n, log_snr=(-8.0, 9.0)) for n in (8, 32)]
+    few, many = (float(one.error.square().mean().sqrt()) for one in found)
+    assert many == pytest.approx(0.5 * few, rel=0.1)
+    assert few > 0.9 * float((found[0].steps - found[1].steps).std())
+    for times in ((1.0, 0.0), (1.0, 0.5, 0.0), (1.0, 0.5, 0.2, 0.0)):
+        assert (bound(process, exact, x_0[:3], times, SeededNoise(0)).error == 0).all()
+
+
 def test_bounds_of_pictures_and_batches():
     process = Affine(Cosine())
     exact = Empirical(process, torch.randn(5, 1, 2, 3))

@@ -2,12 +2,13 @@
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
 from undiffuse.core.noise import SeededNoise
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
-from undiffuse.process.mixed import Mixed, MixedBelief
+from undiffuse.process.mixed import Mixed, MixedBelief, RowShape
 from undiffuse.sampling.grid import log_snr_uniform, trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.ancestral import Ancestral
@@ -50,6 +51,70 @@ def test_each_half_is_what_it_is_alone():
     x_s = law.sample(SeededNoise(1))
     by_halves = sum(known.log_prob(part) for (known, _), part in zip(halves, PROCESS.parts(x_s), strict=True))
     torch.testing.assert_close(law.log_prob(x_s), by_halves)
+
+
+def joined(halves: list[Tensor]) -> Tensor:
+    return torch.cat([half.double() for half in halves], 1)
+
+
+def near(x: Tensor, truth: Tensor) -> None:
+    torch.testing.assert_close(x, truth, rtol=1e-12, atol=1e-12)
+
+
+def test_every_law_is_the_two_halves_laws():
+    """Of two numbers and three tokens; noise is drawn by the numbers first."""
+    numbers, tokens = Affine(Cosine(), sigma_data=0.5), Categorical(Fading(), ABSORBING, 3, torch.float64)
+    process, t, s = Mixed(2, numbers, tokens), 0.6, 0.3
+    x, a = torch.tensor([[0.3, -1.0], [1.2, 0.1]]).double(), torch.tensor([[0, 2, 1], [1, 1, 0]])
+    x_0 = torch.cat([x, a.double()], 1)
+    hidden = torch.where(torch.tensor([True, False, True]), 3, a)
+    x_t, mean, logits = torch.cat([x + 1, hidden.double()], 1), 0.5 * x, torch.randn(2, 3, 3).double()
+    belief = MixedBelief(mean, logits)
+    for law, one, other in (
+        (process.marginal(x_0, t), numbers.marginal(x, t), tokens.marginal(a, t)),
+        (process.prior(x_0, s), numbers.prior(x, s), tokens.prior(a, s)),
+        (process.prior(x_0), numbers.prior(x), tokens.prior(a)),
+        (process.posterior(x_t, x_0, t, s), numbers.posterior(x + 1, x, t, s), tokens.posterior(hidden, a, t, s)),
+        (
+            process.posterior(x_t, belief, t, s),
+            numbers.posterior(x + 1, mean, t, s),
+            tokens.posterior(hidden, logits, t, s),
+        ),
+        (process.decoder(x_t, belief, s), numbers.decoder(x + 1, mean, s), tokens.decoder(hidden, logits, s)),
+    ):
+        drawn, noise = law.sample(SeededNoise(1)), SeededNoise(1)
+        halves = [one.sample(noise), other.sample(noise)]
+        near(drawn, joined(halves))
+        torch.testing.assert_close(law.log_prob(drawn), one.log_prob(halves[0]) + other.log_prob(halves[1]))
+    noise = SeededNoise(2)
+    lost = joined([numbers.corrupt(x, t, noise), tokens.corrupt(a, t, noise)])
+    near(process.corrupt(x_0, t, SeededNoise(2)), lost)
+    noise = SeededNoise(2)
+    near(process.start(x_0, SeededNoise(2)), joined([numbers.start(x, noise), tokens.start(a, noise)]))
+    shown = process.shown(x_t, t)
+    torch.testing.assert_close(shown, torch.cat([numbers.input_scale(t) * (x + 1), hidden.double()], 1))
+    assert process.input_scale(t) == numbers.input_scale(t) and process.level(t) == numbers.level(t)
+    assert process.schedule is numbers.schedule and process.blank(4, (5,), torch.device("cpu")).shape == (4, 5)
+
+
+def test_what_is_known_of_a_row_is_known_of_both_halves():
+    process = Mixed(1, Affine(Cosine()), Categorical(Fading(), ABSORBING, 3))
+    x_0, x_t = torch.tensor([[0.3, 1.0, 2.0]]), torch.tensor([[0.9, 3.0, 3.0]])
+    for known in ((True, False, True), (False, True, False)):
+        mask = torch.tensor([known])
+        assert torch.equal(process.reveal(x_t, x_0, mask), torch.where(mask, x_0, x_t))
+        assert process.hints(mask)["given"].tolist() == [[known[0]]]
+        settled = process.settle(MixedBelief(torch.zeros(1, 1), torch.zeros(1, 2, 3)), x_0, mask)
+        assert float(settled.mean) == pytest.approx(0.3 if known[0] else 0.0)
+        for token, (there, value) in enumerate(zip(known[1:], (1, 2), strict=True)):
+            sure = torch.nn.functional.one_hot(torch.tensor(value), 3).float()
+            assert torch.equal(settled.logits[0, token].softmax(-1), sure if there else torch.full((3,), 1 / 3))
+
+
+def test_a_rows_shape_knows_its_parts():
+    shape = RowShape(2, [3, 4], ["label"])
+    assert shape == (4,) and (shape.numbers, shape.classes, shape.drawn) == (2, (3, 4), ("label",))
+    assert RowShape(2, [3]).drawn == ()
 
 
 def test_sampling_draws_numbers_and_tokens_that_belong_together():

@@ -132,6 +132,8 @@ def test_the_tangent_counts_wherever_there_is_one():
     """However slowly the curve is run through."""
     assert math.hypot(*VP().rate(0.9)) < 1
     assert not torch.allclose(one(Euler(P), 0.9, 0.5), one(DDIM(P), 0.9, 0.5))
+    assert math.isinf(math.hypot(*Fading().rate(1.0)))
+    near(one(Euler(Affine(Fading())), 1.0, 0.6), one(DDIM(Affine(Fading())), 1.0, 0.6))
 
 
 @every_schedule
@@ -149,6 +151,7 @@ def test_euler_maruyama(schedule, share):
     truth = X - h * (f * X - g**2 * score) + g * math.sqrt(h) * W
     near(one(EulerMaruyama(process), t, t - h), truth if share < 1 else one(DDIM(process, 1.0), t, t - h))
     near(one(EulerMaruyama(process), t, 0.0), says(X, t))
+    near(one(EulerMaruyama(Affine(EDM())), 0.0012, 0.0), says(X, 0.0012))  # where h k < 1, too
 
 
 @every_schedule

@@ -57,5 +57,5 @@ class GradientEstimation:
             x_s = combine(then.alpha / now.alpha, x_t, move if memory is None else self.gamma * move, z)
             if memory is not None and self.gamma != 1:
                 x_s.add_(memory, alpha=(1 - self.gamma) * move)
-        fresh = math.sqrt(max(then.sigma**2 - reached**2, 0.0))
+        fresh = math.sqrt(then.sigma**2 - reached**2)
         return (x_s.add_(noise.normal(x_s), alpha=fresh) if fresh > 0 else x_s), z
