@@ -42,5 +42,5 @@ def test_a_law_of_times_learns_while_it_is_in_training_alone():
 
 
 def test_data_without_conditions_is_refused():
-    with pytest.raises(UserError, match="a classifier needs data with conditions"):
+    with pytest.raises(UserError, match="a classifier needs data"):
         CrossEntropy()(Classifier(), X_0, seeded())
