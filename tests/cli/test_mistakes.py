@@ -23,6 +23,7 @@ USAGE = [
     ("data moons --split tset", "--split"),
     ("train", "nothing to train"),
     ("train moons --net.width", "--net.width needs a value"),
+    ("train moons --net.width --steps 3", "--net.width needs a value"),
     ("train moons --out", "--out"),
     ("train moons digits", "unexpected 'digits'"),
 ]
@@ -37,6 +38,8 @@ NONSENSE = [  # words that only a recipe or a run can tell to be wrong
     ("train moons --data.seed 9223372036854775808", "go up to 9223372036854775807"),
     ("train piano --data.seed -1", "seed must be at least 0"),
     ("train moons --steps many", "expected a whole number"),
+    ("train moons --sampling.steps {", "expected a whole number"),
+    ("train moons --net {a", "unknown kind '{a'"),
     ("train moons --schedule cosin", "did you mean cosine"),
     ("sample RUN --sampler ddmi", "or ddim"),
     ("sample RUN --grid karass", "did you mean karras"),

@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 
+from undiffuse.codec import Standard
 from undiffuse.condition.specification import Labels, Numbers
 from undiffuse.core import memory, paths
 from undiffuse.core.configuration import from_json, from_texts, to_texts
 from undiffuse.core.errors import LONG, UserError, nearest, shown
-from undiffuse.core.memory import require, within_memory
+from undiffuse.core.memory import ASIDE, require, within_file, within_memory
 from undiffuse.core.paths import path_of, walk
 from undiffuse.run.run import Facts
 from undiffuse.sampling.grid import GRIDS, MOST
@@ -77,9 +78,36 @@ def test_a_walk_ends(monkeypatch, tmp_path):
     (tmp_path / "a" / "b" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "file").touch()
     assert list(walk(tmp_path)) == [tmp_path / "a" / "file"]
-    monkeypatch.setattr(paths, "FILES", 2)
-    with pytest.raises(UserError, match="more than 2 files"):
+    (tmp_path / "a" / "other").touch()
+    monkeypatch.setattr(paths, "FILES", 1)
+    with pytest.raises(UserError, match="more than 1 files"):
         list(walk(tmp_path))
+    monkeypatch.undo()
+    monkeypatch.setattr(paths, "FOLDERS", 2)
+    with pytest.raises(UserError, match="more than 2 folders"):
+        list(walk(tmp_path))
+
+
+def test_no_model_is_made_that_its_file_cannot_fill():
+    """Whatever the file says of its shape; what is made on no device, to be counted, is not counted twice."""
+    width = ASIDE // 4 + 100
+
+    @within_memory
+    def wide():
+        return torch.nn.Linear(width, 1, bias=False)
+
+    with within_file(4 * width):
+        wide()
+    with pytest.raises(UserError, match="takes more than the file holds"), within_file(3):
+        wide()
+    with pytest.raises(UserError, match="takes more than the file holds"), within_file(3):
+        Standard().build("points", (width,))
+
+
+@pytest.mark.parametrize("facts", ["3", "{", "[]", "null", '{"quantised": "x"}', "[" * 5000])
+def test_a_damaged_description_of_a_codec_is_said(facts):
+    with pytest.raises(UserError, match="codec"):
+        Standard().build("pictures", (1, 2, 2), facts)
 
 
 def test_what_does_not_fit_memory_is_refused_before_it_is_made(monkeypatch):

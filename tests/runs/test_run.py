@@ -213,6 +213,14 @@ def test_evaluate(runs):
         evaluate(runs["plain"], count=1)
 
 
+def test_samples_that_are_not_finite_are_not_given_away(runs):
+    run = undiffuse.load(runs["plain"].folder)
+    for weight in run.denoiser.parameters():
+        weight.mul_(1e30)
+    with pytest.raises(UserError, match="samples are not finite"):
+        run.sample(3)
+
+
 def test_a_sampler_that_adds_noise_is_refused_under_poisson_flow_before_training(tmp_path):
     """And when a run is resumed or sampled: always by a line that names samplers that work."""
     recipe = PLAIN.changed(model=GaussianDiffusion(TINY, z=PoissonNoise(64.0)))

@@ -409,7 +409,7 @@ def _split_fields(command: str, words: list[str]) -> tuple[list[str], list[tuple
             rest += [word, *islice(left, own.get(word, False))]
             continue
         given = value if equals else next(left, None)
-        if given is None:
+        if given is None or (given.startswith("--") and not equals):
             raise Usage(f"{command}: {name} needs a value: {name} VALUE")
         fields.append((name.removeprefix("--"), given))
     return rest, fields

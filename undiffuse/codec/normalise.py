@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.codec.codec import Codec, Entries
+from undiffuse.core.configuration import from_json
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import FORMS, Dataset
@@ -104,7 +105,8 @@ class Standard:
         """The codec, not yet measured. Raises UserError for tables and texts, which have codecs of their own."""
         if kind not in FORMS or FORMS[kind].needs:
             raise UserError(f"of {kind}, which the codec of this recipe is not for")
-        return Normalise(kind, shape, json.loads(facts)["quantised"] if facts else None)
+        told = from_json(dict[str, bool], facts, "codec") if facts else {}
+        return Normalise(kind, shape, told.get("quantised"))
 
     def measure(self, data: Dataset) -> Normalise:
         """The codec of this data."""

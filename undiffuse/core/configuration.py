@@ -249,12 +249,13 @@ def _plain(hint: Any, text: str) -> Any:
     if text.lower() in ("none", "null") and NoneType in options:
         return None
     if any(get_origin(option) is tuple for option in options) and ("," in text or len(options) == 1):
-        return [_scalar(part) for part in text.strip("()[] ").split(",") if part.strip()]
+        return [scalar(part) for part in text.strip("()[] ").split(",") if part.strip()]
     is_text = str in options or (classes(hint) and not text.startswith("{"))
-    return text if is_text else _scalar(text)
+    return text if is_text else scalar(text)
 
 
-def _scalar(text: str) -> Any:
+def scalar(text: str) -> Any:
+    """What a word is in YAML; the word itself where it is none."""
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: thousands of digits, the 31st of June
@@ -293,7 +294,7 @@ def _real(value: int | float | str) -> tuple[bool, float | None]:
 
 def _whole(value: int | float | str, where: str) -> tuple[bool, int | None]:
     """As `_simple`, for whole numbers: 3, 3.0, 1_000, 1e3."""
-    whole = _scalar(value.replace("_", "")) if isinstance(value, str) else value
+    whole = scalar(value.replace("_", "")) if isinstance(value, str) else value
     whole = float(whole) if isinstance(whole, str) and re.fullmatch(r"\d{1,3}e\d{1,3}", whole) else whole
     if type(whole) not in (int, float) or (isinstance(whole, float) and not whole.is_integer()):
         return False, None

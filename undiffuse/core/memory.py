@@ -5,14 +5,14 @@ build = within_memory(build)                        counts a module's weights be
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import psutil
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from undiffuse.core.errors import UserError
 
@@ -20,6 +20,7 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 CGROUP = Path("/sys/fs/cgroup")
 PARTS = 50_000  # tensors of a network; the largest that are published have a tenth
+ASIDE = 1 << 28  # bytes of a module that its file need not hold
 
 
 def free() -> int:
@@ -61,24 +62,40 @@ def within_memory(build: Callable[P, M]) -> Callable[P, M]:
 
 def require_network(build: Callable[[], object]) -> None:
     """Raises UserError if the weights of what ``build`` makes do not fit; counted on the meta device."""
-    with torch.device("meta"), _counted(free()):
+    most = free()
+    too_large = f"the network would take more than the {in_words(most)} that is free; make it smaller"
+    with torch.device("meta"), _counted(most, too_large, meta=True):
         build()
 
 
+def within_file(size: int) -> AbstractContextManager[None]:
+    """While modules are built that a file of ``size`` bytes fills: raises UserError for more than it can hold.
+
+    The limit is twice that, and `ASIDE`, as some buffers (tables of positions) are computed and in no file.
+    """
+    return _counted(2 * size + ASIDE, "takes more than the file holds: damaged, or of another recipe", meta=False)
+
+
 @contextmanager
-def _counted(most: int) -> Iterator[None]:
-    """While modules are built: raises UserError beyond ``most`` bytes of parameters, or `PARTS` tensors."""
+def _counted(most: int, too_large: str, meta: bool) -> Iterator[None]:
+    """While modules are built: raises UserError beyond ``most`` bytes of weights and buffers, or `PARTS` of them.
+
+    Counts those on the meta device, or those on any other.
+    """
     size = parts = 0
 
-    def count(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
+    def count(module: nn.Module, name: str, held: Tensor | None) -> None:
         nonlocal size, parts
-        size, parts = size + (0 if weight is None else weight.nbytes), parts + 1
+        if held is None or held.is_meta != meta:
+            return
+        size, parts = size + held.nbytes, parts + 1
         if size > most:
-            raise UserError(f"the network would take more than the {in_words(most)} that is free; make it smaller")
+            raise UserError(too_large)
         if parts > PARTS:
             raise UserError(f"the network would have more than {PARTS:,} tensors of weights; make it less deep")
 
-    handle = nn.modules.module.register_module_parameter_registration_hook(count)
+    weights = nn.modules.module.register_module_parameter_registration_hook(count)
+    buffers = nn.modules.module.register_module_buffer_registration_hook(count)
     try:
         yield
     except (RuntimeError, OverflowError) as error:  # more numbers than can be counted
@@ -86,4 +103,5 @@ def _counted(most: int) -> Iterator[None]:
             raise UserError("the network would take millions of GB of memory; make it smaller") from None
         raise
     finally:
-        handle.remove()
+        weights.remove()
+        buffers.remove()

@@ -7,6 +7,7 @@ from pathlib import Path
 from undiffuse.core.errors import UserError
 
 FILES = 2_000_000  # at most, below a folder
+FOLDERS = 50_000  # at most, below a folder
 DEEP = 40  # levels of folders, at most
 
 
@@ -27,17 +28,18 @@ def path_of(text: str | Path) -> Path:
 def walk(folder: Path) -> Iterator[Path]:
     """Every file below a folder, in a fixed order. Links are followed, except to a folder that contains them.
 
-    Raises UserError beyond `FILES` files or `DEEP` levels: this is not a folder of data.
+    Raises UserError beyond `FILES` files, `FOLDERS` folders or `DEEP` levels: this is not a folder of data.
     """
-    count = 0
+    count = folders = 0
     start = len(folder.parts)
     for top, below, names in os.walk(folder, followlinks=True):
         here = Path(top)
         if len(here.parts) - start > DEEP:
             raise UserError(f"{folder}: folders are nested more than {DEEP} deep, down to {here}; is it the right one?")
-        count += len(names) + 1
-        if count > FILES:
-            raise UserError(f"{folder}: holds more than {FILES:,} files; give a folder of fewer, or data in one file")
+        count, folders = count + len(names), folders + 1
+        if count > FILES or folders > FOLDERS:
+            most = f"{FILES:,} files" if count > FILES else f"{FOLDERS:,} folders"
+            raise UserError(f"{folder}: holds more than {most}; give a folder of fewer, or data in one file")
         below[:] = sorted(name for name in below if not _is_above(here / name))
         yield from (here / name for name in sorted(names))
 

@@ -19,7 +19,7 @@ import yaml
 from undiffuse.codec import Description, Standard
 from undiffuse.condition import scale
 from undiffuse.condition.specification import Numbers, Specifications
-from undiffuse.core.configuration import class_of, find, from_values, hints, kebab, leaves, put, read, to_values
+from undiffuse.core.configuration import class_of, find, from_values, hints, kebab, leaves, put, read, scalar, to_values
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_text
 from undiffuse.core.memory import within_memory
@@ -124,8 +124,9 @@ class Recipe:
         path = self.path_of(name)
         if path == "model" and (cls := class_of(Model, text)):
             return replace(self, model=turned_into(cls, self.model))
-        kind = text if not text.startswith("{") else (yaml.safe_load(text) or {}).get("kind", "")
-        return self._put(path, kind, lambda hint: read(hint, text, path))
+        whole = scalar(text) if text.startswith("{") else text
+        kind = whole.get("kind", "") if isinstance(whole, dict) else text
+        return self._put(path, str(kind), lambda hint: read(hint, text, path))
 
     def overrides(self, pairs: Iterable[tuple[str, str]]) -> Self:
         """Several of them, in any order: a part before its parts, and first what the type of the model hangs on."""

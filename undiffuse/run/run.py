@@ -29,7 +29,7 @@ from undiffuse.condition.specification import Labels, Numbers, Specification, Sp
 from undiffuse.core.configuration import LARGEST, from_texts, to_texts
 from undiffuse.core.errors import UserError, caution, nearest, usage
 from undiffuse.core.files import read_tensors, write_tensors
-from undiffuse.core.memory import require
+from undiffuse.core.memory import require, within_file
 from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
@@ -266,6 +266,8 @@ class Run:
 
         batch = self.batch if batch is None else _at_least(1, "batch", batch)
         z = in_batches(count, batch, made, self._blank(0))
+        if z.is_floating_point() and not z.isfinite().all():
+            raise UserError(f"{self.folder}: its samples are not finite: ask for less guidance, or train it anew")
         parts = z.to(self.device).split(self.batch)
         x = torch.cat([self.codec.decode(part).cpu() for part in parts])
         if given is not None:
@@ -442,7 +444,7 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
         raise UserError(f"{path}: not a model of undiffuse ({texts.get('format', 'no format given')})")
     facts = from_texts(Facts, texts, str(path))
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), within_file(sum(tensor.nbytes for tensor in tensors.values())):
             codec = recipe.codec.build(facts.kind, facts.shape, facts.codec)
             denoiser = recipe.denoiser(codec.latent_shape, facts.specifications)
     except UserError as error:
