@@ -7,7 +7,7 @@ import torch
 
 from undiffuse.core.errors import UserError
 from undiffuse.draw.curves import Quality, quality, training
-from undiffuse.draw.field import displacement, field, plane
+from undiffuse.draw.field import field, plane
 from undiffuse.draw.schedules import schedules
 from undiffuse.process import Cosine, Flow, Linear, LogLinear
 
@@ -48,12 +48,6 @@ def test_a_field_points_where_the_vectors_do():
     shown = torch.stack([torch.as_tensor(arrows.U), torch.as_tensor(arrows.V)], 1)
     cosine = torch.nn.functional.cosine_similarity(shown, -x.double(), dim=1)
     assert torch.allclose(cosine[x.norm(dim=1) > 0], torch.ones(24, dtype=cosine.dtype), atol=1e-5)
-
-
-def test_displacement_of_the_exact_denoiser_of_a_point_is_towards_it():
-    towards = displacement(lambda x, t: torch.zeros_like(x), 0.5)
-    x = torch.randn(5, 2)
-    assert torch.equal(towards(x), -x)
 
 
 def test_schedules_are_drawn_as_they_are():

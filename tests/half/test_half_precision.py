@@ -19,7 +19,7 @@ from undiffuse.core.linear import combine
 from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.denoiser.classifier import ConditionClassifier
 from undiffuse.denoiser.gaussian import Denoiser
-from undiffuse.denoiser.prediction import PREDICTIONS, V
+from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
 from undiffuse.loss.categorical import TokenBound
 from undiffuse.loss.variational import Hybrid, VariationalBound
 from undiffuse.net import MLP, DiT, SpaceToDepth, UNet
@@ -123,14 +123,14 @@ def test_sampling_lowers_the_network_alone(name):
                 assert x.dtype == rows(shape).dtype
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", [Eps(), X0(), V(), Score(), Velocity(), Mean(), EDMPrediction()], ids=repr)
 def test_states_are_float32_whatever_autocast_lowers(prediction):
     """`torch.addr` is a matrix product to autocast on CUDA: this fails where states are combined by it."""
     with device() as there, half():
         assert torch.addr(*_columns()).dtype == torch.bfloat16  # autocast is on
         x = rows((3,))
         assert combine(0.3, x, 0.7, x).dtype == torch.float32
-        denoiser = Denoiser(_Answers(), Affine(Cosine()), PREDICTIONS[prediction]())
+        denoiser = Denoiser(_Answers(), Affine(Cosine()), prediction)
         there.lowered.clear()
         assert denoiser(x, 0.5).dtype == torch.float32 and denoiser(x, torch.full((4,), 0.5).double()).dtype == x.dtype
         assert not there.lowered

@@ -11,7 +11,7 @@ from undiffuse.denoiser import prediction as predict
 from undiffuse.process import Affine, Cosine, Flow, Linear, ZeroTerminal
 
 predictions = st.one_of(
-    *(st.builds(kind) for name, kind in predict.PREDICTIONS.items() if name not in ("mean", "edm")),
+    *map(st.builds, (predict.Eps, predict.X0, predict.V, predict.Score, predict.Velocity)),
     st.builds(predict.Mean, st.integers(10, 2000)),
     st.builds(predict.EDMPrediction, floats(0.2, 3)),
 )

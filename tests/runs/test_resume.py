@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from logged import read_log
 
 from undiffuse.codec import MLPVAE
 from undiffuse.codec.vae import Fit
@@ -25,7 +26,6 @@ from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
 from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.lock import alone
-from undiffuse.train.log import read_log
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conditioned import built
+from logged import read_log
 from PIL import Image
 
 import undiffuse
@@ -28,7 +29,6 @@ from undiffuse.process import UNIFORM, Cosine
 from undiffuse.process.categorical import TokenShape
 from undiffuse.recipes import RECIPES, own_data
 from undiffuse.sampling.sampling import Guidance
-from undiffuse.train.log import read_log
 from undiffuse.train.loop import train
 
 TINY = {"steps": 4, "batch": 8, "warmup": 1, "report_every": 4, "save_every": 2, "sampling_steps": 4}

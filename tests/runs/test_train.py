@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from logged import read_log
 from PIL import Image
 
 from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
@@ -28,7 +29,7 @@ from undiffuse.recipe.training import Training
 from undiffuse.recipes import RECIPES, own_data
 from undiffuse.run.run import load
 from undiffuse.sampling.sampling import Sampling
-from undiffuse.train.log import Log, read_log
+from undiffuse.train.log import Log
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer

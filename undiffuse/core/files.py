@@ -3,11 +3,12 @@
 If the process is killed at any moment, or the disk is full, the file stays as it was before.
 """
 
+import csv
 import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ def copy_whole(source: Path, target: Path, names: Sequence[str]) -> None:
 def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8, whole or not at all."""
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_csv(path: Path, header: Iterable[object], rows: Iterable[Iterable[object]]) -> None:
+    """A .csv file, or .tsv, whole or not at all."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=delimiter)
+            writer.writerow(header)
+            writer.writerows(rows)
+
+    write_atomically(path, write)
 
 
 def write_json(path: Path, value: Any) -> None:

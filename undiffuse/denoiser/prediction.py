@@ -103,17 +103,6 @@ class EDMPrediction:
         return sigma / (self.sigma_data * r), -alpha * self.sigma_data / r
 
 
-PREDICTIONS: dict[str, type] = {
-    "eps": Eps,
-    "x0": X0,
-    "v": V,
-    "score": Score,
-    "velocity": Velocity,
-    "mean": Mean,
-    "edm": EDMPrediction,
-}
-
-
 def target(prediction: Prediction, schedule: Schedule, x_0: Tensor, z: Tensor, t: Number) -> Tensor:
     """Y = a x_0 + b z, what the network should say; (batch, *shape)."""
     a, b = prediction(schedule, t)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.draw.points import Frame, dots
 from undiffuse.draw.style import DATA, MADE, panels, styled
 
@@ -62,11 +61,6 @@ def draw_field(
     v = v * (1.5 * cell / typical) * (typical / length.clamp(min=1e-12)).clamp(max=1)
     axes.quiver(*x.T, *v.T, color=MADE, angles="xy", scale_units="xy", scale=2.0, width=0.0036, pivot="mid", zorder=3)
     axes.set(xlim=frame[0], ylim=frame[1], aspect="equal")
-
-
-def displacement(denoise: Denoise, t: float) -> Vectors:
-    """Where a denoiser moves x at time t: E[x_0 | x] - x; for alpha = 1 it is sigma^2 times the score (Tweedie)."""
-    return lambda x: denoise(x, t) - x
 
 
 def plane(frame: Frame, side: int) -> Tensor:

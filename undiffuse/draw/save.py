@@ -6,7 +6,6 @@
 Other conditions than labels are beside them, condition.NAME each: in an .npz as arrays, in a .csv numbers as columns.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from undiffuse.core.errors import UserError, nearest
-from undiffuse.core.files import write_atomically
+from undiffuse.core.files import write_atomically, write_csv
 from undiffuse.core.paths import path_of
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
@@ -107,9 +106,4 @@ def save_columns(rows: Rows, path: Path) -> None:
         if values.ndim == 1 and np.issubdtype(values.dtype, np.floating):
             columns.append((f"{CONDITION}{name}", ["" if np.isnan(value) else value for value in values]))
     header, cells = zip(*columns, strict=True)
-
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *zip(*cells, strict=True)])  # float32 prints its shortest form
-
-    write_atomically(path, write)
+    write_csv(path, header, zip(*cells, strict=True))  # float32 prints its shortest form

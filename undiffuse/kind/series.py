@@ -1,12 +1,11 @@
 """Series: signals of one dimension, of any channels."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from undiffuse.core.files import write_atomically
+from undiffuse.core.files import write_csv
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns
 from undiffuse.draw.animation import Frame
@@ -36,15 +35,9 @@ def save_curves(rows: Rows, path: Path) -> None:
 def save_long(rows: Rows, path: Path) -> None:
     """Series in long form, .csv: a row a value in time, as they are read."""
     channels = [f"channel {k + 1}" for k in range(rows.x.shape[1])]
-
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["series", "time", *channels])
-            for name, one in enumerate(rows.x.cpu().numpy()):
-                writer.writerows([f"s{name}", time, *values] for time, values in enumerate(one.T))
-
-    write_atomically(path, write)
+    every = enumerate(rows.x.cpu().numpy())
+    lines = ([f"s{name}", time, *values] for name, one in every for time, values in enumerate(one.T))
+    write_csv(path, ["series", "time", *channels], lines)
 
 
 @dataclass(frozen=True)

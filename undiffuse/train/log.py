@@ -55,19 +55,13 @@ class Log:
         self._board.close()
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log, without an incomplete last line."""
-    path = folder / "log.jsonl"
-    return [_read(line, str(path)) for line in _until(path, None)]
-
-
-def _until(path: Path, step: int | None) -> list[str]:
-    """The whole lines up to a step, or all of them."""
+def _until(path: Path, step: int) -> list[str]:
+    """The whole lines up to a step."""
     if not path.is_file():
         return []
     lines = path.read_bytes().decode("utf-8", errors="replace").splitlines(keepends=True)
     whole = [(_read(line, f"{path}: line {k + 1}"), line) for k, line in enumerate(lines) if line.endswith("\n")]
-    return [line for told, line in whole if step is None or told["step"] <= step]
+    return [line for told, line in whole if told["step"] <= step]
 
 
 def _read(line: str, where: str) -> dict[str, Any]:

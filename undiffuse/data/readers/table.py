@@ -4,7 +4,6 @@ What is decided on the way (names given, cells taken together) is in the data's 
 that names line and column.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from undiffuse.core.errors import UserError, nearest
-from undiffuse.core.files import write_atomically
+from undiffuse.core.files import write_csv
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.cells import COUNTS_ROWS, by_column, is_header, read_cells
@@ -72,14 +71,7 @@ def cells_of(schema: Sequence[Column], x: torch.Tensor) -> list[list[str]]:
 
 def write_table(schema: Sequence[Column], x: torch.Tensor, path: Path) -> None:
     """Rows (count, columns) as a .csv with a header, or .tsv: whole, or not at all."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, delimiter=delimiter)
-            writer.writerows([[column.name for column in schema], *cells_of(schema, x)])
-
-    write_atomically(path, write)
+    write_csv(path, [column.name for column in schema], cells_of(schema, x))
 
 
 def read_rows(path: Path, schema: Sequence[Column]) -> torch.Tensor:
