@@ -39,6 +39,11 @@ def test_damaged_facts_are_said_with_the_name_of_the_file(field, text):
         from_texts(Facts, to_texts(FACTS) | {field: text}, "a file")
 
 
+def test_a_sample_beyond_all_bounds_is_refused_before_a_codec_is_made_of_its_shape():
+    with pytest.raises(UserError, match="a sample at most"):
+        from_texts(Facts, to_texts(FACTS) | {"shape": f"[{2 * 10**9}]", "columns": "[]"}, "a file")
+
+
 @pytest.mark.parametrize("field", DAMAGED)
 def test_a_missing_fact_is_said(field):
     texts = to_texts(FACTS)

@@ -26,7 +26,7 @@ from undiffuse.condition.read import Request, read, with_label, with_more
 from undiffuse.condition.renamed import is_old, renamed
 from undiffuse.condition.scale import NAME, with_none
 from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications
-from undiffuse.core.configuration import LARGEST, from_texts, to_texts
+from undiffuse.core.configuration import from_texts, to_texts
 from undiffuse.core.errors import UserError, caution, nearest, usage
 from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.core.memory import require, within_file
@@ -49,6 +49,7 @@ from undiffuse.step.consistency import Consistency
 
 FORMAT = "undiffuse 1"
 RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
+NUMBERS = 1 << 27  # in one sample: a codec is made of that shape before its tensors are compared
 VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
 
 T = TypeVar("T")
@@ -69,8 +70,8 @@ class Facts:
     label_names: Names = ()  # of older files, instead
 
     def __post_init__(self) -> None:
-        if min(self.shape, default=0) < 1 or math.prod(self.shape) > LARGEST:
-            raise UserError(f"a shape is whole numbers from 1, not {self.shape}")
+        if min(self.shape, default=0) < 1 or math.prod(self.shape) > NUMBERS:
+            raise UserError(f"a shape is whole numbers from 1, and a sample at most {NUMBERS:,} numbers: {self.shape}")
         object.__setattr__(self, "kind", {"tokens": "text"}.get(self.kind, self.kind))  # as older files have it
         form = form_of(self.kind)
         if form.dimensions and len(self.shape) != form.dimensions - 1:
