@@ -99,7 +99,7 @@ def test_without_and_replaced():
 def test_batches_that_are_none_are_refused():
     with pytest.raises(UserError, match="at least one entry"):
         Conditions({})
-    with pytest.raises(UserError, match="one value and one bool a row"):
+    with pytest.raises(UserError, match="one value and one bool for each row"):
         Conditions({"a": Entry(torch.zeros(3), torch.ones(2, dtype=torch.bool))})
     with pytest.raises(UserError, match="a cannot be joined to those of b"):
         Conditions.cat([labels(a=torch.tensor([0])), labels(b=torch.tensor([0]))])
@@ -198,7 +198,7 @@ def test_a_label_and_other_conditions():
         ({"side": "lfet"}, "unknown side 'lfet'; did you mean left?"),
         ({"side": 2}, "a number from 0 to 1"),
         ({"side": []}, "an empty list of conditions"),
-        ("left", "asked for by name"),
+        ("left", "given by name"),
     ],
 )
 def test_mistakes(asked, said):
@@ -224,7 +224,7 @@ def test_values_that_are_none(asked, said):
 
 
 def test_outside_of_what_was_seen_is_a_warning_alone():
-    with pytest.warns(Caution, match="age=120 is outside of what was seen in training, 18 to 90"):
+    with pytest.warns(Caution, match="age=120 is outside the training data, which has 18 to 90"):
         found = read({"age": AGE}, {"age": "120"})
     assert AGE.numbers(found.entries["age"].values).item() == pytest.approx(120)
 

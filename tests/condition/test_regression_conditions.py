@@ -103,7 +103,7 @@ def test_the_command_line(run, tmp_path, capsys):
         assert main([*words, "--force", "--cond", asked]) == 2
         assert said in capsys.readouterr().err
     assert main([*words, "--force", "--cond", "age=300,height=170"]) == 0
-    assert "undiffuse: note: age=300 is outside of what was seen in training" in capsys.readouterr().err
+    assert "undiffuse: note: age=300 is outside the training data" in capsys.readouterr().err
     assert main(["data", str(run.folder)]) == 0
     assert "age: a condition, 20" in capsys.readouterr().out
 

@@ -181,4 +181,4 @@ def test_a_stranger_s_words_are_refused_in_its_own(trained, capsys, monkeypatch)
             code, _, error = answers(["sample", "run", *words, "--force"], capsys)
             assert code in (1, 2) and "only a text takes a prompt" in error, other
     code, _, error = answers(["sample", "run", "--mask", "mask.png", "--force"], capsys)
-    assert code == 2 and "--mask says which part of --known FILE is to be drawn" in error
+    assert code == 2 and "--mask says which part of --known FILE is unknown" in error

@@ -19,7 +19,8 @@ NEEDED = {*sys.stdlib_module_names, "undiffuse", "yaml"}
 
 @contextmanager
 def absent() -> Iterator[None]:
-    """What is imported in here is without other packages, and forgotten afterwards; unless torch is there already."""
+    """Imports in this context get stand-ins for other packages, and are forgotten afterwards; not if torch is
+    imported."""
     if "torch" in sys.modules:
         yield
         return
@@ -35,7 +36,7 @@ def absent() -> Iterator[None]:
 
 
 class OfAnything(ABCMeta):
-    """The class of `Anything`: whatever is asked of it is `Anything` too."""
+    """The class of `Anything`: every attribute of it is `Anything` too."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -50,7 +51,7 @@ class Anything(metaclass=OfAnything):
         pass
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        """As a decorator, it leaves a function as it is."""
+        """As a decorator, it returns the function unchanged."""
         return given[0] if given and isinstance(given[0], FunctionType) else self
 
     def __getattr__(self, name: str) -> Any:
@@ -75,5 +76,5 @@ class Finder(MetaPathFinder, Loader):
         return None if name.partition(".")[0] in NEEDED else ModuleSpec(name, self, is_package=True)
 
     def exec_module(self, module: ModuleType) -> None:
-        """With whatever is asked of it."""
+        """Gives the module every attribute."""
         vars(module)["__getattr__"] = lambda name: getattr(Anything, name)

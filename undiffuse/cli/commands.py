@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from undiffuse.run.run import Run
     from undiffuse.sampling.sampling import Sampling
 
-FILM_STEPS = 40  # at least, unless --steps says how many: fewer are over before they are seen
+FILM_STEPS = 40  # at least, without --steps: a film of fewer is over too soon
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
 FILM = ".gif"
 
 
 def recipes(options: Namespace) -> None:
-    """What can be trained out of the box."""
+    """List the recipes that can be trained out of the box."""
     with absent():
         from undiffuse.recipes import RECIPES
 
@@ -50,7 +50,7 @@ def recipes(options: Namespace) -> None:
 
 
 def data(options: Namespace) -> None:
-    """What a recipe or a run trains on, or data of your own: described, and drawn or saved."""
+    """Describe the data of a recipe or a run, or your own, and draw or save some of it."""
     from undiffuse.kind import ENDINGS, describe, kind_of
 
     out = out_path(options, ENDINGS)
@@ -60,7 +60,7 @@ def data(options: Namespace) -> None:
         kind.check_ending(out)
     say(describe(dataset))
     if options.split == "train":
-        say("  note: this is what is trained on; --split test shows what is held out")
+        say("  note: these are the training data; --split test shows the held-out data")
     if out:
         rows = kind.some(dataset, at_least_1("-n", options.count, kind.shown), options.seed)
         kind.save(rows, out)
@@ -93,20 +93,20 @@ def distill(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
 
 
 def resume(options: Namespace) -> None:
-    """Go on with a training where it stopped."""
+    """Continue a training where it stopped."""
     from undiffuse.train.loop import resume
 
     _say_trained(resume(options.folder, quiet=is_quiet(options)))
 
 
 def sample(options: Namespace) -> None:
-    """Draw from a trained model: a picture, an array, a table or a film, by the ending of --out."""
+    """Draw samples from a trained model: a picture, an array, a table or a film, by the suffix of --out."""
     from undiffuse.kind import ENDINGS, kind_of
 
     if options.out and Path(options.out).suffix.lower() == FILM:
         return animate(options)
     if options.out:
-        out_path(options, ENDINGS)  # said before a model is loaded
+        out_path(options, ENDINGS)  # checked before a model is loaded
     run = guiding(options)
     kind = kind_of(run)
     out = _out_of(kind, options, "samples")
@@ -119,7 +119,7 @@ def sample(options: Namespace) -> None:
 
 
 def impute(options: Namespace) -> None:
-    """Fill what is missing in a file of data, given what is known of each row."""
+    """Fill the missing cells of a file, given the known cells of each row."""
     from undiffuse.kind import ENDINGS, kind_of
     from undiffuse.run.run import load
 
@@ -136,7 +136,7 @@ def impute(options: Namespace) -> None:
 
 
 def evaluate(options: Namespace) -> None:
-    """How good the samples of a run are: every number beside the one that real data gets."""
+    """Measure the samples of a run: every number beside its floor, which is that of real data."""
     from undiffuse.kind import evaluate
 
     run = guiding(options)
@@ -148,7 +148,7 @@ def evaluate(options: Namespace) -> None:
 
 
 def likelihood(options: Namespace) -> None:
-    """How likely held-out data is under a run: bits or nats, by the bound, or exactly by the flow."""
+    """Measure the likelihood of held-out data, in bits or nats: by the bound, or by the probability flow."""
     from undiffuse.kind import kind_of
     from undiffuse.run.run import load
 
@@ -162,7 +162,7 @@ def likelihood(options: Namespace) -> None:
 
 
 def compare(options: Namespace) -> None:
-    """Quality against network evaluations, sampler by sampler: a table, a picture, and the answer in words."""
+    """Compare samplers, quality against network evaluations: a table, a plot, and the answer in words."""
     from undiffuse.evaluate.compare import FILES
     from undiffuse.kind import compare
     from undiffuse.run.run import load
@@ -172,13 +172,13 @@ def compare(options: Namespace) -> None:
         raise UserError(f"{folder}: is a file; --out of compare is a folder")
     if folder and not options.force and any((folder / name).exists() for name in FILES):
         raise UserError(f"{folder}: holds a comparison already; add --force to overwrite it")
-    run, asked = guiding(options), options.steps
-    options.steps = None  # they are evaluations to be spent
+    run, evaluations = guiding(options), options.steps
+    options.steps = None  # here --steps counts evaluations
     how = sampling(options, run)
     found = compare(
         run,
         options.samplers,
-        asked,
+        evaluations,
         options.seeds,
         options.count,
         how,
@@ -192,7 +192,7 @@ def compare(options: Namespace) -> None:
 
 
 def animate(options: Namespace) -> None:
-    """A film of noise that becomes data."""
+    """Make a film of noise that becomes data."""
     from undiffuse.draw.animation import frames_to_show, write_film
     from undiffuse.kind import kind_of
     from undiffuse.run.run import Samples
@@ -211,7 +211,7 @@ def animate(options: Namespace) -> None:
 
 
 def write(options: Namespace) -> None:
-    """Write a text: each letter a sample, line by line, as a film or, by the ending of --out, a picture."""
+    """Write a text, each letter a sample, line by line: a film or a picture, by the suffix of --out."""
     from itertools import chain
 
     from undiffuse.core.files import write_atomically
@@ -223,7 +223,7 @@ def write(options: Namespace) -> None:
     run = guiding(options)
     how = sampling(options, run)
     made = pages(run, text, how)
-    first = next(made)  # what cannot be written is said before anything is drawn
+    first = next(made)  # raises an error for letters that cannot be written
     plan = run.plan(how)
     steps = len(plan.times) - 1
     written = [row for row in text if row.strip()]
@@ -240,7 +240,7 @@ def write(options: Namespace) -> None:
 
 
 def fields(target: str | None) -> str:
-    """The fields of a recipe, their values, and what they may be: a line each."""
+    """The fields of a recipe, their values and types, one line for each."""
     from dataclasses import is_dataclass
 
     from undiffuse.core.configuration import kebab, leaves, spoken
@@ -261,11 +261,11 @@ def fields(target: str | None) -> str:
     return "\n".join([f"the fields of {target}:", *lines])
 
 
-# ----------------------------------------------------------------------------------------- what they share
+# ----------------------------------------------------------------------------------------- what the commands share
 
 
 def _states(run: "Run", count: int, shown: set[int], options: Namespace, how: "Sampling") -> "Iterator[Frame]":
-    """Those states of a trajectory that a film shows, and what is written above them."""
+    """The states of a trajectory that a film shows, and the captions above them."""
     from undiffuse.draw.animation import Frame
 
     for k, (x, t) in enumerate(run.trajectory(count, requested(options, run), how)):
@@ -274,7 +274,7 @@ def _states(run: "Run", count: int, shown: set[int], options: Namespace, how: "S
 
 
 def _out_of(kind: "Kind", options: Namespace, name: str) -> Path:
-    """Where rows of this kind are saved, ``name`` with the kind's own ending unless told; checked beforehand."""
+    """Where rows of this kind are saved, checked beforehand: --out, or ``name`` with the kind's suffix."""
     if options.out:
         kind.check_ending(Path(options.out))
     path: Path = out_path(options, kind.writers, otherwise=f"{name}{next(iter(kind.writers))}")
@@ -282,7 +282,7 @@ def _out_of(kind: "Kind", options: Namespace, name: str) -> Path:
 
 
 def _say(*lines: str) -> None:
-    """Lines on stdout, but empty ones."""
+    """Print lines on stdout, without empty ones."""
     say("\n".join(filter(None, lines)))
 
 

@@ -1,4 +1,4 @@
-"""What the Tab key offers: commands, options, recipes, and the fields of all recipes with what they may be.
+"""Completion by the Tab key: commands, options, recipes, and the fields of all recipes with their choices.
 
 undiffuse completion bash > ~/.local/share/bash-completion/completions/undiffuse
 undiffuse completion zsh  > ~/.zfunc/_undiffuse                 (a folder of $fpath)
@@ -19,7 +19,7 @@ FILES = {"RUN": shtab.DIRECTORY, "DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "FI
 
 
 def script(commands: Mapping[str, tuple[Callable[..., None], Sequence[Argument]]], shell: str) -> str:
-    """The completions of these commands, to be read by a shell: bash, zsh or fish."""
+    """The completion script of these commands for a shell: bash, zsh or fish."""
     with absent():
         from undiffuse.recipes import RECIPES
         from undiffuse.sampling.grid import GRIDS
@@ -44,7 +44,7 @@ def script(commands: Mapping[str, tuple[Callable[..., None], Sequence[Argument]]
 
 
 def _add(parser: argparse.ArgumentParser, names: tuple[str, ...], options: dict[str, Any], words: Any) -> None:
-    """An option or a word, with what it may be."""
+    """Adds an option or an argument, with its choices."""
     metavar = options.get("metavar", "")
     known = words.get(names[0]) or (words["RECIPE"] if metavar.startswith("RECIPE") else None)
     action = parser.add_argument(*names, **options | ({"choices": [*known, *shtab.Optional.FILE]} if known else {}))

@@ -1,7 +1,7 @@
-"""The command line: from words to a call of `undiffuse.cli.commands`, and from what goes wrong to one line.
+"""The command line: from arguments to a call of `undiffuse.cli.commands`, and from an error to one line.
 
-Exit codes: 0 done; 2 the words make no sense; 1 they do, and it could not be done; 130 interrupted. Results go to
-stdout, progress and errors to stderr. Nothing heavy is imported until a command runs: ``--help`` answers at once.
+Exit codes: 0 done; 1 it failed; 2 wrong arguments; 130 interrupted. Results go to stdout, progress and errors to
+stderr. Nothing heavy is imported until a command runs, so ``--help`` answers at once.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from undiffuse.core import parallel
 from undiffuse.core.errors import UserError, nearest
 
 DEBUG = "UNDIFFUSE_DEBUG"
-OUT_OF_MEMORY = re.compile("out of memory|DefaultCPUAllocator")  # what torch says, on a GPU and without
+OUT_OF_MEMORY = re.compile("out of memory|DefaultCPUAllocator")  # in torch's messages, on a GPU and on a CPU
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-SAMPLING = ("sample", "evaluate")  # what several processes do as one
+SAMPLING = ("sample", "evaluate")  # the commands that several processes share
 
 
 class Usage(Exception):
-    """Words that make no sense, and what would."""
+    """Wrong arguments, in one line."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +74,7 @@ def _run(words: list[str]) -> None:
 
 
 def _as_one(name: str, options: argparse.Namespace) -> None:
-    """A command that samples, by several processes: all do it, the main one speaks and writes."""
+    """A command that samples, in several processes: all run it, only the main one prints and writes."""
     with parallel.as_one() as main_one:
         if not main_one and getattr(options, "out", None):
             options.out, options.force = str(parallel.elsewhere(Path(options.out))), True
@@ -82,7 +82,7 @@ def _as_one(name: str, options: argparse.Namespace) -> None:
 
 
 def _explained(error: BaseException) -> tuple[int, str]:
-    """An exit code, and one line for a person."""
+    """An exit code, and one line for the user."""
     code, message = FAILED, f"{type(error).__name__}: {error} (set {DEBUG}=1 to see where)"
     match error:
         case Usage():
@@ -91,7 +91,7 @@ def _explained(error: BaseException) -> tuple[int, str]:
             code, message = USAGE if error.usage else FAILED, str(error)
         case KeyboardInterrupt():
             code, message = INTERRUPTED, str(error) or "interrupted"
-        case BrokenPipeError():  # the reader has seen enough, as in `undiffuse recipes | head -1`
+        case BrokenPipeError():  # the reader has closed the pipe, as in `undiffuse recipes | head -1`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             message = ""
         case OSError():
@@ -137,11 +137,11 @@ def _label(text: str) -> list[str] | dict[str, list[str]]:
 
 
 def _conditions(text: str) -> dict[str, list[str]]:
-    """``age=30,40,species=cat``: a word without = is of the condition before it."""
-    asked = _label(text)
-    if not isinstance(asked, dict):
+    """``age=30,40,species=cat``: a word without = belongs to the condition before it."""
+    found = _label(text)
+    if not isinstance(found, dict):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, as age=30, not {text!r}")
-    return asked
+    return found
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -185,31 +185,34 @@ _QUIET = _arg("--quiet", action="store_true", help="no progress")
 _JSON = _arg("--json", action="store_true", help="one JSON object on stdout, nothing else")
 _FORCE = _arg("--force", action="store_true", help="overwrite what is there")
 _GUIDING = (
-    _arg("--guidance", type=_number, metavar="W", help="how strongly, 1 is off (the recipe's)"),
-    _arg("--negative", metavar="K", help="a label to steer away from (none)"),
-    _arg("--rescale", type=_number, metavar="R", help="from 0 to 1: mend the spread that guidance adds (0)"),
+    _arg("--guidance", type=_number, metavar="W", help="guidance scale, 1 is off (the recipe's)"),
+    _arg("--negative", metavar="K", help="negative label: guide away from it (none)"),
+    _arg("--rescale", type=_number, metavar="R", help="from 0 to 1: rescale guided samples to the unguided spread (0)"),
     _arg("--interval", type=_levels, metavar="A,B", help="guide only between these noise levels, sigma/alpha (all)"),
     _arg("--threshold", choices=("static", "dynamic"), help="keep pictures within black and white (no)"),
-    _arg("--classifier", metavar="RUN", help="guide by this one, trained with --loss cross-entropy"),
-    _arg("--worse", metavar="RUN", help="steer away from this one: smaller, or trained for less"),
+    _arg("--classifier", metavar="RUN", help="guide by this classifier, trained with --loss cross-entropy"),
+    _arg("--worse", metavar="RUN", help="autoguidance: guide away from this run, which is smaller or less trained"),
 )
 _STEPPING = (
-    _arg("--sampler", metavar="NAME", help="how to step from noise to data (the recipe's)"),
-    _arg("--steps", type=_whole, metavar="N", help="how many steps (the recipe's)"),
-    _arg("--grid", metavar="NAME", help="which times to visit (the sampler's)"),
+    _arg("--sampler", metavar="NAME", help="the sampler (the recipe's)"),
+    _arg("--steps", type=_whole, metavar="N", help="the number of steps (the recipe's)"),
+    _arg("--grid", metavar="NAME", help="the grid of times (the sampler's)"),
 )
 _SAMPLING = (
     *_STEPPING,
     _arg(
-        "--label", type=_label, metavar="K", help="by name or number; several take turns: 3,5 or digit=3,5,colour=red"
+        "--label",
+        type=_label,
+        metavar="K",
+        help="labels by name or number, several in turn: 3,5 or digit=3,5,colour=red",
     ),
-    _arg("--cond", type=_conditions, metavar="A=X,B=Y", help="conditions by name, several take turns: age=30,40"),
+    _arg("--cond", type=_conditions, metavar="A=X,B=Y", help="conditions by name, several values in turn: age=30,40"),
     *_GUIDING,
 )
 
 
 def completion(options: argparse.Namespace) -> None:
-    """What the Tab key offers, for your shell to read: commands, options, recipes and their fields."""
+    """Print a completion script for your shell: commands, options, recipes and their fields."""
     from undiffuse.cli.completion import script
 
     print(script(COMMANDS, options.shell))
@@ -235,7 +238,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("--out", metavar="RUN", help="the folder of this training (runs/NAME)"),
             _QUIET,
             _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --batch 64"),
-            _arg("-h", "--help", action="store_true", help="this, and the recipe's fields with their values"),
+            _arg("-h", "--help", action="store_true", help="show this help, and the recipe's fields with their values"),
         ),
     ),
     "distill": (
@@ -259,11 +262,16 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _RUN,
             _COUNT,
             *_SAMPLING,
-            _arg("--given", type=_columns, metavar="A=X,B=Y", help="rows or points of which these columns are so"),
-            _arg("--prompt", metavar="TEXT", help="of text: what is known of it, _ for each token that is not"),
-            _arg("--hole", default="_", metavar="C", help="another sign than _"),
-            _arg("--known", metavar="FILE", help="data of which some is known: the rest is drawn (holes, NaN, --mask)"),
-            _arg("--mask", metavar="FILE", help="of pictures: white where --known is to be drawn"),
+            _arg(
+                "--given",
+                type=_columns,
+                metavar="A=X,B=Y",
+                help="of tables and points: the known values of these columns",
+            ),
+            _arg("--prompt", metavar="TEXT", help="of text: the known text, with _ for each unknown token"),
+            _arg("--hole", default="_", metavar="C", help="the sign for an unknown token (_)"),
+            _arg("--known", metavar="FILE", help="partly known data: the rest (empty cells, NaN, --mask) is drawn"),
+            _arg("--mask", metavar="FILE", help="of pictures: white where --known is unknown"),
             _SEED,
             _arg(
                 "--out",
@@ -281,8 +289,13 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _SEED,
             *_STEPPING,
             *_GUIDING,
-            _arg("--features", default="judge", choices=("judge", "inception"), help="what pictures are seen with"),
-            _arg("--target", metavar="COLUMN", help="of a table: to be predicted (last category)"),
+            _arg(
+                "--features",
+                default="judge",
+                choices=("judge", "inception"),
+                help="whose features measure pictures (judge)",
+            ),
+            _arg("--target", metavar="COLUMN", help="of tables: the column to predict (last category)"),
             _JSON,
         ),
     ),
@@ -290,12 +303,12 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.likelihood,
         (
             _RUN,
-            _arg("-n", "--count", type=_whole, metavar="N", help="rows of the data (as many as take seconds)"),
+            _arg("-n", "--count", type=_whole, metavar="N", help="how many rows of the data (as many as take seconds)"),
             _SEED,
             _arg("--split", default="test", choices=("test", "train"), help="which part of the data (test)"),
-            _arg("--steps", type=_whole, metavar="N", help="the bound of so many steps (infinitely many)"),
-            _arg("--flow", action="store_true", help="by the probability flow, of numbers, not by the bound"),
-            _arg("--exact", action="store_true", help="the flow, with an exact divergence: slow for pictures"),
+            _arg("--steps", type=_whole, metavar="N", help="the bound on N steps (infinitely many)"),
+            _arg("--flow", action="store_true", help="numbers only: by the probability flow instead of the bound"),
+            _arg("--exact", action="store_true", help="by the flow with the exact divergence: slow for pictures"),
             _JSON,
         ),
     ),
@@ -306,11 +319,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg(
                 "holes",
                 metavar="FILE",
-                help="with cells or whole columns missing; as --known of sample",
+                help="data with missing cells or columns, as for sample --known",
             ),
             *_STEPPING,
             _SEED,
-            _arg("--out", metavar="FILE", help="(filled.csv, or as samples are saved)"),
+            _arg("--out", metavar="FILE", help="the filled data (filled.csv, or as for sample)"),
             _FORCE,
         ),
     ),
@@ -319,12 +332,14 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         (
             _RUN,
             _arg("--samplers", type=_list, metavar="A,B,C", help="ddim,gradient-estimation,dpm++2m, or others"),
-            _arg("--with", dest="beside", type=_list, default=[], metavar="A,B", help="other runs, as its students"),
-            _arg("--steps", type=_wholes, metavar="5,10", help="network evaluations to spend (5,10,20,50)"),
-            _arg("--seeds", type=_whole, default=3, metavar="N", help="repetitions, for error bars (3)"),
+            _arg(
+                "--with", dest="beside", type=_list, default=[], metavar="A,B", help="other runs, such as its students"
+            ),
+            _arg("--steps", type=_wholes, metavar="5,10", help="network evaluations for each sample (5,10,20,50)"),
+            _arg("--seeds", type=_whole, default=3, metavar="N", help="how many seeds, for error bars (3)"),
             _COUNT,
             *_GUIDING,
-            _arg("--out", metavar="DIR", help="a folder for a picture and the numbers"),
+            _arg("--out", metavar="DIR", help="a folder for a plot and the numbers"),
             _FORCE,
         ),
     ),
@@ -334,7 +349,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("text", metavar="TEXT", help='what to write; "\\n" begins a new line'),
             _RUN,
             *(option for option in _SAMPLING if not {"--label", "--cond"} & set(option[0])),
-            _arg("--columns", type=_whole, default=16, metavar="N", help="characters a line (16)"),
+            _arg("--columns", type=_whole, default=16, metavar="N", help="characters in a line (16)"),
             _SEED,
             _arg("--out", metavar="FILE", help=".gif or .png (letters.gif)"),
             _FORCE,
@@ -342,20 +357,20 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
     ),
     "animate": (
         commands.animate,
-        (_RUN, _COUNT, *_SAMPLING, _SEED, _arg("--out", metavar="FILE.gif", help="(undiffuse.gif)"), _FORCE),
+        (_RUN, _COUNT, *_SAMPLING, _SEED, _arg("--out", metavar="FILE.gif", help="the film (undiffuse.gif)"), _FORCE),
     ),
     "completion": (
         completion,
-        (_arg("shell", choices=("bash", "zsh", "fish"), help="which shell: undiffuse completion bash"),),
+        (_arg("shell", choices=("bash", "zsh", "fish"), help="the shell: undiffuse completion bash"),),
     ),
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse that answers an unknown option with the nearest ones, and leaves exiting to `main`."""
+    """Argparse that names the nearest options to an unknown one, and leaves exiting to `main`."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does, unless something is left over."""
+        """As argparse does; raises Usage for unknown arguments."""
         options, (*left,) = self.parse_known_args(args, namespace)
         if not left:
             return options
@@ -365,7 +380,7 @@ class Parser(argparse.ArgumentParser):
         raise Usage(f"{self.prog.split()[-1]}: {nearest(left[0].split('=')[0], known, 'option')}")
 
     def error(self, message: str) -> NoReturn:
-        """One line, which says where to read on."""
+        """One line, which names the help."""
         raise Usage(f"{message}; see: {self.prog} --help")
 
 
@@ -380,7 +395,7 @@ def command_parser(name: str) -> Parser:
 
 
 def _overview() -> str:
-    """All commands, a line each."""
+    """All commands, one line for each."""
     lines = [f"  {name:11} {_summary(run)}" for name, (run, _) in COMMANDS.items()]
     return "\n".join(
         [
@@ -398,7 +413,7 @@ def _summary(run: Callable[..., None]) -> str:
 
 
 def _split_fields(command: str, words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """The words of a command without the recipe's fields, and those: ``--name value`` or ``--name=value``."""
+    """The arguments of a command without the recipe's fields, and the fields: ``--name value`` or ``--name=value``."""
     own = {name: "action" not in how for names, how in COMMANDS[command][1] for name in names if name != "--FIELD"}
     rest: list[str] = []
     fields: list[tuple[str, str]] = []
@@ -416,7 +431,7 @@ def _split_fields(command: str, words: list[str]) -> tuple[list[str], list[tuple
 
 
 def _help_train(parser: Parser, options: argparse.Namespace) -> None:
-    """The help of ``train``, and the fields of the recipe asked about."""
+    """The help of ``train``, and the fields of the recipe."""
     if not options.help:
         parser.error("nothing to train: give a RECIPE, a FILE or a FOLDER")
     fields = commands.fields(options.target)

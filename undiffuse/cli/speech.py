@@ -1,6 +1,6 @@
-"""What a person reads on the terminal: nothing in it moves the cursor, looks like markup or goes on without end.
+"""Output on the terminal: it cannot move the cursor, is not read as markup, and has no endless lines.
 
-Names, labels, texts and errors are others': whatever prints them prints them by these.
+Names, labels, texts and errors come from files and other libraries, so they are printed by these functions only.
 """
 
 import logging
@@ -16,12 +16,12 @@ WIDEST = 1000  # characters of a line
 
 
 def say(text: object) -> None:
-    """Print lines on stdout; ``text`` is theirs, so it may have line ends, which names within it do not."""
+    """Print ``text`` on stdout, in which line ends start new lines."""
     print("\n".join(shown(line, WIDEST) for line in str(text).split("\n")))
 
 
 def show(table: Any) -> None:
-    """Print a table on stdout: as wide as the terminal, or as it likes. Texts in it are shown as `say` shows them."""
+    """Print a table on stdout, as wide as the terminal, or 160 characters. Its texts are shown as by `say`."""
     from rich.console import Console
     from rich.text import Text
 
@@ -40,7 +40,7 @@ def complain(message: str) -> None:
 
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Each `Caution`, and what libraries warn of or log, is said once, in a line of our own."""
+    """Prints each `Caution`, and each warning or log line of a library, once and as one line."""
     said = set()
 
     def note(message: Warning | str, *where: Any, **how: Any) -> None:

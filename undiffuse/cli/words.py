@@ -1,4 +1,4 @@
-"""What the words of the command line ask for, as the values that Python takes. Heavy imports when they are needed."""
+"""From the arguments of the command line to the values that Python takes. Heavy imports happen when needed."""
 
 import sys
 from argparse import Namespace
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.paths import path_of
 
-HUB = "hf:"  # what a data set of the Hugging Face hub is called by: hf:user/name
+HUB = "hf:"  # a data set of the Hugging Face hub: hf:user/name
 
 if TYPE_CHECKING:
     from undiffuse.condition.read import Request
@@ -22,20 +22,22 @@ if TYPE_CHECKING:
 
 
 def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
-    """A recipe that comes along, by its name; the one in a .yaml file or in a run; or one for data of your own.
+    """A ready recipe by its name, the recipe of a .yaml file or of a run, or a recipe for data of your own.
 
-    Data of your own is read as those of the ``fields`` say that are the data's.
+    Those of ``fields`` that belong to the data say how to read data of your own.
     """
     from undiffuse.recipe.recipe import Recipe
     from undiffuse.recipes import RECIPES, of_hub, own_data
     from undiffuse.run.run import RECIPE
 
     path = path_of(target)
-    told = {name.removeprefix("data.").replace("-", "_"): value for name, value in fields if name.startswith("data.")}
+    options = {
+        name.removeprefix("data.").replace("-", "_"): value for name, value in fields if name.startswith("data.")
+    }
     if target in RECIPES:
         return RECIPES[target]()
     if target.startswith(HUB):
-        return of_hub(target.removeprefix(HUB), told)
+        return of_hub(target.removeprefix(HUB), options)
     if path.suffix.lower() in (".yaml", ".yml"):
         return Recipe.load(path)
     if (path / RECIPE).is_file():
@@ -45,24 +47,24 @@ def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
             beside = get_close_matches(target, [found.name for found in Path.cwd().iterdir()], n=1, cutoff=0.7)
             meant = f", but there is {beside[0]}" if beside else ""
             raise UserError(f"{nearest(target, RECIPES, 'recipe')} (nor is there a file or folder {target}{meant})")
-    return own_data(path, told)
+    return own_data(path, options)
 
 
 def is_data(target: str) -> bool:
-    """Whether a recipe for it has to look at data of your own: it is no name, no recipe's file and no run."""
+    """Whether a recipe for ``target`` must read data of your own: it is no recipe's name or file, and no run."""
     path = path_of(target)
     recorded = path.suffix.lower() in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
     return target.startswith(HUB) or (path.exists() and not recorded)
 
 
 def name_for(target: str) -> str:
-    """What a training is called: as its recipe, its data, or the folder of its recipe.yaml."""
+    """The name of a training: that of its recipe, its data, or the folder of its recipe.yaml."""
     path = path_of(target).resolve()
     return path.parent.name if path.name == "recipe.yaml" else path.stem
 
 
 def out_path(options: Namespace, endings: Iterable[str], otherwise: str | None = None) -> Any:
-    """Where to write, checked before the work is done; None if nothing is asked for and there is no ``otherwise``."""
+    """Where to write, checked before any work is done; None without --out and without ``otherwise``."""
     from undiffuse.draw.save import check_writable
 
     path = options.out or otherwise
@@ -71,14 +73,14 @@ def out_path(options: Namespace, endings: Iterable[str], otherwise: str | None =
 
 @usage()
 def at_least_1(option: str, given: int | None, otherwise: int) -> int:
-    """A count as it was given, or ``otherwise``. Raises UserError for one below 1."""
+    """The ``given`` count, or ``otherwise``. Raises UserError for a count below 1."""
     if given is not None and given < 1:
         raise UserError(f"{option} must be at least 1, not {given}")
     return given or otherwise
 
 
 def sampling(options: Namespace, run: "Run") -> "Sampling":
-    """The options of sampling, laid over what the run does by default."""
+    """The options of sampling, which override the run's defaults."""
     from undiffuse.sampling.sampling import Guidance
 
     names = ("negative", "rescale", "interval", "threshold")
@@ -89,7 +91,7 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
 
 
 def requested(options: Namespace, run: "Run") -> "Request":
-    """What samples are asked to be: --cond, and --label."""
+    """The requested conditions: --cond, and --label."""
     return run.request(options.cond, {"label": options.label})
 
 
@@ -102,13 +104,13 @@ def guiding(options: Namespace) -> "Run":
 
 
 def given(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
-    """What is known of the samples, in whichever way it is said; None if nothing is."""
+    """What is known of the samples, by --given, --prompt or --known; None without them."""
     ways = [name for name in ("given", "prompt", "known") if getattr(options, name) is not None]
     with usage():
         if len(ways) > 1:
-            raise UserError(f"--{ways[0]} or --{ways[1]}, not both")
+            raise UserError(f"give --{ways[0]} or --{ways[1]}, not both")
         if options.mask and options.known is None:
-            raise UserError("--mask says which part of --known FILE is to be drawn; give both")
+            raise UserError("--mask says which part of --known FILE is unknown; give both")
     if options.given is not None:
         return kind.given(run, options.given)
     if options.prompt is not None:
@@ -122,7 +124,8 @@ def given(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
 
 @usage()
 def overridden(recipe: "Recipe", fields: Sequence[tuple[str, str]]) -> "Recipe":
-    """A recipe with fields changed; a name that is neither a field nor an option of train has both to be near to."""
+    """A recipe with fields changed. Raises UserError for an unknown name, naming the nearest field or option of
+    train."""
     known = [name.replace("_", "-") for name in recipe.names()] + ["out", "quiet", "help"]
     pairs = []
     for name, value in fields:
@@ -136,5 +139,5 @@ def overridden(recipe: "Recipe", fields: Sequence[tuple[str, str]]) -> "Recipe":
 
 
 def is_quiet(options: Namespace) -> bool:
-    """Whether no progress is to be shown: because it was said, or nobody looks."""
+    """Whether to show no progress: with --quiet, or if stderr is no terminal."""
     return options.quiet or not sys.stderr.isatty()

@@ -58,7 +58,7 @@ class Codec(nn.Module, ABC):
         """Back to data as it is stored, (batch, *shape)."""
 
     def precompute(self, x: Tensor) -> Tensor:
-        """What is computed only once for each row, (batch, ...): by default x itself, because encoding is cheap."""
+        """The part of encoding that is done only once for each row, (batch, ...). By default none: it returns x."""
         return x
 
     def latent(self, precomputed: Tensor, noise: Noise | None = None) -> Tensor:

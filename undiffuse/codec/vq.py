@@ -81,7 +81,7 @@ class VQ(Codec):
         return self.latent(self.precompute(x))
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Back to pictures, uint8; a mask, which occurs only during sampling, becomes the zero vector."""
+        """Back to pictures, uint8. A mask, which only unfinished samples contain, is decoded from the zero vector."""
         nothing = self._units().new_zeros(1, self.vectors.embedding_dim)
         return self._drawn(F.embedding(tokens, torch.cat([self._units(), nothing])))
 

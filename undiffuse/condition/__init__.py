@@ -1,1 +1,1 @@
-"""What a sample may be asked to be."""
+"""Conditions: what samples are conditioned on, and how a network is given it."""

@@ -1,11 +1,10 @@
-"""What the rows of one batch are asked to be: named entries, each of them present or absent row by row.
+"""The conditions of one batch: named entries, each of them present or absent in each row.
 
     conditions = Conditions({"label": Entry(values, present), "age": Entry(...)})
     conditions[rows]   conditions.to(device)   conditions.drop(noise, 0.1)   conditions.without("age")
 
-Everything that happens to conditions on their way to a network happens here: they are moved, indexed, joined, and
-dropped for classifier-free guidance (Ho and Salimans 2021). What the entries mean is in their specifications
-(`undiffuse.condition.specification`).
+This module moves, indexes and joins conditions, and drops them for classifier-free guidance (Ho and Salimans 2021).
+What the entries mean is in their specifications (`undiffuse.condition.specification`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +19,13 @@ from undiffuse.core.noise import Noise
 
 
 class Entry(NamedTuple):
-    """One condition of a batch. Where it is absent its values are of no account, but finite."""
+    """One condition of a batch. In rows in which it is absent, its values have no meaning, but are finite."""
 
     values: Tensor  # (batch, ...), as the specification says
     present: Tensor  # (batch,) bool
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Entry":
-        """Both tensors changed alike."""
+        """The same change of both tensors."""
         return Entry(change(self.values), change(self.present))
 
 
@@ -42,13 +41,13 @@ class Conditions:
 
     def __post_init__(self) -> None:
         if not self.entries:
-            raise UserError("conditions need at least one entry; say None where there are none")
+            raise UserError("conditions need at least one entry; for none, pass None")
         count = len(self)
         for name, (values, present) in self.entries.items():
             if present.dtype != torch.bool or present.shape != (len(values),) or len(values) != count:
                 raise UserError(
                     f"the condition {name!r} has {tuple(values.shape)} values, {tuple(present.shape)} {present.dtype} "
-                    f"of them present, in a batch of {count}; one value and one bool a row are expected"
+                    f"of them present, in a batch of {count}; expected one value and one bool for each row"
                 )
 
     def __len__(self) -> int:
@@ -64,12 +63,12 @@ class Conditions:
         return self._each(lambda x: x.to(device, non_blocking=non_blocking))
 
     def repeat(self, times: int) -> Self:
-        """The whole batch, so many times over."""
+        """The whole batch, ``times`` times."""
         return self._each(lambda x: x.repeat(times, *[1] * (x.ndim - 1)))
 
     @classmethod
     def cat(cls, batches: Sequence["Conditions"]) -> "Conditions":
-        """Batches one after the other. Raises UserError where they have different names."""
+        """Batches one after the other. Raises UserError if their names differ."""
         first, *rest = batches
         for other in rest:
             if other.entries.keys() != first.entries.keys():
@@ -77,7 +76,7 @@ class Conditions:
         return cls({name: _joined([batch.entries[name] for batch in batches]) for name in first.entries})
 
     def without(self, *names: str) -> Self:
-        """All rows with these entries absent; with every entry absent where none is named."""
+        """All rows with these entries absent; without names, every entry."""
         return type(self)(
             {
                 name: Entry(entry.values, torch.zeros_like(entry.present)) if not names or name in names else entry
@@ -91,15 +90,15 @@ class Conditions:
         return type(self)({name: new.get(name, entry) for name, entry in self.entries.items()})
 
     def only(self, *names: str) -> "Conditions | None":
-        """The entries of these names; None where there are none of them."""
+        """The entries of these names; None if there are none."""
         entries = {name: self.entries[name] for name in names if name in self.entries}
         return Conditions(entries) if entries else None
 
     def drop(self, noise: Noise, share: float, share_of_each: float = 0.0) -> Self:
-        """Each row, on its own, without all of its entries with probability ``share``.
+        """Condition dropout: each row loses all of its entries with probability ``share``.
 
-        Besides, each single entry of each row is absent with probability ``share_of_each``, so that a network also
-        learns to be asked for some entries and not for others.
+        In addition, each entry of each row is dropped with probability ``share_of_each``, so that a network also learns
+        to be conditioned on only some of the entries.
         """
         conditions, device = self, next(iter(self.entries.values())).present.device
         if share > 0:
@@ -115,7 +114,7 @@ class Conditions:
         return torch.stack([entry.present for entry in self.entries.values()]).all(0)
 
     def _where(self, kept: Tensor) -> Self:
-        """Present where it was, and ``kept`` (batch, entries) is true."""
+        """Entries stay present only where ``kept`` (batch, entries) is true."""
         return type(self)(
             {
                 name: Entry(entry.values, entry.present & column)

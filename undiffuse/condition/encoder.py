@@ -1,14 +1,14 @@
-"""What a network is given beside x: the noise level and the conditions, by three routes.
+"""The encoder of conditions: it gives a network the noise level and the conditions by three routes.
 
     encoder(log_snr, conditions) -> Routes
 
-    vector     modulates: SiLU(W waves(log_snr) + the sum of what labels, numbers and embeddings become)
-    tokens     are attended to, across: those of all texts, one after the other
-    channels   lie beside x: pictures, each with a channel that says whether there is one
+    vector     modulates layers: SiLU(W waves(log_snr) + the sum of the vectors of labels, numbers and embeddings)
+    tokens     for cross-attention: those of all texts, one after the other
+    channels   beside those of x: pictures, each with a channel that is 1 if the picture is present
 
-No network knows what it is conditioned on: it has routes or lacks them. The noise level is one number for the whole
-batch while sampling: it is embedded once and broadcast. That a condition is absent is learned, row by row: a vector of
-its own in place of the condition's, a token that is always there, a channel of zeros.
+No network knows what it is conditioned on: it has a route or lacks it. In sampling the noise level is one number for
+the whole batch, which is embedded once and broadcast. An absent condition has a learned vector of its own, only the
+token that every text begins with, or channels of zeros.
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ from undiffuse.condition.specification import Labels, Numbers, Picture, Specific
 from undiffuse.condition.waves import Sinusoidal
 from undiffuse.core.errors import UserError
 
-REACH = 20.0  # standard deviations: the longest wave of a number
+REACH = 20.0  # standard deviations: the longest period of a numeric condition's waves
 
 
 class Routes(NamedTuple):
-    """What a network is given; None is a route that nothing takes. The first axis is 1 where the batch shares it."""
+    """What a network is given; None is a route without conditions. The first axis is 1 if the batch shares it."""
 
     vector: Tensor | None = None  # (batch or 1, width)
     tokens: Tensor | None = None  # (batch or 1, count, width)
@@ -38,9 +38,9 @@ class Routes(NamedTuple):
 
 @dataclass(frozen=True)
 class Widths:
-    """How wide each route is, 0 for one that nothing takes: what a network is built for.
+    """The width of each route, 0 for one without conditions: a network is built for these.
 
-    ``names`` are those of the conditions that take tokens and channels, for messages.
+    ``names`` are the conditions that need tokens and channels, for messages.
     """
 
     vector: int = 0
@@ -49,7 +49,7 @@ class Widths:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def require_only(self, network: str, *routes: str) -> None:
-        """Raise UserError, naming the condition, where one takes a route that the ``network`` lacks."""
+        """Raises UserError, naming the condition, if one needs a route that the ``network`` lacks."""
         for route in ("tokens", "channels"):
             if getattr(self, route) and route not in routes:
                 conditions = ", ".join(map(repr, self.names.get(route, ()))) or "a condition"
@@ -61,9 +61,9 @@ class Encoder(nn.Module):
     """The conditions of ``specifications`` and the noise level as `Routes`.
 
     Args:
-        specifications: What conditions there are.
+        specifications: The conditions of the model.
         width: Of the vector and of each token.
-        level: Whether the network is given the noise level; else it is 0 at every time, and without anything that
+        level: Whether the network is given the noise level. If not, it is 0 at every time, and without a condition that
             modulates there is no vector.
         second: Whether it is given a second noise level, where a jump along the flow ends; at first it changes nothing.
     """
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         return Widths(self.width if self.level else 0, self.width if names["tokens"] else 0, channels, names)
 
     def forward(self, log_snr: Tensor, conditions: Conditions | None = None, second: Tensor | None = None) -> Routes:
-        """At log_snr () or (batch,), and at a ``second`` one; without conditions all are absent.
+        """The routes at log_snr () or (batch,), and at a ``second`` log-SNR; without ``conditions`` all are absent.
 
         Raises UserError for a condition that the model was trained without.
         """
@@ -118,7 +118,8 @@ class Encoder(nn.Module):
 
 
 def level_alone(log_snr: Tensor, conditions: Conditions | None = None) -> Routes:
-    """The noise level as it is, () or (batch,), as the vector: of a network that needs no more, and no conditions."""
+    """The noise level, () or (batch,), unchanged, as the vector: for a network that needs no embedding and no
+    conditions."""
     return Routes(log_snr)
 
 
@@ -139,7 +140,7 @@ class LabelsEntry(nn.Module):
 
 
 class NumbersEntry(nn.Module):
-    """Each number as it is and as waves, through one linear layer; a learned vector where they are absent."""
+    """Each number and its waves, through one linear layer; a learned vector where the numbers are absent."""
 
     route = "vector"
 
@@ -175,9 +176,9 @@ class VectorEntry(nn.Module):
 
 
 class TextEntry(nn.Module):
-    """A learned vector for each token and each place, after one token that is always there: all that an absent text is.
+    """A learned vector for each token and each place, after one token that is always present.
 
-    Without it, attention to nothing would be undefined.
+    An absent text has only that token; attention to no token at all would be undefined.
     """
 
     route = "tokens"
@@ -190,7 +191,7 @@ class TextEntry(nn.Module):
         self.absent = nn.Parameter(torch.randn(1, 1, width))
 
     def forward(self, entry: Entry | None) -> tuple[Tensor, Tensor]:
-        """(batch, 1 + length, width), and which of them are there; (1, 1, width) where there is no entry."""
+        """(batch, 1 + length, width), and which of them are present; (1, 1, width) without an entry."""
         always = torch.ones(1, 1, dtype=torch.bool, device=self.absent.device)
         if entry is None:
             return self.absent, always
@@ -201,7 +202,7 @@ class TextEntry(nn.Module):
 
 
 class PictureEntry(nn.Module):
-    """The picture's channels and one of ones; all are zero where it is absent."""
+    """The picture's channels and a channel of ones; all are zero where the picture is absent."""
 
     route = "channels"
     blank: Tensor  # (1, channels, height, width)
@@ -244,7 +245,7 @@ def _sum(vectors: list[Tensor]) -> Tensor:
 
 
 def _beside(parts: list[Tensor]) -> Tensor | None:
-    """Along the second axis, of as many rows each; pictures are scaled to the largest height and width among them."""
+    """Joined along the second axis, broadcast to as many rows; pictures are scaled to the largest height and width."""
     if len(parts) < 2:
         return parts[0] if parts else None
     count = max(len(part) for part in parts)

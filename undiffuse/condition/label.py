@@ -1,10 +1,10 @@
-"""Labels as files and pictures of data have them, beside conditions as everything else has them.
+"""Labels as files and drawings have them, and their conversion to and from conditions.
 
     names of one kind of label       ("cat", "dog")                                     labels (count,)
     names of several attributes      {"digit": ("0", "1"), "colour": ("red", "blue")}   labels (count, attributes)
 
-Here labels are int64 indices into their names, and -1 is none. One kind is the condition "label", an attribute is the
-condition of its name.
+Here labels are int64 indices into their names, and -1 is none. One kind of label is the condition "label"; an attribute
+is the condition of its own name.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ Names = tuple[str, ...] | dict[str, tuple[str, ...]]
 
 
 def specifications_of(names: Names) -> dict[str, Specification]:
-    """What such labels are as conditions; nothing, of no names."""
+    """The specifications of such labels as conditions; empty without names."""
     every = names if isinstance(names, dict) else {LABEL: names}
     return {name: Labels(tuple(values)) for name, values in every.items() if values}
 
 
 def conditions_of(labels: Tensor | None, names: Names) -> Conditions | None:
-    """Labels as conditions; None of none."""
+    """Labels as conditions; None without labels."""
     if labels is None or not names:
         return None
     columns = dict(zip(names, labels.unbind(1), strict=True)) if isinstance(names, dict) else {LABEL: labels}
@@ -79,7 +79,7 @@ def names_of(specifications: Specifications) -> Names:
 
 
 def labels_of(conditions: Conditions | None, specifications: Specifications) -> Tensor | None:
-    """The inverse of `conditions_of`: (count,), or (count, attributes) of several; None of none."""
+    """The inverse of `conditions_of`: (count,), or (count, attributes) for several; None without labels."""
     names = names_of(specifications)
     if conditions is None or not names:
         return None
@@ -91,8 +91,8 @@ def labels_of(conditions: Conditions | None, specifications: Specifications) -> 
 def written(conditions: Conditions | None, specifications: Specifications) -> dict[str, np.ndarray]:
     """Every condition by its name, as a file has it beside labels; without the one kind of label, if there is one."""
     entries = conditions.entries if conditions else {}
-    told = {name: of for name, of in specifications.items() if not (name == LABEL and isinstance(of, Labels))}
-    return {name: of.written(entries[name]) for name, of in told.items() if name in entries}
+    others = {name: of for name, of in specifications.items() if not (name == LABEL and isinstance(of, Labels))}
+    return {name: of.written(entries[name]) for name, of in others.items() if name in entries}
 
 
 def combined(labels: Tensor | None, names: Names) -> tuple[Tensor | None, tuple[str, ...]]:

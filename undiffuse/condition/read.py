@@ -1,11 +1,11 @@
-"""Words as conditions: what a person asks for, as the rows that samples take in turn.
+"""Words as conditions: what a user requests, as the rows that samples take in turn.
 
     read(specifications, {"label": "3", "age": 30})
     read(specifications, {"digit": ["3", "5"], "colour": "red"})      two rows: every combination
     read(specifications, [{"digit": 3, "colour": "red"}, {"digit": 5, "colour": "blue"}])      these two
 
-A name that is left out is every one of its labels in turn; of other conditions it is absent. "none" is absent. A label
-may also be its number, and -1 is none, as in files.
+If labels are left out, samples take all of them in turn; any other condition that is left out is absent. "none" is
+absent. A label may also be given by its number, and -1 is none, as in files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +26,9 @@ NONE_OF_LABELS = (-1, "-1")
 
 
 def words(text: str) -> list[str] | dict[str, list[str]]:
-    """``3,5``, or ``digit=3,5,colour=red`` of several attributes: a word without = is of the attribute before it.
+    """``3,5``, or for several attributes ``digit=3,5,colour=red``: a word without = belongs to the attribute before it.
 
-    Raises UserError for a first word without an attribute, where others have one.
+    Raises UserError if the first word has no attribute and others have one.
     """
     found = [word.strip() for word in text.split(",") if word.strip()]
     if "=" not in text:
@@ -45,13 +45,13 @@ def words(text: str) -> list[str] | dict[str, list[str]]:
 
 
 def read(specifications: Specifications, request: Request, all_labels: bool = True) -> Conditions | None:
-    """The rows that are asked for, which samples take in turn; None where there are no conditions at all.
+    """The requested rows, which samples take in turn; None for a model without conditions.
 
-    Where ``all_labels`` is false, labels that are left out are absent.
+    If ``all_labels`` is false, labels that are left out are absent.
 
     Raises:
-        UserError: An unknown condition or label, naming the nearest; a number that is none, or of the wrong width; an
-            empty list; any condition of a model without.
+        UserError: An unknown condition or label, naming the nearest; a value that is no number, or of the wrong width;
+            an empty list; any condition for a model without conditions.
     """
     if not specifications:
         if request:
@@ -72,9 +72,9 @@ def read(specifications: Specifications, request: Request, all_labels: bool = Tr
 
 
 def read_negative(specifications: Specifications, request: Row | None) -> Conditions | None:
-    """What to steer away from, a batch of one row: only the entries that are named. None is to do without any.
+    """The negative condition, a batch of one row with only the entries that are named; None if there is none.
 
-    Raises UserError as `read` does, and for more than one value of a condition.
+    Raises UserError as `read` does, and for several values of one condition.
     """
     if not request:
         return None
@@ -85,9 +85,9 @@ def read_negative(specifications: Specifications, request: Row | None) -> Condit
 
 
 def with_label(specifications: Specifications, request: Request, label: Any) -> list[Row]:
-    """The rows that are asked for with ``label`` too: a name, several, a mapping, or indices in a tensor.
+    """The requested rows with ``label`` added: a name, several, a mapping, or a tensor of indices.
 
-    Raises UserError for a label of a model without, or without its attribute where there are several.
+    Raises UserError for a model without labels, or if there are several attributes and the label does not name its own.
     """
     names = {name: of for name, of in specifications.items() if isinstance(of, Labels)}
     if not names:
@@ -98,9 +98,9 @@ def with_label(specifications: Specifications, request: Request, label: Any) -> 
 
 
 def with_more(request: Request, more: Row) -> list[Row]:
-    """The rows that are asked for, with further names. Raises UserError where they are no words, but conditions."""
+    """The requested rows with further names. Raises UserError if the request is `Conditions` instead of words."""
     if isinstance(request, Conditions):
-        raise UserError(f"conditions are asked for as they are, or in words; leave {next(iter(more))} out")
+        raise UserError(f"give conditions as one Conditions or in words, not both; leave {next(iter(more))} out")
     return [{**row, **more} for row in _rows(request)]
 
 
@@ -133,14 +133,14 @@ def _rows(request: Any) -> list[Row]:
     if isinstance(request, Mapping):
         return [request]
     if not isinstance(request, list | tuple) or not all(isinstance(one, Mapping) for one in request):
-        raise UserError(f"conditions are asked for by name, as {{'label': '3'}} or label='3', not {request!r}")
+        raise UserError(f"conditions are given by name, as {{'label': '3'}} or label='3', not {request!r}")
     return list(request)
 
 
 def _combinations(
     specifications: Specifications, request: Row, all_labels: bool
 ) -> Iterator[tuple[Tensor | None, ...]]:
-    """The combinations of values that a row of words means; None is absent."""
+    """All combinations of the values in one row of words; None is absent."""
     for name in request:
         if name not in specifications:
             raise UserError(nearest(str(name), specifications, "condition"))
@@ -155,7 +155,7 @@ def _meant(specifications: Specifications, name: str, request: Row, all_labels: 
 
 
 def _values(specifications: Specifications, name: str, said: Any) -> list[Tensor | None]:
-    """The values that words mean, one or several in turn; None is absent."""
+    """The values of one or several words; None is absent."""
     if name not in specifications:
         raise UserError(nearest(str(name), specifications, "condition"))
     of = specifications[name]
@@ -163,7 +163,7 @@ def _values(specifications: Specifications, name: str, said: Any) -> list[Tensor
 
 
 def _several(of: Specification, said: Any) -> list[Any]:
-    """One value as a list of one, where it is not a list of values already: a value may be a list of numbers itself."""
+    """A list of values; one value becomes a list of one. A value may itself be a list of numbers."""
     if not isinstance(said, list | tuple | Tensor):
         return [said]
     if isinstance(said, Tensor):

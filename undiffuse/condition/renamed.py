@@ -1,11 +1,11 @@
-"""Models written before conditions had an encoder of their own: what their tensors are called now.
+"""The present names of tensors in model files from before conditions had an encoder of their own.
 
     denoiser.net.condition.level.1.weight       ->  denoiser.encoder.level.1.weight
     denoiser.net.condition.label.table.weight   ->  denoiser.encoder.entries.0.table.weight, and .1 of a second
     attribute
 
-The same in the states that a training goes on from, of averages and of the optimizer. Of a noisy classifier, whose
-network lay within another module, that level is left out too.
+The same holds for the states from which training resumes, of the averages and of the optimizer. In a noisy classifier,
+whose network was inside another module, the name of that module is left out too.
 """
 
 import re
@@ -18,14 +18,14 @@ LABELS = re.compile(r"net\.((?:inner\.)*)condition\.label\.table\.")
 
 
 def is_old(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether they are of such a model."""
+    """Whether these are tensors of such a model."""
     return any(LEVEL.search(name) for name in tensors)
 
 
 def renamed(
     tensors: Mapping[str, Tensor], is_classifier: bool = False, sizes: tuple[int, ...] = ()
 ) -> dict[str, Tensor]:
-    """Tensors by their names of today; ``sizes`` are how many names each of several attributes has."""
+    """Tensors by their present names; ``sizes`` are the numbers of labels of each of several attributes."""
     if not is_old(tensors):
         return dict(tensors)
     return dict(entry for name, tensor in tensors.items() for entry in _entries(name, tensor, is_classifier, sizes))

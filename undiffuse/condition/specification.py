@@ -1,16 +1,16 @@
-"""What conditions mean, as plain values: kept with the data, and in the model's file as JSON.
+"""What conditions mean, as plain values: stored with the data, and in the model's file as JSON.
 
     {"label": Labels(("cat", "dog")), "age": Numbers(("age",), ...)}             Specifications, in a fixed order
 
-    Labels    one of some names          values (batch,) int64, below how many names there are
+    Labels    one of some names          values (batch,) int64, below the number of names
     Numbers   some columns of numbers    values (batch, columns) float32, standardised
-    Vector    an embedding               values (batch, width) float32, as it is
-    Text      tokens                     values (batch, length) int64; the id ``vocabulary`` is no token
+    Vector    an embedding               values (batch, width) float32, unchanged
+    Text      tokens                     values (batch, length) int64; the id ``vocabulary`` is padding
     Picture   pixels, beside x           values (batch, channels, height, width) float32, about [-1, 1]
 
-Each reads a word of a person's as one value, says one in words again, and writes a batch as a file has it. A person's
-words as `Conditions` are in `undiffuse.condition.read`, what a network is given of them in
-`undiffuse.condition.encoder`.
+Each reads a user's word as one value, converts a value to a word, and writes a batch for a file.
+`undiffuse.condition.read` makes `Conditions` of a user's words; `undiffuse.condition.encoder` turns them into a
+network's inputs.
 """
 
 import math
@@ -30,7 +30,7 @@ NONE = (None, "none")
 
 @dataclass(frozen=True)
 class Labels:
-    """One of ``names``. A person says a name, or its number."""
+    """One of ``names``. A user gives a name, or its number."""
 
     names: tuple[str, ...]
     dtype: ClassVar[torch.dtype] = torch.int64
@@ -45,7 +45,7 @@ class Labels:
         return ()
 
     def read(self, said: Any, name: str) -> Tensor:
-        """The index of a name or a number. Raises UserError, naming the nearest."""
+        """The index of a name or a number. Raises UserError for an unknown one, naming the nearest."""
         word = str(said.item() if isinstance(said, Tensor) else said)
         if word in self.names:
             return torch.tensor(self.names.index(word))
@@ -72,10 +72,10 @@ class Labels:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Some ``columns`` of numbers that are asked for together, in the data's own units.
+    """Some ``columns`` of numbers that are requested together, in the data's own units.
 
-    mean, std    what they are standardised with
-    low, high    what was seen: a number outside is answered with a warning
+    mean, std    for standardising
+    low, high    the range in the training data; a number outside it raises a warning
     """
 
     columns: tuple[str, ...]
@@ -94,9 +94,9 @@ class Numbers:
 
     @classmethod
     def measure(cls, columns: Sequence[str], x: Tensor) -> Self:
-        """Of x (count, columns) float64, NaN where a number is not known; a constant column has the deviation 1.
+        """From x (count, columns) float64, NaN where a number is missing; a constant column gets the deviation 1.
 
-        Raises UserError for a column of which nothing is known, or that holds infinite numbers.
+        Raises UserError for a column that is empty, or that holds infinite numbers.
         """
         found = []
         for name, column in zip(columns, x.double().unbind(1), strict=True):
@@ -125,11 +125,11 @@ class Numbers:
         return values.double() * std + mean
 
     def read(self, said: Any, name: str) -> Tensor:
-        """Numbers, standardised. Raises UserError for words, NaN, or too few or many; warns outside of the seen."""
+        """Numbers, standardised. Raises UserError for words, NaN, or too few or many; warns outside the range."""
         numbers = _numbers(said, name, len(self.columns))
         for column, number, low, high in zip(self.columns, numbers, self.low, self.high, strict=True):
             if not low <= number <= high:
-                caution(f"{column}={number:g} is outside of what was seen in training, {low:g} to {high:g}")
+                caution(f"{column}={number:g} is outside the training data, which has {low:g} to {high:g}")
         return self.entry(torch.tensor([numbers], dtype=torch.float64)).values[0]
 
     def say(self, value: Tensor) -> str:
@@ -151,7 +151,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Vector:
-    """``width`` numbers as they are, such as an embedding of something else."""
+    """``width`` numbers, unchanged, such as an embedding of something else."""
 
     width: int
     dtype: ClassVar[torch.dtype] = torch.float32
@@ -184,7 +184,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Text:
-    """At most ``length`` tokens, ids below ``vocabulary``; what is shorter is filled up with the id ``vocabulary``."""
+    """At most ``length`` tokens, ids below ``vocabulary``; a shorter text is padded with the id ``vocabulary``."""
 
     length: int
     vocabulary: int
@@ -228,9 +228,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of ``size`` (channels, height, width) that is shown beside x, scaled to its height and width.
+    """A picture of ``size`` (channels, height, width) beside x, scaled to the height and width of x.
 
-    For super-resolution: a picture that was given noise, whose level is one of its channels, each pixel alike.
+    For super-resolution it is a noisy picture, with its noise level as one more channel, equal in every pixel.
     """
 
     size: tuple[int, int, int]
@@ -270,13 +270,15 @@ Specifications = Mapping[str, Specification]
 
 
 def check(specifications: Specifications, conditions: Conditions) -> None:
-    """Raise UserError, naming the condition, unless these are what the specifications speak of."""
+    """Raises UserError, naming the condition, unless the conditions fit the specifications."""
     for name in conditions.entries:
         if name not in specifications:
             raise UserError(nearest(name, specifications, "condition"))
     for name, specification in specifications.items():
         if name not in conditions.entries:
-            raise UserError(f"the condition {name!r} is not there; an entry that is absent in every row is")
+            raise UserError(
+                f"the condition {name!r} is missing; if it is absent in every row, give an entry that says so"
+            )
         values, present = conditions.entries[name]
         if values.shape[1:] != specification.shape or values.dtype != specification.dtype:
             wanted = f"(batch, {', '.join(map(str, specification.shape))}) {specification.dtype}"
@@ -302,7 +304,7 @@ def _numbers(said: Any, name: str, width: int) -> list[float]:
     if len(numbers) != width:
         raise UserError(f"{name} is {_how_many(width)}, not {len(numbers)}")
     if not all(map(math.isfinite, numbers)):
-        raise UserError(f"{name} must be finite, not {said}; leave it out, or say none, where it is not known")
+        raise UserError(f"{name} must be finite, not {said}; if it is not known, leave it out, or give none")
     return numbers
 
 

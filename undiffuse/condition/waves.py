@@ -1,11 +1,11 @@
-"""A number as waves: what the noise level, and any other number, becomes before a network is given it.
+"""Sinusoidal embeddings of a number: of the noise level, and of numeric conditions.
 
-A network reads a single number badly: nearby levels look the same to it. So the number becomes sines and cosines of
-many frequencies f, each in [-1, 1]:
+A network hardly distinguishes nearby values of a single number. So the number becomes sines and cosines of many
+frequencies f, each in [-1, 1]:
 
     features(v) = [sin(f_1 v) ... sin(f_n v), cos(f_1 v) ... cos(f_n v)]
 
-The slow waves say roughly where v is, the fast ones where exactly.
+The slow waves give the rough place of v, the fast ones the exact place.
 """
 
 import math
@@ -19,9 +19,9 @@ from undiffuse.core.errors import UserError
 class Sinusoidal(nn.Module):
     """Waves of log-SNR with periods in geometric progression, from ``longest`` down to ``shortest`` (in nats).
 
-    Log-SNR lives in about [-20, 20]. The longest wave, of period 80, passes through half a period there: its sine is
-    strictly increasing, so no two levels look alike. The shortest, of period 1, tells levels apart that differ by a
-    few hundredths. (Transformers and DDPM count steps 0...1000 instead, with periods 2 pi ... 20000 pi.)
+    Log-SNR is about in [-20, 20]. The longest wave, of period 80, passes through half a period there: its sine strictly
+    increases, so no two levels have the same features. The shortest, of period 1, distinguishes levels that differ by a
+    few hundredths. (Transformers and DDPM embed the steps 0...1000 instead, with periods 2 pi ... 20000 pi.)
 
     After Vaswani et al. 2017, section 3.5.
     """
@@ -39,10 +39,10 @@ class Sinusoidal(nn.Module):
 
 
 class GaussianFourier(nn.Module):
-    """Waves of log-SNR with random frequencies f ~ N(0, bandwidth²), in radians per nat, drawn once and kept.
+    """Waves of log-SNR with random frequencies f ~ N(0, bandwidth²), in radians per nat, drawn once and stored.
 
-    The kernel it gives, E[features(v) . features(w)] ∝ exp(-bandwidth² (v - w)² / 2), compares levels by their distance
-    alone: ``1 / bandwidth`` is how many nats apart two levels begin to look different. Song et al. 2021 (score SDE)
+    Its kernel, E[features(v) . features(w)] ∝ exp(-bandwidth² (v - w)² / 2), depends only on the distance of the
+    levels: at about ``1 / bandwidth`` nats two levels begin to differ. Song et al. 2021 (score SDE)
     use ``2 pi * 16`` on ln sigma, which is ``16 pi`` here; over 40 nats 1 is ample and much smoother.
 
     Tancik et al. 2020, equation 5, in one dimension.
@@ -62,8 +62,8 @@ class GaussianFourier(nn.Module):
 def sinusoidal_table(steps: int, width: int, base: float = 10000.0) -> Tensor:
     """The embedding of the discrete times 0 ... steps - 1 as one table, (steps, width).
 
-    Row i is [sin(i f), cos(i f)] with f = base^(-k / (width / 2)), k = 0 ... width / 2 - 1: the positions of
-    Vaswani et al. 2017, section 3.5, as DDPM uses them. Nothing in it is learned. Here networks are given log-SNR
+    Row i is [sin(i f), cos(i f)] with f = base^(-k / (width / 2)), k = 0 ... width / 2 - 1: the position embedding of
+    Vaswani et al. 2017, section 3.5, as DDPM uses it. Nothing in it is learned. Here networks are given log-SNR
     instead, so that the grid can be changed after training; this table is for comparison.
     """
     frequencies = base ** (-torch.arange(_half(width)) / _half(width))

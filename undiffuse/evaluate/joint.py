@@ -60,8 +60,8 @@ def one_given_the_other(
     pictures = run.draw(count, conditions, sampling).x
     x, labels = judged_rows(test)
     follows = float((judge.predict(pictures.float()) == given).double().mean())
-    told = float((label_probabilities(run, x).argmax(1) == labels).double().mean())
+    read = float((label_probabilities(run, x).argmax(1) == labels).double().mean())
     return (
         Row("picture given the label", follows, judge.accuracy, nan, "higher", GIVEN_LABEL),
-        Row("label given the picture", told, judge.accuracy, nan, "higher", GIVEN_PICTURE),
+        Row("label given the picture", read, judge.accuracy, nan, "higher", GIVEN_PICTURE),
     )

@@ -41,6 +41,6 @@ def _accuracy(run: Run, x: Tensor, labels: Tensor, level: float, seed: int) -> f
     for first in range(0, len(x), BATCH):
         x_0 = run.codec.encode(x[first : first + BATCH].to(run.device))
         x_t = process.corrupt(x_0, t, SeededNoise(seed, first))
-        told = torch.stack([every.argmax(1) for every in run.denoiser(x_t, t).values()], 1)
-        right += int((told.cpu() == labels[first : first + BATCH]).all(1).sum())
+        predicted = torch.stack([every.argmax(1) for every in run.denoiser(x_t, t).values()], 1)
+        right += int((predicted.cpu() == labels[first : first + BATCH]).all(1).sum())
     return right / len(x)

@@ -143,8 +143,8 @@ class Categorical:
 
     def _of_anything(self, like: Tensor, t: Survival) -> Discrete:
         anything = torch.full((1, self.classes), 1 / self.classes, dtype=self.dtype, device=like.device)
-        law = self.kernel.forward(F.pad(anything, (0, self.kernel.extra)), ALL, t)[0]
-        return Discrete.of(law.expand(*like.shape, -1))
+        probs = self.kernel.forward(F.pad(anything, (0, self.kernel.extra)), ALL, t)[0]
+        return Discrete.of(probs.expand(*like.shape, -1))
 
     def _probs(self, x_0: Tensor) -> Tensor:
         """A belief as probabilities over all states; those that only noise takes have 0."""

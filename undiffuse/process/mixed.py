@@ -1,6 +1,6 @@
 """The mixed process: numbers become Gaussian noise and tokens are lost, at one time t.
 
-    q(x_t | x_0) = N(alpha x_0, sigma^2) over the first ``numbers`` entries x the categorical law over the rest
+    q(x_t | x_0) = N(alpha x_0, sigma^2) over the first ``numbers`` entries x the categorical distribution over the rest
 
 For tables (columns of numbers and of categories) and for a picture with its condition. A state is one float tensor
 (batch, numbers + tokens) in which tokens are whole numbers, so that data, noise and samplers need no special case; a

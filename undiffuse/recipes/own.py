@@ -30,28 +30,28 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 S = TypeVar("S", Files, Hub, SeriesFiles, TableFile, TextFile)
 
 
-def own_data(path: Path, told: Mapping[str, str] = NOTHING) -> Recipe:
+def own_data(path: Path, options: Mapping[str, str] = NOTHING) -> Recipe:
     """Points, pictures, a table or a text, by what is at the path, which is kept whole: runs go anywhere.
 
-    ``told`` are fields of the source, as text: a network is chosen for pictures of the size that they are read at.
+    ``options`` are fields of the source, as text: a network is chosen for pictures of the size that they are read at.
 
     A .csv of numbers alone, but for labels, is points; with text, dates or missing cells it is a table. What is wrong
     with a text, a table or some of the pictures is said when it is opened: the recipe's fields may mend it.
 
     Raises UserError where there is no data, or none that is understood.
     """
-    if is_series(existing(path), told):
-        own = _as_told(SeriesFiles(str(path.expanduser().resolve())), told)
+    if is_series(existing(path), options):
+        own = _with(SeriesFiles(str(path.expanduser().resolve())), options)
         return series(own, own.open().shape[1:])
-    source = _as_told(Files(str(existing(path).resolve())), told)
+    source = _with(Files(str(existing(path).resolve())), options)
     if source.path.lower().endswith(ENDINGS):
-        return _text(_as_told(TextFile(source.path), told))
+        return _text(_with(TextFile(source.path), options))
     try:
         data = replace(source, skip_unreadable=True).open()
     except UserError:
         if not source.path.lower().endswith(TABLES):
             raise
-        return conditional(table().changed(data=_as_told(TableFile(source.path), told)), len(source.condition))
+        return conditional(table().changed(data=_with(TableFile(source.path), options)), len(source.condition))
     recipe = OWN[data.kind](source, data.shape[1:])
     numbers = any(not isinstance(one, Labels) for one in data.specifications.values())
     return conditional(recipe, len(data.specifications) if numbers else 0)
@@ -62,13 +62,14 @@ def conditional(recipe: Recipe, count: int) -> Recipe:
     return recipe.changed(each_dropout=0.1) if count > 1 else recipe
 
 
-def is_series(path: Path, told: Mapping[str, str] = NOTHING) -> bool:
-    """Whether there are signals: .wav files, or a .csv of which a column, called series or told, names the series."""
+def is_series(path: Path, options: Mapping[str, str] = NOTHING) -> bool:
+    """Whether there are signals: .wav files, or a .csv of which a column, called series or named by ``by``, names the
+    series."""
     if is_wav_folder(path):
         return True
     if not path.name.lower().endswith(TABLES):
         return False
-    if "by" in told:
+    if "by" in options:
         return True
     first = unpacked(path)[:4096].decode("utf-8", errors="replace").partition("\n")[0]
     return any(name.strip(' "\r').lower() in NAMES for name in re.split("[,;\t|]", first))
@@ -84,10 +85,10 @@ def _text(source: TextFile) -> Recipe:
     return text(source if alphabet.size <= BYTES else replace(source, unit="bytes"))
 
 
-def _as_told(source: S, told: Mapping[str, str]) -> S:
-    """The source with those of its fields that are told."""
+def _with(source: S, options: Mapping[str, str]) -> S:
+    """The source with those of its fields that are options."""
     known = {field.name for field in fields(source)}
-    for name, value in told.items():
+    for name, value in options.items():
         source = override(source, name, value) if name in known else source
     return source
 
@@ -101,12 +102,12 @@ def points(source: Files, size: tuple[int, ...] = ()) -> Recipe:
     )
 
 
-def of_hub(name: str, told: Mapping[str, str] = NOTHING) -> Recipe:
-    """Pictures of a Hugging Face data set, by its name there; ``told`` as `own_data` has it.
+def of_hub(name: str, options: Mapping[str, str] = NOTHING) -> Recipe:
+    """Pictures of a Hugging Face data set, by its name there; ``options`` as `own_data` has it.
 
     Raises UserError where it cannot be had.
     """
-    source = _as_told(Hub(name), told)
+    source = _with(Hub(name), options)
     return pictures(source, source.open().shape[1:])
 
 

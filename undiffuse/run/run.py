@@ -261,9 +261,9 @@ class Run:
         plan, wanted = self.plan(how), self.conditions(count, conditions, first)
 
         def made(rows: range) -> Tensor:
-            asked = None if wanted is None else wanted[rows.start : rows.stop]
+            chosen = None if wanted is None else wanted[rows.start : rows.stop]
             known = None if given is None else given.take(range(first + rows.start, first + rows.stop))
-            return last(self._states(plan, len(rows), asked, how.seed, first + rows.start, known))
+            return last(self._states(plan, len(rows), chosen, how.seed, first + rows.start, known))
 
         batch = self.batch if batch is None else _at_least(1, "batch", batch)
         z = in_batches(count, batch, made, self._blank(0))
@@ -348,11 +348,11 @@ class Run:
 
     def _check_absent(self, wanted: Conditions) -> None:
         """Whether the model was trained without the conditions that are absent."""
-        asked = wanted.only(*(name for name in wanted.entries if name not in self._free))
-        if asked is None:
+        chosen = wanted.only(*(name for name in wanted.entries if name not in self._free))
+        if chosen is None:
             return
-        absent = ~torch.stack([entry.present for entry in asked.entries.values()], 1)
-        names = ", ".join(name for name, column in zip(asked.entries, absent.unbind(1), strict=True) if column.any())
+        absent = ~torch.stack([entry.present for entry in chosen.entries.values()], 1)
+        names = ", ".join(name for name, column in zip(chosen.entries, absent.unbind(1), strict=True) if column.any())
         if absent.all(1).any() and self.recipe.training.condition_dropout == 0:
             raise UserError(f"none for all conditions needs a model trained with --label-dropout above 0; give {names}")
         if (absent.any(1) & ~absent.all(1)).any() and self.recipe.training.each_dropout == 0:
@@ -400,15 +400,15 @@ class Run:
     def _states(
         self, plan: Plan, count: int, wanted: Conditions | None, seed: int, first: int, given: Given | None = None
     ) -> Iterator[State]:
-        asked = None if wanted is None else wanted.to(self.device)
-        denoise: Callable[..., Any] = partial(plan.denoise, conditions=asked)
+        chosen = None if wanted is None else wanted.to(self.device)
+        denoise: Callable[..., Any] = partial(plan.denoise, conditions=chosen)
         noise, process = SeededNoise(seed, first), self.denoiser.process
         if given is None:
             x = process.start(self._blank(count), noise, plan.times[0])
         else:
             self._check_known(plan)
             entries = self.codec.entries(given.x.to(self.device), given.known.to(self.device), noise, given.complete)
-            denoise = partial(Known(plan.denoise, process, *entries), conditions=asked)
+            denoise = partial(Known(plan.denoise, process, *entries), conditions=chosen)
             start = process.start(entries.x_0, noise, plan.times[0])
             x = process.reveal(start, entries.x_0, entries.known)
         return trajectory(plan.step, denoise, x, plan.times, noise)
@@ -466,8 +466,8 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
 
 def save_model(run: Run) -> None:
     """Write ``model.safetensors`` into the run's folder, whole or not at all."""
-    told, seconds = dict(run.specifications), round(run.seconds, 3)
-    facts = Facts(run.kind, run.shape, run.columns, run.step, seconds, run.codec_facts, told)
+    specifications, seconds = dict(run.specifications), round(run.seconds, 3)
+    facts = Facts(run.kind, run.shape, run.columns, run.step, seconds, run.codec_facts, specifications)
     write_tensors(run.folder / MODEL, _modules(run).state_dict(), {"format": FORMAT} | to_texts(facts))
 
 

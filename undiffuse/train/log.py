@@ -61,12 +61,12 @@ def _until(path: Path, step: int) -> list[str]:
         return []
     lines = path.read_bytes().decode("utf-8", errors="replace").splitlines(keepends=True)
     whole = [(_read(line, f"{path}: line {k + 1}"), line) for k, line in enumerate(lines) if line.endswith("\n")]
-    return [line for told, line in whole if told["step"] <= step]
+    return [line for values, line in whole if values["step"] <= step]
 
 
 def _read(line: str, where: str) -> dict[str, Any]:
     """The numbers of a line. Raises UserError, beginning with ``where``, for an invalid line."""
-    told: dict[str, int | float | None] = from_json(dict[str, int | float | None], line, where)
-    if told.get("step") is None:
+    values: dict[str, int | float | None] = from_json(dict[str, int | float | None], line, where)
+    if values.get("step") is None:
         raise UserError(f"{where}: no line of a log, it has no step; remove it")
-    return told
+    return values

@@ -161,10 +161,12 @@ def index_attributes(values: np.ndarray, attributes: Sequence[str] = ()) -> tupl
     if len(attributes) != values.shape[1]:
         raise UserError(f"{len(attributes)} names of attributes for {values.shape[1]} columns of labels")
     found = dict(zip(attributes, map(index_labels, values.T), strict=True))
-    told = {attribute: indexed for attribute, indexed in found.items() if indexed[1]}
-    if not told:
+    labelled = {attribute: indexed for attribute, indexed in found.items() if indexed[1]}
+    if not labelled:
         return np.empty((len(values), 0), np.int64), {}
-    return np.stack([indices for indices, _ in told.values()], 1), {name: names for name, (_, names) in told.items()}
+    return np.stack([indices for indices, _ in labelled.values()], 1), {
+        name: names for name, (_, names) in labelled.items()
+    }
 
 
 def _pictures(array: np.ndarray, name: str) -> np.ndarray:

@@ -34,13 +34,13 @@ def csv_points(path: Path) -> Dataset:
     """
     columns, notes = _columns(path)
     attributes = [column for column in columns if column.name.lower().startswith(ATTRIBUTE)]
-    told = attributes or [column for column in columns if column.is_label()][:1]
+    label_columns = attributes or [column for column in columns if column.is_label()][:1]
     beside = [column for column in columns if column.name.startswith(CONDITION)]
-    numbers = [column for column in columns if column not in told and column not in beside]
+    numbers = [column for column in columns if column not in label_columns and column not in beside]
     if not numbers:
         raise UserError(f"{path}: no columns of numbers")
     x = torch.from_numpy(np.stack([column.numbers() for column in numbers], axis=1)).float()
-    labels, label_names = _labels(told)
+    labels, label_names = _labels(label_columns)
     data = Dataset(
         x,
         *labelled(None if labels is None else torch.from_numpy(labels), label_names),
@@ -51,14 +51,14 @@ def csv_points(path: Path) -> Dataset:
     return with_numbers(data, {column.name.removeprefix(CONDITION): column.known() for column in beside})
 
 
-def _labels(told: "list[WrittenColumn]") -> tuple[np.ndarray | None, Names]:
+def _labels(label_columns: "list[WrittenColumn]") -> tuple[np.ndarray | None, Names]:
     """Labels (count,), or (count, attributes) of columns called label.NAME; None of no columns."""
-    if not told:
+    if not label_columns:
         return None, ()
-    if not told[0].name.lower().startswith(ATTRIBUTE):
-        return index_labels(told[0].labels())
-    values = np.stack([column.labels().astype(object) for column in told], 1)
-    return index_attributes(values, [column.name[len(ATTRIBUTE) :] for column in told])
+    if not label_columns[0].name.lower().startswith(ATTRIBUTE):
+        return index_labels(label_columns[0].labels())
+    values = np.stack([column.labels().astype(object) for column in label_columns], 1)
+    return index_attributes(values, [column.name[len(ATTRIBUTE) :] for column in label_columns])
 
 
 @dataclass(frozen=True)

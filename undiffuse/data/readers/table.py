@@ -44,10 +44,11 @@ def read_table(
     if columns.begins_with_index():
         notes.append(COUNTS_ROWS)
         labelled, cells = labelled[1:], cells[1:]
-    asked = _types(types, labelled)
+    given_types = _types(types, labelled)
     try:
         found = [
-            detect(name, of, columns.lines, asked.get(name), frequent) for name, of in zip(labelled, cells, strict=True)
+            detect(name, of, columns.lines, given_types.get(name), frequent)
+            for name, of in zip(labelled, cells, strict=True)
         ]
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -119,12 +120,12 @@ def _named(names: list[str], notes: list[str]) -> list[str]:
 
 def _types(types: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Kinds by column, from words like age=number."""
-    asked = {}
+    given_types = {}
     for word in types:
         name, equals, kind = (part.strip() for part in word.rpartition("="))
         if not equals:
             raise UserError(f"types are said as COLUMN=KIND, such as zip=category, not {word!r}")
         if name not in names:
             raise UserError(nearest(name, names, "column"))
-        asked[name] = kind
-    return asked
+        given_types[name] = kind
+    return given_types
