@@ -2,7 +2,7 @@
 
     D^2 = 2 E|x - y| - E|x - x'| - E|y - y'|        (Szekely and Rizzo 2013, eq. 1.1)
 
-Zero only when the laws agree; no bandwidth, no random directions. It is the MMD whose kernel is -|x - y|
+Zero only if the distributions are equal; no bandwidth, no random directions. It is the MMD whose kernel is -|x - y|
 (Sejdinovic et al. 2013), and so has its two estimates: see ``mmd``.
 """
 

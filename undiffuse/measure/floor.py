@@ -1,13 +1,13 @@
-"""The floor: what a measure gives for perfect samples, which is never zero.
+"""The floor: the value of a measure for perfect samples, which is never zero.
 
-Other real data in the samples' place, as many rows, drawn in the same way. A sampler at its floor cannot be told from
-the data by this measure at these counts; a number without its floor says how many samples there were as much as how
-good they are.
+It is the value for other real data in place of the samples, as many rows, drawn in the same way. If a sampler is at its
+floor, this measure cannot tell its samples from data at these counts. A number without its floor depends on the number
+of samples as much as on their quality.
 
-What stands for perfect samples are rows that were trained on, held against the very rows that the samples are held
-against (`in_their_place`): where held-out data differs from training data (the end of a text, other writers), it
-differs from the best of samples too, and the floor says by how much. Where there are no such rows, or where they show
-(to features that were learned on them), real data is held against other real data: `halves`.
+In place of the samples stand training rows, compared with the same held-out rows as the samples (`in_their_place`). If
+held-out data differs from training data (the end of a text, other writers), it differs from the best samples too, and
+the floor says by how much. If there are no such rows, or if features were learned on them, real data is compared with
+other real data: `halves`.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from undiffuse.core.errors import UserError
 
-Pair = tuple[Tensor, Tensor]  # what is measured, and what it is held against: rows (count, *shape) each
+Pair = tuple[Tensor, Tensor]  # what is measured, and what it is compared with: rows (count, *shape) each
 
 
 class Floor(NamedTuple):
@@ -48,7 +48,8 @@ def halves(real: Tensor, count: int, draws: int, generator: Generator) -> list[P
 
 
 def in_their_place(train: Tensor, held_out: Tensor, draws: int, generator: Generator) -> list[Pair]:
-    """Draws of as many rows of ``train``, each beside ``held_out (count, *shape)``, the rows that samples are held to.
+    """Draws of as many rows of ``train``, each beside ``held_out (count, *shape)``, the rows that samples are compared
+    with.
 
     Raises UserError for fewer than ``count`` rows of ``train``.
     """
@@ -64,11 +65,11 @@ def draw(rows: Tensor, count: int, generator: Generator) -> Tensor:
 
 
 def filled_up(held_out: Tensor, train: Tensor, count: int, generator: Generator) -> Tensor:
-    """Held-out rows, and as many training rows beside them as ``count`` lacks: what is drawn from, for `halves`."""
+    """Held-out rows, filled up with training rows to ``count`` rows, from which `halves` draws."""
     lacking = max(0, count - len(held_out))
     return torch.cat([held_out, draw(train, lacking, generator).to(held_out)]) if lacking else held_out
 
 
 def summarise(values: Sequence[float]) -> Floor:
-    """Median and standard deviation of what several draws gave."""
+    """Median and standard deviation over several draws."""
     return Floor(median(values), stdev(values) if len(values) > 1 else float("nan"))

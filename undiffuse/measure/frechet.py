@@ -1,15 +1,15 @@
-"""The Frechet distance: how far apart two sets are, seen as Gaussians.
+"""The Frechet distance between two sets, as if they were Gaussian.
 
     d^2 = |mu_1 - mu_2|^2 + tr C_1 + tr C_2 - 2 tr (C_1 C_2)^(1/2)        (Dowson and Landau 1982, eq. 4)
 
-On Inception features it is the FID (Heusel et al. 2017, eq. 6); here the features are whatever rows are given.
+On Inception features it is the FID (Heusel et al. 2017, eq. 6); here the rows can be any features.
 
 The matrix root is the delicate term: it is complex or wrong when a covariance has less than full rank. But with any
 factors C = R^T R, the eigenvalues of C_1 C_2 are the squared singular values of R_1 R_2^T, and so
 
     tr (C_1 C_2)^(1/2) = sum of the singular values of R_1 R_2^T.
 
-R is the triangle of the QR decomposition of the centred rows: no covariance is squared up, no rank is asked for.
+R is the triangle of the QR decomposition of the centred rows, which needs no covariance and no full rank.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """Inception's features, in which FID and KID are published: by torch-fidelity, with the FID paper's own weights.
 
 The distances themselves are our own (`frechet`, `kid`, `manifold`), on these features instead of the judge's. Pictures
-are resized as TensorFlow did it, inside torch-fidelity: another resizing moves FID by more than models differ (Parmar
-et al. 2022). With few samples FID is biased upwards: compare at equal counts only.
+are resized as TensorFlow did it, inside torch-fidelity: another resizing changes FID by more than models differ (Parmar
+et al. 2022). With few samples FID is biased upwards: compare only at equal counts.
 """
 
 from collections.abc import Callable
@@ -29,13 +29,14 @@ def inception_features(weights: str | None = None, device: str | torch.device = 
         device: Where to compute.
 
     Raises:
-        UserError: torch-fidelity is not installed, or its weights cannot be had.
+        UserError: torch-fidelity is not installed, or its weights cannot be loaded.
     """
     return extractor_features(_extractor(weights), device)
 
 
 def extractor_features(extractor: Any, device: str | torch.device = "cpu") -> Callable[[Tensor], Tensor]:
-    """The same, of any of torch-fidelity's feature extractors: it takes uint8 (n, 3, height, width), gives a tuple."""
+    """The same for any of torch-fidelity's feature extractors: they take uint8 (n, 3, height, width), and return a
+    tuple."""
     extractor = extractor.to(device).eval()
 
     @torch.no_grad()
@@ -57,7 +58,7 @@ def _extractor(weights: str | None) -> Any:
         return FeatureExtractorInceptionV3("inception-v3-compat", [FEATURES], feature_extractor_weights_path=weights)
     except (OSError, RuntimeError) as error:  # URLError is an OSError
         raise UserError(
-            f"Inception's weights cannot be had ({str(error).splitlines()[0]}); download "
+            f"Inception's weights cannot be loaded ({str(error).splitlines()[0]}); download "
             "weights-inception-2015-12-05-6726825d.pth from torch-fidelity's releases on GitHub into "
             "~/.cache/torch/hub/checkpoints"
         ) from None

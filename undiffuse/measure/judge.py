@@ -1,6 +1,6 @@
 """A small classifier of the data at hand: does a sample show the label that it was given?
 
-Its accuracy on held-out data says how far to trust it; its last hidden layer serves as features.
+Its accuracy on held-out data says how far to trust it. Its last hidden layer gives features.
 """
 
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ class Judge:
     ) -> "Judge":
         """Learn ``labels (n,)``, any integers, from ``data (n, *shape)``; measure accuracy on the held-out rows.
 
-        Data may be bytes: they are made floats a batch at a time. ``steps`` are four epochs, within `STEPS`.
+        Data may be bytes, which are converted batch by batch. ``steps`` default to four epochs, within `STEPS`.
 
-        Raises ``UserError`` when counts or shapes do not match, or there is only one label.
+        Raises ``UserError`` if counts or shapes do not match, or there is only one label.
         """
         rows(data, held_out, least=1)
         for count, given in ((len(data), labels), (len(held_out), held_out_labels)):
@@ -68,7 +68,7 @@ class Judge:
         return self.classes[self._run(self.network, x).argmax(1).cpu()]
 
     def probabilities(self, x: Tensor) -> Tensor:
-        """How likely each label is, by ``x (n, *shape)``: ``(n, classes)``."""
+        """The probability of each label given ``x (n, *shape)``: ``(n, classes)``."""
         return self._run(self.network, x).softmax(1)
 
     def features(self, x: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Judge:
         return torch.cat([self._outputs(network, chunk) for chunk in x.split(CHUNK)])
 
     def _outputs(self, network: nn.Module, x: Tensor) -> Tensor:
-        """(n, *shape), bytes or floats, through a network; pictures in bfloat16, which is enough to tell labels."""
+        """(n, *shape), bytes or floats, through a network; pictures in bfloat16, which is precise enough for labels."""
         x = (x.to(next(self.network.parameters())) - self.mean) / self.std
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)

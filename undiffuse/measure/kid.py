@@ -2,7 +2,7 @@
 
     MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y),          k(x, y) = (x . y/d + 1)^3
 
-over pairs of different rows, so that its mean is 0 for two sets of one law, whatever their size.
+over pairs of different rows, so that its mean is 0 for two sets from one distribution, whatever their size.
 """
 
 from torch import Tensor
@@ -11,7 +11,7 @@ from undiffuse.measure.rows import precise, rows
 
 
 def kid(samples: Tensor, data: Tensor) -> float:
-    """Of two sets of features (n, d) and (m, d), at least 2 rows each. Raises UserError as `rows` does."""
+    """KID of two sets of features (n, d) and (m, d), at least 2 rows each. Raises UserError as `rows` does."""
     x, y = map(precise, rows(samples, data))
     return float(_within(x) + _within(y) - 2 * _kernel(x, y).mean())
 

@@ -1,4 +1,4 @@
-"""Precision and recall, density and coverage: quality told apart from variety.
+"""Precision and recall, density and coverage: quality and diversity, measured apart.
 
 A set's manifold is the union of balls around its points, each reaching to the point's k-th nearest neighbour.
 
@@ -7,8 +7,8 @@ A set's manifold is the union of balls around its points, each reaching to the p
     density     balls of the data that hold a sample, over k     (Naeem et al. 2020, eq. 5)
     coverage    share of the data's balls that hold a sample     (Naeem et al. 2020, eq. 6)
 
-One outlier among the data widens precision, as its ball is large; density counts balls and does not mind. One
-outlier among the samples widens recall; coverage looks at the data's balls alone.
+One outlier among the data raises precision, because its ball is large; density counts balls and is hardly affected. One
+outlier among the samples raises recall; coverage uses only the balls of the data.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from undiffuse.measure.rows import rows
 
 
 class Manifold(NamedTuple):
-    """Shares in [0, 1], higher is better; density is near 1 for equal laws, and may exceed it."""
+    """Shares in [0, 1], higher is better; density is near 1 for equal distributions, and may exceed it."""
 
     precision: float
     recall: float
@@ -31,7 +31,7 @@ class Manifold(NamedTuple):
 
 
 def manifold(samples: Tensor, data: Tensor, *, k: int = 5, block: int = BLOCK) -> Manifold:
-    """The four, of ``samples (n, *shape)`` against ``data (m, *shape)``, in one pass over the distances.
+    """All four, of ``samples (n, *shape)`` against ``data (m, *shape)``, in one pass over the distances.
 
     ``k`` as in Naeem et al. (5); Kynkaanniemi et al. take 3. Needs more than ``k`` rows of each.
     """
@@ -55,7 +55,8 @@ def manifold(samples: Tensor, data: Tensor, *, k: int = 5, block: int = BLOCK) -
 
 
 def _squared_reach(points: Tensor, k: int, block: int) -> Tensor:
-    """The squared radius of each ball, beyond the rounding of its own distances: a copy of a neighbour is inside."""
+    """The squared radius of each ball, enlarged by the rounding of distances, so that a copy of a neighbour is
+    inside."""
     squared = nearest(points, points, k, block)[0][:, -1].square()
     return squared * (1 + 2 * ACCURACY[squared.dtype])
 

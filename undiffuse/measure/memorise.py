@@ -1,7 +1,6 @@
 """Memorisation: are the samples new, or copies of the training set?
 
-Real data that the model never saw is at some distance from the training set. Samples as new as that are as far;
-samples that are copies are nearer.
+Real data that the model never saw is at some distance from the training set. New samples are as far; copies are nearer.
 """
 
 from typing import NamedTuple
@@ -15,13 +14,13 @@ from undiffuse.measure.rows import rows
 
 
 class Memorisation(NamedTuple):
-    """Distances in the units of the data; ``held_out`` and ``quantile`` are what new data would show."""
+    """Distances in the units of the data; ``held_out`` and ``quantile`` are the values for new data."""
 
     distance: float  # median over samples of the distance to the nearest training example
     held_out: float  # the same, for held-out data
     copied: float  # share of samples no farther from the training set than the threshold
     threshold: float  # the quantile of the held-out data's distances
-    quantile: float  # the share of held-out data no farther than that: more than was asked for, where distances tie
+    quantile: float  # the share of held-out data no farther than that: more than requested if distances tie
 
 
 def memorisation(
@@ -29,8 +28,8 @@ def memorisation(
 ) -> Memorisation:
     """How near ``samples (n, *shape)`` come to ``train (m, *shape)``, beside how near ``held_out`` comes to it.
 
-    A sample counts as copied when it is no farther from its nearest training example than all but a share
-    ``quantile`` of the held-out data is from its own.
+    A sample counts as copied if its distance to the nearest training example is at most the quantile ``quantile`` of
+    the distances of held-out data.
     """
     if not 0 <= quantile <= 1:
         raise UserError(f"quantile must be a share between 0 and 1, not {quantile}")

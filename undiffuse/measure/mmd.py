@@ -1,11 +1,12 @@
-"""The maximum mean discrepancy: how differently two sets look through a kernel.
+"""The maximum mean discrepancy: the distance between two distributions, given by a kernel.
 
     MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)        (Gretton et al. 2012, eq. 1)
 
-Two estimates. The *V-statistic* (eq. 5) averages over all pairs, a point with itself included: never negative, zero
-for identical sets, and biased upwards by about 1/n + 1/m. The *U-statistic* (eq. 3) leaves a point's pair with
-itself out: unbiased, and below zero as often as above when the laws agree. A number beside its floor must have a
-root and a ratio, so the distance is the root of the V-statistic; a test of equality takes the U-statistic.
+There are two estimates. The *V-statistic* (eq. 5) averages over all pairs, including each point with itself: it is
+never negative, zero for identical sets, and biased upwards by about 1/n + 1/m. The *U-statistic* (eq. 3) leaves out the
+pairs of a point with itself: it is unbiased, and below zero about as often as above if the distributions are equal. A
+number beside its floor needs a root and a ratio, so the distance is the root of the V-statistic; a test of equality
+uses the U-statistic.
 """
 
 import math
@@ -19,7 +20,7 @@ from undiffuse.measure.neighbours import BLOCK, squared_distances
 from undiffuse.measure.rows import precise, rows
 
 Kernel = Callable[[Tensor], Tensor]  # of the squared distance
-SCALES = (0.25, 0.5, 1.0, 2.0)  # bandwidths, in medians: detail as well as outline
+SCALES = (0.25, 0.5, 1.0, 2.0)  # bandwidths in median distances: fine detail and outline
 
 
 def mmd(samples: Tensor, data: Tensor, *, bandwidths: Sequence[float] | None = None) -> float:
@@ -33,7 +34,7 @@ def mmd_squared(
     """MMD^2 by the U-statistic (``unbiased``, may fall below zero) or by the V-statistic.
 
     The kernel is the mean of exp(-|x - y|^2 / (2 h^2)) over the ``bandwidths`` h; without any, ``SCALES`` times
-    ``median_distance(data)``. They are taken from the data alone, so that all samples are seen through one kernel.
+    ``median_distance(data)``. They depend only on the data, so that all samples are measured by one kernel.
     """
     x, y = rows(samples, data)
     widths = bandwidths or [scale * median_distance(y) for scale in SCALES]
@@ -57,7 +58,7 @@ def discrepancy(x: Tensor, y: Tensor, kernel_sums: Kernel, unbiased: bool, block
         return total / (len(a) * len(b))
 
     def mean_within(a: Tensor) -> float:
-        alone = float(kernel_sums(a.new_zeros(1, 1)))  # k(x, x), known without rounding
+        alone = float(kernel_sums(a.new_zeros(1, 1)))  # k(x, x), without rounding
         total = 0.0
         for where, squared in squared_distances(a, a, block):
             squared.diagonal(where.start).zero_()
@@ -71,7 +72,7 @@ def discrepancy(x: Tensor, y: Tensor, kernel_sums: Kernel, unbiased: bool, block
 def median_distance(data: Tensor, at_most: int = 1000) -> float:
     """The median distance between two rows of ``data (m, *shape)`` that differ: the usual bandwidth.
 
-    Of at most ``at_most`` rows, evenly spaced through the data; 0 where all are alike.
+    From at most ``at_most`` rows, evenly spaced through the data; 0 if all are equal.
     """
     flat = data.reshape(len(data), -1)
     flat = flat[torch.linspace(0, len(flat) - 1, min(len(flat), at_most), device=flat.device).round().long()]

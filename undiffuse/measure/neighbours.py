@@ -1,9 +1,9 @@
 """Distances between all pairs of rows, a block at a time: nearest neighbours in bounded memory, exact to rounding.
 
-Short rows are subtracted. Long ones go through one matrix product about the data's centre c, |x|^2 + |y|^2 - 2 x.y of
-x - c and y - c, many times as fast but wrong by some eps (|x|^2 + |y|^2): where that is much of the distance (copies,
-tight clusters far apart), the pair is subtracted after all; as are all pairs on a device without float64. So every
-distance is right to a tiny share of *itself* (`ACCURACY`), whatever else is in the data.
+Short rows are subtracted. For long rows one matrix product about the data's centre c gives |x|^2 + |y|^2 - 2 x.y of
+x - c and y - c, many times as fast, but with an error of about eps (|x|^2 + |y|^2). If that is a large share of the
+distance (copies, tight clusters far apart), the pair is subtracted after all; so are all pairs on a device without
+float64. So every distance has a tiny *relative* error (`ACCURACY`), whatever the data.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from undiffuse.measure.rows import precise
 
-BLOCK = 2**21  # distances held at once: 16 MB in float64; more is slower, as memory is asked for anew each time
+BLOCK = 2**21  # distances held at once: 16 MB in float64; more is slower, as memory is then allocated anew each time
 DIRECT = 16  # up to this many coordinates, subtracting is as quick as a matrix product
 ACCURACY = {torch.float64: 1e-8, torch.float32: 1e-6}  # of a squared distance, relative
 ROUNDING = 64 * torch.finfo(torch.float64).eps  # of a matrix product, relative to its terms
@@ -22,7 +22,7 @@ ROUNDING = 64 * torch.finfo(torch.float64).eps  # of a matrix product, relative 
 def squared_distances(x: Tensor, y: Tensor, block: int = BLOCK) -> Iterator[tuple[slice, Tensor]]:
     """|x_i - y_j|^2 for ``x (n, d)`` and ``y (m, d)``: pairs (which rows of x, their distances ``(rows, m)``).
 
-    In float64 where the device has it, a piece of y at a time: never is all of y copied.
+    In float64 if the device has it, a piece of y at a time: y is never copied as a whole.
     """
     step = max(1, block // len(y))
     pieces = max(1, block // x.shape[1])
@@ -48,7 +48,7 @@ def _squared(x: Tensor, y: Tensor, centre: Tensor) -> Tensor:
 def nearest(x: Tensor, y: Tensor, k: int = 1, block: int = BLOCK) -> tuple[Tensor, Tensor]:
     """The ``k`` rows of ``y (m, d)`` nearest to each row of ``x (n, d)``: distances and indices ``(n, k)``.
 
-    Distances are ascending, and 0 for a copy. Where ``x is y``, no row is its own neighbour.
+    Distances are ascending, and 0 for a copy. If ``x is y``, no row is its own neighbour.
     """
     distances, indices = [], []
     for where, squared in squared_distances(x, y, block):

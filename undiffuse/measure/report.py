@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 Better = Literal["lower", "higher", "near floor"]
-KID = "KID"  # which is 0 on average for real data
+KID = "KID"  # its mean is 0 for real data
 
 
 @dataclass(frozen=True)
 class Number:
-    """What one number is called, which way is good, and what it means."""
+    """The name of a number, which direction is good, and what it means."""
 
     name: str
     better: Better
@@ -82,7 +82,11 @@ MEASURES = (
     ),
     Measure(
         lambda x, y, seed: [kid(x, y)],
-        (Number(KID, "lower", "how far apart features are by a cubic kernel, squared; around 0 for one law"),),
+        (
+            Number(
+                KID, "lower", "how far apart features are by a cubic kernel, squared; around 0 for equal distributions"
+            ),
+        ),
         on_features=True,
     ),
 )
@@ -90,7 +94,7 @@ SHOWN = 8  # labels that a table names
 NEAREST = Number("nearest training example", "near floor", "how far the median sample is from any training example")
 COPIED = Number("copied", "lower", "the share of samples nearer to a training example than all but 1% of new data")
 VALID = "the share of samples that pass an exact check of what makes real ones real"
-SCORE = Number("inception score", "higher", "how clear single samples are and how various all, by the judge's labels")
+SCORE = Number("inception score", "higher", "how clear each sample is and how diverse all are, by the judge's labels")
 LABELLED = Number(
     "label accuracy", "higher", "the share of samples in which the judge reads the label that they were given"
 )
@@ -150,7 +154,7 @@ class Report:
         return {"measures": finite, "protocol": self.protocol, "labels": labels}
 
     def table(self) -> "Group":
-        """For rich's ``print``: a line a number, then what each means and how it was measured."""
+        """For rich's ``print``: one line for each number, then what each means and how it was measured."""
         from rich.console import Group
         from rich.table import Column, Table
 

@@ -1,4 +1,4 @@
-"""What every measure is given: two sets of rows, checked and flattened."""
+"""The input of every measure: two sets of rows, checked and flattened."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from undiffuse.core.errors import UserError
 def rows(samples: Tensor, data: Tensor, least: int = 2) -> tuple[Tensor, Tensor]:
     """``samples (n, *shape)`` and ``data (m, *shape)`` as ``(n, d)`` and ``(m, d)``: one dtype, one device.
 
-    Float64 stays float64 where it is asked for; everything else is measured in float32, on the samples' device.
+    Float64 stays float64; everything else is measured in float32, on the samples' device.
     Raises ``UserError`` when the shapes differ, when there are fewer than ``least`` rows, or when rows hold NaN
     or infinity.
     """
@@ -24,7 +24,7 @@ def rows(samples: Tensor, data: Tensor, least: int = 2) -> tuple[Tensor, Tensor]
 
 
 def precise(x: Tensor) -> Tensor:
-    """In float64, or in float32 where the device has nothing wider."""
+    """In float64, or in float32 if the device has no float64."""
     return x.to(torch.float32 if x.device.type == "mps" else torch.float64)
 
 

@@ -1,7 +1,7 @@
-"""What series sound like: their spectrum and their autocorrelation, which distances by value see badly.
+"""Spectrum and autocorrelation of series, which do not depend on a shift in time.
 
-A sliced Wasserstein distance sees two series as far apart that differ by a small shift; the two below do not change
-when a series is shifted (all but its ends).
+By a sliced Wasserstein distance, two series that differ only by a small shift are far apart. The two measures below do
+not change if a series is shifted (except at its ends).
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from undiffuse.measure.report import Measure, Number
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 
-QUIETEST = 1e-6  # of the loudest: below, a power counts as this one
+QUIETEST = 1e-6  # of the mean power: a smaller power counts as this
 
 
 def log_spectrum(x: Tensor, quietest: float | None = None) -> Tensor:
@@ -38,7 +38,7 @@ def autocorrelation(x: Tensor) -> Tensor:
     x = x.double()
     x = x - x.mean(-1, keepdim=True)
     length = x.shape[-1]
-    power = torch.fft.rfft(x, n=2 * length).abs().square()  # padded, so that the end does not meet the beginning
+    power = torch.fft.rfft(x, n=2 * length).abs().square()  # padded, because the series is not periodic
     products = torch.fft.irfft(power)[..., : length // 2 + 1]
     energy = products[..., :1]
     return torch.where(energy > 0, products[..., 1:] / energy.clamp(min=torch.finfo(x.dtype).tiny), 0.0).mean(0)

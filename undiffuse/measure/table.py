@@ -1,4 +1,4 @@
-"""How good is a synthetic table? Column by column, pair by pair, to a detector, in use, and as to privacy.
+"""How good is a synthetic table? By column, by pair, by a detector, in use, and as to privacy.
 
 All compare rows (count, columns) float64 as `Dataset` has them, category columns as indices, NaN where a cell is
 missing; missing is a value as any other. Each number stands beside its floor, what training rows get in the samples'
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
 BINS = 10  # of a number, where pairs of columns are compared
-TOLD = 30  # categories told apart, where pairs or rows are compared
-MOST = 254  # that trees take
-LEAST = -1e300  # stands for a missing number, below any
+TOLD = 30  # distinct categories, at most, when pairs or rows are compared
+MOST = 254  # categories that trees accept
+LEAST = -1e300  # in place of a missing number, below all others
 
 COLUMNS = Number(
     "columns", "lower", "the mean over columns of the largest gap between distribution functions, or of total variation"
@@ -52,7 +52,7 @@ def table_report(
 ) -> Report:
     """Samples (n, columns) against held-out rows, and against those that the model was trained on; drawn at random.
 
-    ``target`` is the column that is to be predicted of the others: the last category unless it is named.
+    ``target`` is the column to predict from the others: by default the last category.
     Raises `UserError` for a column that is not there or is no category, or fewer than 10 rows to compare.
     """
     wanted = _target(schema, target) if target else _last_category(schema)
@@ -84,7 +84,7 @@ def table_report(
 
 
 def _target(schema: Sequence[Column], name: str) -> int:
-    """The column to be predicted. Raises UserError for one that is a number, naming those that are not."""
+    """The column to predict. Raises UserError for a column of numbers, naming those of categories."""
     k = find_column(schema, name)
     if schema[k].kind != "category":
         others = ", ".join(column.name for column in schema if column.kind == "category") or "there are none"
@@ -105,7 +105,7 @@ def detector(a: Tensor, b: Tensor, schema: Sequence[Column], seed: int = 0) -> f
 
 
 def usefulness(train: Tensor, test: Tensor, schema: Sequence[Column], target: int, seed: int = 0) -> float:
-    """The AUC, on ``test``, of boosted trees that were trained on ``train`` to name a category of the other columns.
+    """The AUC, on ``test``, of boosted trees trained on ``train`` to predict a category from the other columns.
 
     Of several categories, the mean over each against the rest; a category that ``train`` lacks is told by chance.
     """
@@ -170,7 +170,7 @@ class _Binned:
 
 
 def _together(parts: list[Tensor]) -> Tensor:
-    """How often each two bins are seen together, (bins, bins)."""
+    """How often each two bins occur together, (bins, bins)."""
     hot = torch.cat(parts, 1)
     return hot.T @ hot / len(hot)
 
@@ -194,7 +194,7 @@ def _variation(x: Tensor, y: Tensor) -> float:
 
 
 def _filled(x: Tensor, schema: Sequence[Column]) -> Tensor:
-    """A missing cell as one category more, or as a number below all others: trees tell it from the rest."""
+    """A missing cell as one more category, or as a number below all others, which trees can distinguish."""
     fill = torch.tensor([LEAST if column.is_number else len(column.categories) for column in schema], dtype=x.dtype)
     return torch.where(x.isnan(), fill, x)
 

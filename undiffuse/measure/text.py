@@ -1,4 +1,4 @@
-"""How good is a generated text? What it is made of, whether its words are words, and whether it was copied.
+"""How good is a generated text? Its frequencies, its words, and whether it was copied.
 
 All compare pieces of text, (count, length) tokens, each beside what held-out pieces get.
 """
@@ -75,13 +75,13 @@ def coded(x: Tensor, run: int) -> Tensor:
 
 
 def _known(alphabet: Alphabet, x: Tensor, words: set[str]) -> float:
-    """The share of the words of pieces that are known; 1 where there are none."""
+    """The share of the words of pieces that are known; 1 if there are no words."""
     found = list(_words(alphabet, x))
     return sum(word in words for word in found) / len(found) if found else 1.0
 
 
 def _words(alphabet: Alphabet, x: Tensor) -> Iterator[str]:
-    """The words of each piece but its first and last, which its ends may have cut."""
+    """The words of each piece without the first and the last, which may have been cut."""
     return (word for piece in x for word in alphabet.decode(piece).split()[1:-1])
 
 

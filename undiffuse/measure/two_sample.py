@@ -1,7 +1,7 @@
 """The classifier two-sample test: can a classifier tell samples from data?
 
-Label samples 0 and data 1, train a classifier on some of them and let it judge the rest (Lopez-Paz and Oquab 2017).
-Where the laws agree it is right half the time, and no classifier does better; every bit above that it has found.
+Label samples 0 and data 1, train a classifier on some of them and test it on the rest (Lopez-Paz and Oquab 2017). If
+the distributions are equal, every classifier is right half the time; anything above that is a difference it has found.
 """
 
 import math
@@ -22,7 +22,7 @@ SEEDS = 2**32  # of scikit-learn's
 
 
 class TwoSample(NamedTuple):
-    """What the classifier achieved on rows it was not trained on, each with its standard error; 0.5 is chance."""
+    """The classifier's results on rows that it was not trained on, each with its standard error; 0.5 is chance."""
 
     accuracy: float
     accuracy_error: float
@@ -35,7 +35,7 @@ def two_sample_test(
 ) -> TwoSample:
     """Cross-validated over ``folds``, of ``samples (n, *shape)`` against ``data (m, *shape)``.
 
-    With unequal counts a random part of the larger set is used: chance must be 1/2. ``classifier`` is any of
+    With unequal counts a random part of the larger set is used, so that chance is 1/2. ``classifier`` is any of
     scikit-learn's with ``predict_proba``; without one, boosted trees. Pictures stored in steps (0..255) differ
     from continuous samples by the steps alone: bring samples onto the data's steps, or compare features.
     """

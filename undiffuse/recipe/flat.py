@@ -1,8 +1,8 @@
-"""Recipes as they were written before they had parts: every field of the model, its training and sampling at the top.
+"""Recipe files from before recipes had parts: every field of the model, its training and sampling at the top.
 
     {data, codec, net, schedule, ..., steps, lr, ..., sampler, sampling_steps, guidance}
 
-The names live on as the short ones of the command line (`undiffuse.recipe.recipe`).
+The command line still has these names, as short ones (`undiffuse.recipe.recipe`).
 """
 
 from dataclasses import fields
@@ -27,14 +27,14 @@ PATHS = FIELDS | RENAMED
 
 
 def is_flat(plain: dict[str, Any]) -> bool:
-    """Whether a recipe's file was written so."""
+    """Whether a recipe file has this form."""
     return not plain.keys() & {"model", "training", "sampling"} and bool(plain.keys() & PATHS.keys())
 
 
 def nested(plain: dict[str, Any], where: str) -> dict[str, Any]:
-    """The same recipe, in parts; ``where`` is the file, of which it is said on stderr.
+    """The same recipe, in parts, with a `Caution` that names the file, ``where``.
 
-    Raises UserError for an unknown field, or one that says nothing of such a model.
+    Raises UserError for an unknown field, or one that such a model does not have.
     """
     found: dict[str, Any] = {"model": {}}
     for name, value in plain.items():
@@ -55,7 +55,7 @@ def nested(plain: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _model(plain: dict[str, Any]) -> dict[str, Any]:
-    """The one type that may have this network and this loss, with those fields that it has."""
+    """The type that has this network and this loss, with the fields that it has."""
     parts = {name: _kind(plain[name]) for name in ("net", "loss") if name in plain}
     cls = max(MODELS, key=lambda cls: sum(class_of(hints(cls)[name], kind) is not None for name, kind in parts.items()))
     for name in sorted(plain.keys() - hints(cls).keys()):
@@ -65,7 +65,7 @@ def _model(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_default(name: str, value: Any) -> bool:
-    """Whether a field of some model is as it always was: all fields were written, whatever the model."""
+    """Whether a field has its default: these files hold all fields, whatever the model."""
     owner = next(cls for cls in MODELS if name in hints(cls))
     default = next(field for field in fields(owner) if field.name == name)
     made = default.default_factory() if callable(default.default_factory) else default.default

@@ -1,7 +1,7 @@
-"""What is trained: one type for each way to diffuse. The fields of a type are those that combine; others it has not.
+"""What is trained: one type for each way to diffuse. A type has only fields that work together.
 
     GaussianDiffusion     numbers that turn into noise
-    NoisyClassifier       names the labels of such numbers, to guide a diffusion
+    NoisyClassifier       predicts the labels of such numbers, to guide a diffusion
     DiscreteDiffusion     tokens that are lost
     MixedDiffusion        rows of numbers beside tokens
     FewSteps              numbers, drawn in one step or a few
@@ -82,7 +82,7 @@ class GaussianDiffusion:
 
     def __post_init__(self) -> None:
         if self.learned_variance and self.loss == Denoising():
-            object.__setattr__(self, "loss", Hybrid())  # else the variance would stay as it is drawn
+            object.__setattr__(self, "loss", Hybrid())  # no other loss trains the variance
 
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> Denoiser:
         """The denoiser of data of ``shape``.
@@ -100,7 +100,7 @@ class GaussianDiffusion:
 
 @dataclass(frozen=True)
 class NoisyClassifier:
-    """Names the label of noisy data; it samples nothing, and guides a diffusion of the same schedule and noise.
+    """Predicts the label of noisy data. It cannot sample; it guides a diffusion with the same schedule and noise.
 
     Attributes:
         net, schedule, z: As of `GaussianDiffusion`.
@@ -113,7 +113,7 @@ class NoisyClassifier:
     loss: CrossEntropy = field(default_factory=CrossEntropy)
 
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> ConditionClassifier:
-        """The classifier of those conditions that are labels. Raises UserError for data without."""
+        """The classifier of the conditions that are labels. Raises UserError for data without labels."""
         _require(self, shape)
         classes = {name: len(one.names) for name, one in specifications.items() if isinstance(one, Labels)}
         if min(classes.values(), default=0) < 2:
@@ -125,7 +125,7 @@ class NoisyClassifier:
 
 @dataclass(frozen=True)
 class DiscreteDiffusion:
-    """Tokens that are lost, and named again.
+    """Tokens that are lost, and predicted.
 
     Attributes:
         net: Of tokens; or any network of pictures on embeddings of theirs.
@@ -173,7 +173,7 @@ class MixedDiffusion:
     loss: MixedLoss = field(default_factory=MixedLoss)
 
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> MixedDenoiser:
-        """The denoiser of rows of ``shape``. Raises UserError for data that is no rows of numbers and tokens."""
+        """The denoiser of rows of ``shape``. Raises UserError for data that is not rows of numbers and tokens."""
         _require(self, shape)
         assert isinstance(shape, RowShape)
         tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
@@ -229,15 +229,15 @@ MODELS = (GaussianDiffusion, NoisyClassifier, DiscreteDiffusion, MixedDiffusion,
 
 
 def type_with(model: Model, name: str, kind: str) -> type:
-    """The type of the model; or where another alone may have such a part (``"loss"``, ``"token-bound"``), that one."""
+    """The type of the model, or the type that has such a part (``"loss"``, ``"token-bound"``) if this one has not."""
     own = type(model)
     return next((cls for cls in (own, *MODELS) if class_of(hints(cls).get(name), kind)), own)
 
 
 def turned_into(cls: type, model: Model, **given: Any) -> Any:
-    """A model of another type: what is ``given``, and what both types may have.
+    """A model of another type, with the fields that are ``given`` and those that both types share.
 
-    Raises UserError where the other type needs a network that this model has not.
+    Raises UserError if the other type needs a network that this model does not have.
     """
     shared = {}
     for name, hint in hints(cls).items():
@@ -252,7 +252,7 @@ def turned_into(cls: type, model: Model, **given: Any) -> Any:
 
 
 def _require(model: Model, shape: tuple[int, ...]) -> None:
-    """Raises UserError where data of a latent shape needs a model of another type."""
+    """Raises UserError if data of a latent shape needs a model of another type."""
     needed = next((cls for kind, cls in OF_SHAPE.items() if isinstance(shape, kind)), GaussianDiffusion)
     if OF[type(model)] != OF[needed]:
         raise UserError(

@@ -2,11 +2,11 @@
 
     Recipe(Digits(), GaussianDiffusion(UNet(width=64)), training=Training(steps=1_500, batch=64))
 
-What may stand in a field is what its type says; `undiffuse.core.configuration` reads, writes and overrides by those
-types alone. Ready ones are in `undiffuse.recipes`.
+The type of a field says which values it accepts; `undiffuse.core.configuration` reads, writes and overrides recipes by
+these types. Ready recipes are in `undiffuse.recipes`.
 
-A field is called by its path, model.net.width, or by what of the path is enough: width, where nothing else has one. A
-field of the model, the training or the sampling itself goes before those further in: steps is training.steps.
+The name of a field is its path, model.net.width, or the end of its path if that is unambiguous: width. A field of the
+model, the training or the sampling itself takes precedence over deeper ones: steps is training.steps.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ from undiffuse.recipe.training import Training
 from undiffuse.sampling.samplers import NAMES, sampler_of
 from undiffuse.sampling.sampling import Sampling
 
-TYPED = ("net", "loss", "model")  # what may make a model another type of model
+TYPED = ("net", "loss", "model")  # the fields that can change the type of the model
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Recipe:
 
     Attributes:
         data: Where the data comes from.
-        model: The network and all that makes a diffusion of it.
-        codec: What diffuses: the data, or what an autoencoder makes of it; see `undiffuse.codec`.
-        training: How long, how fast.
-        sampling: How to sample unless told otherwise.
+        model: The network, the process and the loss.
+        codec: What diffuses: the data, or its latents in an autoencoder; see `undiffuse.codec`.
+        training: How to train.
+        sampling: How to sample by default.
     """
 
     data: Source
@@ -57,7 +57,7 @@ class Recipe:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether this trains a classifier of noisy data, and not what makes some."""
+        """Whether this trains a classifier of noisy data, not a model that samples."""
         return isinstance(self.model, NoisyClassifier)
 
     @property
@@ -73,8 +73,8 @@ class Recipe:
     def denoiser(self, shape: tuple[int, ...], specifications: Specifications) -> Any:
         """The model's denoiser, untrained, for data of a latent ``shape`` with such conditions.
 
-        Raises UserError where the model takes no such data or conditions, the sampler cannot sample it, or memory
-        cannot hold it.
+        Raises UserError if the model takes no such data or conditions, the sampler cannot sample it, or it does not fit
+        memory.
         """
         denoiser = self.model.build(shape, specifications)
         sampler_of(denoiser.process, self.sampling.sampler, denoiser.learned_variance, denoiser.jumps)
@@ -85,7 +85,7 @@ class Recipe:
     def path_of(self, name: str) -> str:
         """The path of the field that a short name means: ``"net.width"``, model.net.width.
 
-        Raises UserError where there is none, naming the nearest, or several, naming all.
+        Raises UserError if there is none, naming the nearest, or several, naming all.
         """
         name = name.replace("-", "_")
         first, _, rest = name.partition(".")
@@ -103,7 +103,7 @@ class Recipe:
         return found[0]
 
     def option_of(self, path: str) -> str:
-        """What the command line calls the field at a path: --net.width, of model.net.width."""
+        """The option of the command line for the field at a path: --net.width for model.net.width."""
         owner, *parts = path.split(".")
         short = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
         own = (name for name in short if owner not in ("data", "codec") and self.path_of(name) == path)
@@ -114,10 +114,10 @@ class Recipe:
         return sorted({*hints(Recipe), *PATHS, *(path.rpartition(".")[2] for path, _, _ in leaves(self))})
 
     def override(self, name: str, text: str) -> Self:
-        """The recipe with one field changed, as the command line says it: ``override("net.width", "256")``.
+        """The recipe with one field changed, in the words of the command line: ``override("net.width", "256")``.
 
-        A network or a loss that another type of model alone may have makes it that type, with what both may have:
-        ``override("loss", "cross-entropy")`` is a classifier of noisy data.
+        A network or a loss that only another type of model has changes the model to that type, which keeps the shared
+        fields: ``override("loss", "cross-entropy")`` makes a classifier of noisy data.
 
         Raises UserError for an unknown field or class, a wrong type or a value out of range.
         """
@@ -129,7 +129,8 @@ class Recipe:
         return self._put(path, str(kind), lambda hint: read(hint, text, path))
 
     def overrides(self, pairs: Iterable[tuple[str, str]]) -> Self:
-        """Several of them, in any order: a part before its parts, and first what the type of the model hangs on."""
+        """Several overrides, in any order: a part before its own parts, and first those that change the type of the
+        model."""
         recipe = self
         for name, text in sorted(pairs, key=lambda pair: (pair[0].count("."), _rank(pair[0]))):
             recipe = recipe.override(name, text)
@@ -164,15 +165,15 @@ class Recipe:
 
     @classmethod
     def from_yaml(cls, text: str, where: str = "") -> Self:
-        """The recipe that ``to_yaml`` wrote; fields that are not there take their defaults.
+        """The recipe that ``to_yaml`` wrote; missing fields take their defaults.
 
-        One that was written before recipes had parts is read as one that has, with a `Caution`.
+        A recipe from before recipes had parts is converted, with a `Caution`.
 
-        Raises UserError, beginning with ``where``, for text that is no recipe, naming the nearest field or class.
+        Raises UserError, which begins with ``where``, for text that is no recipe, naming the nearest field or class.
         """
         try:
             plain = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: numbers and dates that are none
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: invalid numbers and dates
             raise UserError(f"{where or 'recipe'}: not YAML ({' '.join(str(error).split())})") from None
         if not isinstance(plain, dict):
             raise UserError(f"{where or 'recipe'}: holds no fields; a recipe has data: and model: at least")
@@ -181,11 +182,11 @@ class Recipe:
         except UserError as error:
             raise UserError(f"{where or 'recipe'}: {error}") from None
         except RecursionError:
-            raise UserError(f"{where or 'recipe'}: holds itself; a recipe has an end") from None
+            raise UserError(f"{where or 'recipe'}: contains itself; remove the YAML alias") from None
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The recipe in a file. Raises UserError where there is none."""
+        """The recipe in a file. Raises UserError if there is none."""
         if not path.is_file():
             raise UserError(f"{path}: no such file")
         try:
@@ -194,7 +195,7 @@ class Recipe:
             raise UserError(f"{path}: not a text file") from None
 
     def save(self, path: Path) -> None:
-        """Write it down, whole or not at all."""
+        """Writes the file, whole or not at all."""
         write_text(path, self.to_yaml())
 
 

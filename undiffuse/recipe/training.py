@@ -1,4 +1,4 @@
-"""How long and how fast a model is trained, and what is kept of it on the way."""
+"""How a model is trained, and how often it is saved and reported on."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,17 +15,17 @@ class Training:
     """One training of any model.
 
     Attributes:
-        steps, batch: How long, and how many samples a step.
-        lr, warmup, decay, beta2, weight_decay, clip: AdamW; ``warmup`` in steps, ``clip`` is of the gradient's norm.
-        averages: Widths of the averages of the weights, as shares of the training; the first is what samples.
-        condition_dropout: The share of rows without any condition in training, which guidance needs.
-        each_dropout: Of data with several conditions, the share of each that is dropped besides, on its own; needed to
-            ask for some conditions and leave others open.
-        flip: Whether pictures are mirrored left to right, every other one; not for letters.
+        steps, batch: The number of steps, and of samples in each step.
+        lr, warmup, decay, beta2, weight_decay, clip: AdamW; ``warmup`` in steps, ``clip`` the largest gradient norm.
+        averages: Widths of the averages of the weights, as shares of the training; the first is used for sampling.
+        condition_dropout: The share of rows that lose all conditions in training, which guidance needs.
+        each_dropout: With several conditions, the share of each that is dropped on its own too; needed for sampling
+            with only some of the conditions.
+        flip: Whether every other picture is mirrored left to right; not for letters.
         precision: bf16 computes the network in half precision, in training and in sampling.
-        compile: Whether the network is compiled (`torch.compile`): a minute to begin with, faster steps afterwards.
-        seed: Of everything random in the training.
-        save_every, report_every: In steps.
+        compile: Whether the network is compiled (`torch.compile`): it takes a minute first, then steps are faster.
+        seed: The seed of everything random in the training.
+        save_every, report_every: The number of steps between saves, and between reports.
 
     Raises:
         UserError: A value out of range.

@@ -9,7 +9,7 @@ from undiffuse.recipe.training import Training
 
 
 def digits() -> Recipe:
-    """handwritten digits of 8 x 8 pixels, each made when asked for, in two minutes"""
+    """handwritten digits of 8 x 8 pixels, by label, in two minutes"""
     return Recipe(
         data=Digits(),
         model=GaussianDiffusion(UNet()),

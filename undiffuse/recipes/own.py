@@ -1,4 +1,4 @@
-"""Data of your own: what it is decides how it is trained."""
+"""Recipes for data of your own: the kind of data decides."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ def own_data(path: Path, options: Mapping[str, str] = NOTHING) -> Recipe:
     A .csv of numbers alone, but for labels, is points; with text, dates or missing cells it is a table. What is wrong
     with a text, a table or some of the pictures is said when it is opened: the recipe's fields may mend it.
 
-    Raises UserError where there is no data, or none that is understood.
+    Raises UserError if there is no data, or none that can be read.
     """
     if is_series(existing(path), options):
         own = _with(SeriesFiles(str(path.expanduser().resolve())), options)
@@ -58,7 +58,7 @@ def own_data(path: Path, options: Mapping[str, str] = NOTHING) -> Recipe:
 
 
 def conditional(recipe: Recipe, count: int) -> Recipe:
-    """Of several conditions each is dropped by itself too, so that some may be asked for and others not."""
+    """With several conditions, each is also dropped on its own, so that samples can be given only some of them."""
     return recipe.changed(each_dropout=0.1) if count > 1 else recipe
 
 
@@ -86,7 +86,7 @@ def _text(source: TextFile) -> Recipe:
 
 
 def _with(source: S, options: Mapping[str, str]) -> S:
-    """The source with those of its fields that are options."""
+    """The source with those ``options`` that are fields of it."""
     known = {field.name for field in fields(source)}
     for name, value in options.items():
         source = override(source, name, value) if name in known else source
@@ -105,7 +105,7 @@ def points(source: Files, size: tuple[int, ...] = ()) -> Recipe:
 def of_hub(name: str, options: Mapping[str, str] = NOTHING) -> Recipe:
     """Pictures of a Hugging Face data set, by its name there; ``options`` as `own_data` has it.
 
-    Raises UserError where it cannot be had.
+    Raises UserError if it cannot be loaded.
     """
     source = _with(Hub(name), options)
     return pictures(source, source.open().shape[1:])

@@ -1,4 +1,4 @@
-"""Text: characters that are masked and named again, and the heartbeat that it all began with."""
+"""Text: characters that are masked and predicted, and the heartbeat, the first benchmark of diffusion."""
 
 from undiffuse.codec import Tokens
 from undiffuse.data.source import Heartbeat, Shakespeare, TextFile

@@ -1,4 +1,4 @@
-"""Pictures as tokens: every value one of a few levels of brightness, lost and named again."""
+"""Pictures as tokens: every value is one of a few levels of brightness."""
 
 from undiffuse.codec import VQVAE, Levels
 from undiffuse.codec.vae import Fit
