@@ -37,7 +37,10 @@ BAD = {
     "bytes as points": (dict(x=pictures), "float32"),
     "unknown kind": (dict(x=points, kind="picture"), "did you mean pictures"),
     "column names": (dict(x=points, columns=("a",)), "1 column names for 2 columns"),
-    "too few labels": (dict(x=points, **conditions(torch.zeros(5, dtype=torch.int64))), "one a row; 5 for 6 rows"),
+    "too few labels": (
+        dict(x=points, **conditions(torch.zeros(5, dtype=torch.int64))),
+        "one condition for each row, not 5 for 6",
+    ),
     "conditions alone": (dict(x=points, conditions=labelled(torch.arange(6))[0]), "come together"),
     "label above": (
         dict(x=points, conditions=labelled(torch.arange(6))[0], specifications=specifications_of(("a", "b"))),

@@ -93,7 +93,7 @@ def test_turned_products_depend_on_the_distance_alone():
 def test_rotary_positions_take_sizes_that_were_not_trained_and_learned_ones_say_so():
     x = torch.randn(2, 1, 6, 10)
     assert built(SMALL, (1, 4, 4))(x, torch.zeros(())).shape == x.shape
-    with pytest.raises(UserError, match="learned positions are of 2 x 2 patches, not 3 x 5"):
+    with pytest.raises(UserError, match="learned positions are for 2 x 2 patches, not 3 x 5"):
         built(DiT(width=16, depth=1, heads=2, positions="learned"), (1, 4, 4))(x, torch.zeros(()))
 
 

@@ -133,7 +133,7 @@ def test_holes_are_filled_by_what_is_known(run):
         ("impute RUN nothing.csv", "nothing.csv"),
         ("evaluate RUN --target hue -n 50", "unknown column 'hue'"),
         ("evaluate RUN --target size -n 50", "size is a number; what is predicted is a category: id, colour"),
-        ("train table", "which table? say --data"),
+        ("train table", "which table? add --data"),
         ("train swiss-roll --net table-mlp", "what diffuses here is numbers"),
         ("train table --data THINGS --net mlp", "--net table-mlp"),
         ("train table --data THINGS --data.types colr=category", "did you mean colour"),

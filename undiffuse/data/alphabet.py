@@ -26,16 +26,16 @@ class Characters:
 
     @classmethod
     def of(cls, text: str) -> "Characters":
-        """All that occur in a text."""
+        """All characters that occur in a text."""
         return cls(tuple(sorted(set(text))))
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of characters."""
         return len(self.symbols)
 
     def encode(self, text: str) -> Tensor:
-        """(length,) int64. Raises `UserError` for a character that is none of these, saying which are."""
+        """(length,) int64. Raises `UserError` for an unknown character, and lists the known ones."""
         codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
         place = np.searchsorted(self._codes, codes).clip(max=self.size - 1)
         unknown = codes[self._codes[place] != codes]
@@ -86,7 +86,7 @@ class PretrainedTokenizer:
 
     @property
     def size(self) -> int:
-        """Of its vocabulary, added tokens included."""
+        """The size of its vocabulary, including added tokens."""
         return len(self._tokenizer)
 
     def encode(self, text: str) -> Tensor:
@@ -109,7 +109,7 @@ class PretrainedTokenizer:
             raise UserError("a tokenizer needs transformers: pip install 'undiffuse[text]'") from None
         try:
             return AutoTokenizer.from_pretrained(self.path)
-        except Exception as error:  # of a stranger's settings, anything
+        except Exception as error:  # a tokenizer from elsewhere may raise any error
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{self.path}: no tokenizer there ({reason})") from None
 

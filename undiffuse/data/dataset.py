@@ -1,4 +1,4 @@
-"""The one data object: rows, their conditions if they have any, and the promise that both are sound."""
+"""The one data object: rows and, if there are any, their conditions, checked on construction."""
 
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -21,8 +21,8 @@ class Form(NamedTuple):
     dtypes: tuple[torch.dtype, ...]
     layout: str
     dimensions: int | None = None  # any from 2 on, if None
-    needs: str | None = None  # what else a data set of it has, and no other
-    channels: bool = False  # whether the first side of a row is channels, each with a scale of its own
+    needs: str | None = None  # what only data sets of this kind have besides
+    channels: bool = False  # whether the first axis of a row is channels, each with its own scale
 
 
 FORMS = {
@@ -31,12 +31,12 @@ FORMS = {
     "series": Form((torch.float32,), "(count, channels, length)", 3, channels=True),
     "text": Form((torch.uint8, torch.int32), "(count, length...)", needs="alphabet"),
     "table": Form((torch.float64,), "(count, columns)", 2, needs="schema"),
-    "latents": Form((torch.float32, torch.int32), "(count, ...)"),  # what a codec keeps of any of them
+    "latents": Form((torch.float32, torch.int32), "(count, ...)"),  # what a codec precomputes from any of them
 }
 
 
 def form_of(kind: str) -> Form:
-    """The form of a kind of data. Raises UserError for one that is not known."""
+    """The form of a kind of data. Raises UserError for an unknown kind."""
     if kind not in FORMS:
         raise UserError(nearest(kind, FORMS, "kind of data"))
     return FORMS[kind]
@@ -50,18 +50,18 @@ class Dataset:
         x: ``(count, *shape)``. Points are float32, in the data's own units; pictures are uint8,
             ``(count, channels, height, width)``, 0 to 255. Tokens are uint8 or int32, below the alphabet's size.
             A table is float64, each column as its `Column` says, NaN where a cell is missing.
-        conditions: What each row may be asked to be, absent where it is not known; None where the data has none.
+        conditions: The conditions of each row, absent where they are not known; None if the data has none.
         specifications: What the conditions mean, by name.
-        kind: ``"points"``, ``"pictures"``, ``"text"`` or ``"table"``; ``"latents"`` is what a codec keeps of such.
-        columns: Names of the columns of points, where they are known, and of a table.
+        kind: ``"points"``, ``"pictures"``, ``"text"`` or ``"table"``; ``"latents"`` is what a codec precomputes from
+        them. columns: Names of the columns of points, if they are known, and of a table.
         alphabet: What tokens stand for.
         schema: What the columns of a table stand for.
-        notes: What the reader decided on the way ("3 files that are not pictures were ignored"), a line each.
+        notes: What the reader decided on the way ("3 files that are not pictures were ignored"), one line for each.
         name: What errors and descriptions call this data.
 
     Raises:
         UserError: Fewer than 2 rows, NaN or infinite values, rows that are all the same, a wrong type,
-            conditions that are not one a row or not as specified. A column that is constant among others is fine.
+            conditions that are not one for each row, or not as specified. A constant column among others is allowed.
     """
 
     x: Tensor
@@ -98,11 +98,11 @@ class Dataset:
 
     @property
     def label_names(self) -> Names:
-        """The names of those."""
+        """The names of these labels."""
         return names_of(self.specifications)
 
     def take(self, rows: Tensor) -> "Dataset":
-        """The rows named by an index or a mask ``(count,)``, with everything else kept."""
+        """The rows given by an index or a mask ``(count,)``; everything else is unchanged."""
         return replace(self, x=self.x[rows], conditions=None if self.conditions is None else self.conditions[rows])
 
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple["Dataset", "Dataset"]:
@@ -171,13 +171,15 @@ class Dataset:
                 f"{self.name}: tokens run from {low} to {high}; {self.alphabet.describe()} allow 0 to "
                 f"{self.alphabet.size - 1}"
             )
-        # stops at the first row that differs, which is nearly always the second
+        # stops at the first different row, nearly always the second
         if all(torch.equal(self.x[0], self.x[row]) for row in range(1, len(self))):
             raise UserError(f"{self.name}: all {len(self)} rows are the same; there is nothing to learn")
 
     def _check_conditions(self, conditions: Conditions) -> None:
         if len(conditions) != len(self):
-            raise UserError(f"{self.name}: conditions are one a row; {len(conditions)} for {len(self)} rows")
+            raise UserError(
+                f"{self.name}: expected one condition for each row, not {len(conditions)} for {len(self)} rows"
+            )
         try:
             check(self.specifications, conditions)
         except UserError as error:
@@ -185,11 +187,11 @@ class Dataset:
 
 
 def random_conditions(dataset: Dataset, count: int, seed: int = 0) -> Conditions | None:
-    """The conditions of ``count`` rows drawn at random; None for data without.
+    """The conditions of ``count`` rows drawn at random; None for data without conditions.
 
-    What a sampler is asked for when its samples are measured: as often as in the data, but not the conditions of the
-    very rows that they are held against. Two draws of real data, the floor, differ in their conditions too. Rows of
-    which a condition is not known are passed over.
+    Samples that are measured get these conditions: as frequent as in the data, but not those of the very rows with
+    which the samples are compared, because two draws of real data, the floor, differ in their conditions too. Rows with
+    an absent condition are not drawn.
     """
     if dataset.conditions is None:
         return None
@@ -201,7 +203,8 @@ def random_conditions(dataset: Dataset, count: int, seed: int = 0) -> Conditions
 
 
 def judged_rows(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """The rows whose labels are known, and those, several attributes as one label, (count,): for a judge of samples."""
+    """The rows with known labels, and their labels (count,), several attributes as one label: for a judge of
+    samples."""
     labels, _ = combined(dataset.labels, dataset.label_names)
     if labels is None:
         return dataset.x[:0], torch.empty(0, dtype=torch.int64)
@@ -209,7 +212,7 @@ def judged_rows(dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def check_split(split: str) -> None:
-    """Raise a UserError unless ``split`` is ``"train"``, ``"test"`` or ``"all"``."""
+    """Raises a UserError unless ``split`` is ``"train"``, ``"test"`` or ``"all"``."""
     known = ("train", "test", "all")
     if split not in known:
         raise UserError(nearest(split, known, "split"))

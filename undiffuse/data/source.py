@@ -1,7 +1,7 @@
 """Where data comes from, as plain values that a recipe can write down: ``source.open(split) -> Dataset``.
 
-A source whose rows a program can check says how, ``source.validity() -> (name, check)``; one whose law is known
-says the entropy of a row, ``source.entropy()`` in nats.
+If a program can check the rows of a source, ``source.validity() -> (name, check)`` gives it; if the distribution is
+known, ``source.entropy()`` is the entropy of a row in nats.
 """
 
 import math
@@ -28,15 +28,15 @@ from undiffuse.data.synthetic.piano import piano
 from undiffuse.data.synthetic.pulse import pulses
 from undiffuse.data.synthetic.toys import toy
 
-Validity = tuple[str, Callable[[Tensor], Tensor]]  # a name, and (count, *shape) -> (count,) bool: is it one?
+Validity = tuple[str, Callable[[Tensor], Tensor]]  # a name, and a check (count, *shape) -> (count,) bool
 
 
 @dataclass(frozen=True)
 class Toy:
     """``count`` points of a toy, drawn by ``seed``; the test split is as many fresh ones.
 
-    A fixed set, not fresh points every step: at 100,000 points a network of this size cannot tell the difference, and
-    a run's data can be looked at, measured and held against its samples.
+    The set is fixed, not drawn anew in every step, so that a run's data can be looked at and compared with its samples.
+    With 100,000 points this makes no difference to a network of this size.
     """
 
     name: str = "swiss-roll"
@@ -59,7 +59,7 @@ class Digits:
 
 @dataclass(frozen=True)
 class WellKnown:
-    """A data set that everybody knows, from ``path`` or a folder of data sets: mnist, fashion-mnist, cifar10."""
+    """A well-known data set, from ``path`` or a folder of data sets: mnist, fashion-mnist, cifar10."""
 
     formerly: ClassVar[str] = "Known"
 
@@ -73,7 +73,7 @@ class WellKnown:
 
 @dataclass(frozen=True)
 class Hub:
-    """Pictures of a Hugging Face data set: its name on the hub, or the folder or parquet file that it lies in."""
+    """Pictures of a Hugging Face data set: its name on the hub, its folder or its parquet file."""
 
     name: str
     size: int | tuple[int, int] | None = None
@@ -81,7 +81,7 @@ class Hub:
     label: str | None = None
 
     def open(self, split: str = "train") -> Dataset:
-        """The pictures and their labels. Raises UserError where it cannot be had or holds no pictures."""
+        """The pictures and their labels. Raises UserError if it cannot be loaded or holds no pictures."""
         return hub(self.name, self.size, self.image, self.label, split)
 
 
@@ -132,7 +132,7 @@ class Files:
     condition: tuple[str, ...] = ()
 
     def open(self, split: str = "train") -> Dataset:
-        """The data. Raises UserError where it is gone or not understood."""
+        """The data. Raises UserError if it is missing or cannot be read."""
         if not self.condition:
             return open_data(self.path, self.size, split, self.skip_unreadable)
         if existing(self.path).is_dir():
@@ -144,8 +144,8 @@ class Files:
 class TableFile:
     """A .csv or .tsv file of numbers, dates and categories, as `read_table` reads it.
 
-    ``types`` says what a column is where what is detected is wrong: age=number,zip=category (number, integer, date,
-    category); ``header`` whether the first line names the columns; ``names`` are those of a file without one.
+    ``types`` corrects the detected types of columns: age=number,zip=category (number, integer, date, category).
+    ``header`` says whether the first line names the columns; ``names`` are the names if it does not.
     ``condition`` names columns that are conditions of the others.
     """
 
@@ -160,12 +160,12 @@ class TableFile:
 
     def __post_init__(self) -> None:
         if self.frequent < 1:
-            raise UserError(f"frequent, the categories that are told apart, must be at least 1, not {self.frequent}")
+            raise UserError(f"frequent, the most categories of a column, must be at least 1, not {self.frequent}")
 
     def open(self, split: str = "train") -> Dataset:
-        """The table; a tenth is held out, always the same. Raises UserError where it is gone or not understood."""
+        """The table; a tenth is held out, always the same. Raises UserError if it is missing or cannot be read."""
         if not self.path:
-            raise UserError("which table? say --data people.csv")
+            raise UserError("which table? add --data people.csv")
         path = existing(self.path)
         read = read_table(path, self.types, self.names, self.header, self.frequent)
         return conditioned(read, self.condition).part(split)
@@ -184,9 +184,9 @@ class TextFile:
     encoding: str = "utf-8"
 
     def open(self, split: str = "train") -> Dataset:
-        """The pieces; the last tenth of the text is held out. Raises UserError where it is gone, or no text."""
+        """The pieces; the last tenth of the text is held out. Raises UserError if it is missing, or no text."""
         if not self.path:
-            raise UserError("which text? say --data book.txt")
+            raise UserError("which text? add --data book.txt")
         return text(existing(self.path), self.length, self.unit, self.tokenizer, split, self.encoding)
 
 
@@ -205,7 +205,7 @@ class Shakespeare:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """``count`` sequences of ``length`` bits with a beat every ``period``, each phase as often."""
+    """``count`` sequences of ``length`` bits with a beat every ``period``, all phases equally often."""
 
     count: int = 10_000
     length: int = 20
@@ -216,7 +216,7 @@ class Heartbeat:
         return heartbeat(self.count, self.length, self.period)
 
     def entropy(self) -> float:
-        """Of a sequence, in nats: all phases are equally likely."""
+        """The entropy of a sequence in nats: all phases are equally likely."""
         return math.log(self.period)
 
 
@@ -232,9 +232,9 @@ class SeriesFiles:
     by: str | None = None
 
     def open(self, split: str = "train") -> Dataset:
-        """The series; a tenth is held out. Raises UserError where they are gone or not understood."""
+        """The series; a tenth is held out. Raises UserError if they are missing or cannot be read."""
         if not self.path:
-            raise UserError("which series? say --data FOLDER or --data FILE.csv")
+            raise UserError("which series? add --data FOLDER or --data FILE.csv")
         path = existing(self.path)
         if path.is_dir():
             return wav_folder(path, self.length, split)

@@ -1,31 +1,31 @@
-"""Networks: what a diffusion model learns.
+"""Networks.
 
 The contract
     ``net(x, routes) -> y``
 
     x        (batch, *shape), scaled by the caller to about unit variance
-    routes   what the noise level and the conditions become (`undiffuse.condition.encoder`): a vector, of one row where
-             the whole batch shares it, and, if the network was built for them, tokens and channels
-    y        the shape and dtype of x; built with ``out_multiple=2``, twice the first axis of shape, the mean first
-             and then whatever else is learned of each value (its variance).
+    routes   the noise level and the conditions, encoded (`undiffuse.condition.encoder`): a vector, of one row if the
+             whole batch shares it, and, if the network was built for them, tokens and channels
+    y        the shape and dtype of x; built with ``out_multiple=2``, twice the first axis of shape: first the mean,
+             then what else is learned of each value (its variance).
 
-A network starts as the zero function: its last layer is zero, so the first loss is that of the best constant guess.
+A network starts as the zero function: its last layer is zero, so the first loss is that of the best constant.
 
 The pattern
-    A network is *described* by a small frozen dataclass of plain values, which a recipe can write down and read
-    back, and *built* from it for a data shape: ``MLP(width=64).build(shape=(2,), routes=encoder.widths)``. The
-    description refuses routes that it lacks, by the name of the condition that needs one. It holds the fields, their
-    defaults and their meaning, the module holds the mathematics:
+    A network is *described* by a small frozen dataclass of plain values, which a recipe can store, and *built* from it
+    for a data shape: ``MLP(width=64).build(shape=(2,), routes=encoder.widths)``. If the network lacks a route, `build`
+    raises an error that names the condition that needs it. The description has the fields, their defaults and their
+    meaning; the module has the mathematics:
 
     mlp.py   ``MLP``   -> ``ResidualMLP``   points of any shape
     unet.py  ``UNet``  -> ``NestedUNet``    pictures, any height and width: DDPM's, ADM's and Imagen's U-Nets
     fold.py  ``SpaceToDepth``             a U-Net on pictures whose patches became channels
     signal.py  ``SignalUNet``       the U-Net in one dimension
-    dit.py   ``DiT``   -> ``PatchTransformer``      pictures as patches that look at one another
+    dit.py   ``DiT``   -> ``PatchTransformer``      pictures as patches with self-attention
     table.py  ``TableMLP``          rows of a table: numbers, and categories as tokens
-    token_transformer.py  ``TokenTransformer``      tokens, likewise
+    token_transformer.py  ``TokenTransformer``      tokens with self-attention
     embedded.py  ``Embedded``       pictures made of tokens, by a network of pictures
-    blocks.py, transformer.py   what these are made of
+    blocks.py, transformer.py   the blocks of these
 """
 
 from undiffuse.net.dit import DiT, PatchTransformer

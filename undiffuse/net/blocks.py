@@ -1,6 +1,6 @@
-"""What a U-Net is made of: residual blocks, attention among pixels, and changes of resolution.
+"""The blocks of a U-Net: residual blocks, self-attention of pixels, and changes of resolution.
 
-Pictures are (batch, channels, height, width), kept channels-last in memory: convolutions are fastest so.
+Pictures are (batch, channels, height, width), channels-last in memory, in which convolutions are fastest.
 """
 
 from typing import Literal
@@ -18,7 +18,7 @@ class Residual(nn.Module):
     """x + conv(SiLU((1 + scale) * norm(conv(SiLU(norm(x)))) + shift)): ADM's block.
 
     Scale and shift come from the vector of the noise level and the conditions.
-    The last convolution starts at zero, so that a deep network starts as a shallow one. Dropout comes before it.
+    The last convolution starts at zero, so that the block starts as its shortcut. Dropout comes before it.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Residual(nn.Module):
 
 
 class PixelAttention(nn.Module):
-    """x + what each pixel reads from all others: multi-head self-attention, softmax(q kᵀ / sqrt(d)) v.
+    """Multi-head self-attention of pixels, added to x: softmax(q kᵀ / sqrt(d)) v.
 
-    There are ``heads`` of them, or fewer where a head would be less than 16 channels wide.
+    There are ``heads`` heads, or fewer if a head would have less than 16 channels.
     """
 
     def __init__(self, width: int, heads: int = 4, groups: int = 8) -> None:
@@ -87,7 +87,8 @@ class Shrink(nn.Sequential):
 
 
 class Grow(nn.Module):
-    """Enlarged to any size by copying the nearest pixel, and convolved: afterwards, before ("early") or not at all."""
+    """Enlarged to any size by nearest-neighbour copies, and convolved: after it, before it ("early"), or not
+    ("plain")."""
 
     def __init__(self, wide_in: int, width: int, resampling: Resampling, kernel: Kernel = SQUARE) -> None:
         super().__init__()
@@ -107,17 +108,17 @@ def convolution(wide_in: int, width: int, kernel: Kernel = SQUARE, stride: int =
 
 
 def mix(wide_in: int, width: int) -> nn.Module:
-    """What makes ``wide_in`` channels ``width``, pixel by pixel: nothing, where they are as many."""
+    """A 1 x 1 convolution from ``wide_in`` to ``width`` channels; the identity if they are equal."""
     return nn.Identity() if wide_in == width else nn.Conv2d(wide_in, width, 1)
 
 
 def parts(width: int, most: int, smallest: int) -> int:
-    """Into how many equal parts ``width`` splits: as many as go, up to ``most``, each of at least ``smallest``."""
+    """The largest number of equal parts of ``width``, up to ``most``, each of at least ``smallest``."""
     return max((n for n in range(1, most + 1) if width % n == 0 and width // n >= smallest), default=1)
 
 
 def zero(layer: nn.Module) -> nn.Module:
-    """The layer, its parameters set to zero."""
+    """The layer with all parameters set to zero."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer

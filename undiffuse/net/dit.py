@@ -1,4 +1,4 @@
-"""The diffusion transformer: pictures as patches that look at one another (Peebles and Xie 2023)."""
+"""The diffusion transformer: self-attention of a picture's patches (Peebles and Xie 2023)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,12 +18,12 @@ from undiffuse.net.unet import beside
 class DiT:
     """A transformer of patches.
 
-    patch      pixels of a patch along each side; pictures that do not divide are padded, and cut again
+    patch      pixels of a patch along each side; other pictures are padded, and cropped again
     width      of each patch's vector
     depth      blocks
     heads      of attention
-    positions  rotary: any size, also one that it was not trained on; learned: the trained size alone
-    qk_norm    queries and keys of unit length, which keeps attention from running away
+    positions  rotary: any size, also one that it was not trained on; learned: only the trained size
+    qk_norm    queries and keys of unit length, which keeps attention logits bounded
     dropout    of what each block adds
     """
 
@@ -92,13 +92,13 @@ class PatchTransformer(nn.Module):
         return whole[:, :, :height, :width].to(x.dtype)
 
     def _placed(self, h: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor | None]:
-        """Patches that know where they are, or what turns their queries and keys."""
+        """Patches with their learned positions, or patches and the rotation of their queries and keys."""
         if self.where is None:
             pairs = self.design.width // self.design.heads // 2
             return h, rotary(angles_over(rows, columns, pairs, device=h.device))
         if (rows, columns) != self.places:
             raise UserError(
-                f"learned positions are of {self.places[0]} x {self.places[1]} patches, not {rows} x {columns}; "
+                f"learned positions are for {self.places[0]} x {self.places[1]} patches, not {rows} x {columns}; "
                 "train with --net.positions rotary for other sizes"
             )
         return h + self.where, None

@@ -2,8 +2,8 @@
 
     tokens (batch, channels, height, width) -> a vector each -> the network, on channels x width channels -> logits
 
-As D3PM's pictures have it (Austin et al. 2021, appendix B), whose network is DDPM's U-Net. The embedding of what a
-token is and the answer to what it was share their vectors, as in `token_transformer`.
+As for D3PM's pictures (Austin et al. 2021, appendix B), whose network is DDPM's U-Net. The embedding of tokens and the
+output layer share their vectors, as in `token_transformer`.
 """
 
 import math
@@ -62,7 +62,7 @@ class EmbeddedNet(nn.Module):
         self.bias = nn.Parameter(torch.zeros(classes))
 
     def forward(self, x_t: Tensor, routes: Routes) -> Tensor:
-        """Logits; the inner network starts at zero, and so do they."""
+        """Logits, which start at zero, as the inner network does."""
         pictures = x_t if x_t.ndim == 4 else x_t[:, None]
         h = self.embedding(pictures).movedim(-1, 2).flatten(1, 2)  # (batch, channels x width, height, width)
         answer = self.inner(h, routes).unflatten(1, (pictures.shape[1], -1)).movedim(2, -1)

@@ -1,15 +1,14 @@
-"""Fold a picture: neighbouring pixels become channels, and the network inside works on fewer, richer places.
+"""Fold a picture: neighbouring pixels become channels, so that the inner network works on fewer places.
 
     (channels, height, width)  ->  (channels p q, height / p, width / q)
 
-A convolution's cost falls by p q, and everything is nearer to everything. What lies within a fold has to be put right
-by one place's channels, so fold along what is simple: pictures of piano keys, all alike from top to bottom, fold well
-along their height. After the space-to-depth of Shi et al. 2016 ("sub-pixel" convolutions); in diffusion, Luhman and
-Luhman 2022.
+The cost of a convolution falls by p q, and its reach grows. The pixels of one patch are predicted together from the
+channels of one place, so fold along the simple direction: pictures of piano keys, which are constant from top to
+bottom, fold well along their height. After the space-to-depth of Shi et al. 2016 ("sub-pixel" convolutions); in
+diffusion, Luhman and Luhman 2022.
 
-A convolution does not know where it is, but for what leaks in from the border. Where it matters, as for a condition
-that says what is at the left edge, each place is given it: waves of its row and column are further channels (Liu et al.
-2018).
+A convolution knows its position only from the padding at the border. If position matters, as for a condition that says
+what is at the left edge, each place is given waves of its row and column as further channels (Liu et al. 2018).
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,7 +28,7 @@ class SpaceToDepth:
 
     inner      the network inside; its shape is the folded one
     patch      (height, width) of the patch of pixels that becomes one place
-    waves      how many waves of the row, and of the column, each place is told: half a period, one, two, four, ...
+    waves      how many waves of the row, and of the column, each place is given: half a period, one, two, four, ...
     """
 
     formerly: ClassVar[str] = "Folded"
@@ -70,7 +69,7 @@ class Unfolding(nn.Module):
     The contract is in ``undiffuse.net``.
     """
 
-    where: Tensor  # (4 waves, *size): of the network, so that it lies on its device; not saved, as it is no weight
+    where: Tensor  # (4 waves, *size), a buffer, so that it moves with the network; not saved
 
     def __init__(self, inner: nn.Module, design: SpaceToDepth, size: tuple[int, int], out_multiple: int = 1) -> None:
         super().__init__()
@@ -88,7 +87,7 @@ class Unfolding(nn.Module):
         where = self.where if self.where.shape[1:] == (rows, columns) else places(rows, columns, self.waves)
         where = where.to(x).expand(len(x), -1, -1, -1)
         y = self.inner(torch.cat([folded, where], dim=1), routes).unflatten(1, (self.out_multiple, -1))
-        return unfold(y[:, :, : folded.shape[1]].flatten(1, 2), self.patch)  # what it says of the waves is not asked
+        return unfold(y[:, :, : folded.shape[1]].flatten(1, 2), self.patch)  # its output for the waves is not used
 
 
 def places(height: int, width: int, waves: int) -> Tensor:
@@ -111,6 +110,6 @@ def fold(x: Tensor, patch: tuple[int, int]) -> Tensor:
 
 
 def unfold(x: Tensor, patch: tuple[int, int]) -> Tensor:
-    """The inverse of `fold`; channels beyond the picture's own, as of a learned variance, stay behind the first."""
+    """The inverse of `fold`; further channels, such as a learned variance, come after the picture's own."""
     cut = x.unflatten(1, (-1, *patch))  # (batch, channels, p, q, rows, columns)
     return cut.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)

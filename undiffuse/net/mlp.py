@@ -13,12 +13,12 @@ from undiffuse.core.errors import UserError
 
 @dataclass(frozen=True)
 class MLP:
-    """A residual MLP: ``depth`` blocks of ``width`` units, reading the point and random waves of it.
+    """A residual MLP: ``depth`` blocks of ``width`` units; its input is the point and random waves of it.
 
     width      units of the residual stream
     depth      residual blocks
     waves      random Fourier features of the point, sin(Bx) and cos(Bx), beside x itself; even, 0 for none.
-               A plain MLP learns smooth functions first; with waves it sees a thin spiral at once (Tancik et al. 2020).
+               A plain MLP learns smooth functions first; with waves it learns a thin spiral soon (Tancik et al. 2020).
     bandwidth  how fine the waves are: the angles Bx have this standard deviation, in radians, whatever the size of
                the point, since B ~ N(0, bandwidth² / size) and x has unit variance
     embedding  width of the vector that the noise level and the conditions become

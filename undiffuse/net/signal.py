@@ -1,7 +1,7 @@
 """The U-Net in one dimension: signals (channels, length), of any length.
 
-A signal is a picture one pixel high, and its kernels are as high: the U-Net of pictures with 1 x 3 for 3 x 3. Channels
-that are a condition, a signal of another length say, are brought to its length.
+A signal is a picture one pixel high: this is the U-Net of pictures with kernels of 1 x 3 instead of 3 x 3. A condition
+in channels, such as a signal of another length, is scaled to the length of x.
 """
 
 from dataclasses import dataclass, field

@@ -2,9 +2,9 @@
 
     net(x, given, tokens, routes) -> y (batch, numbers), logits (batch, tokens, classes)
 
-A number is read as it is and as waves, a token as a vector for each of its classes and one for the mask, and all are
-added: what one linear layer makes of them. A number that is given, that is without noise, is read by its own weights:
-at high noise the others say nothing, and it says all.
+A number is embedded by itself and its waves, a token by a vector for each of its classes and one for the mask; the
+first layer is the sum of all. A number that is given without noise has weights of its own, because at high noise it has
+all the information and the others have none.
 """
 
 import math
@@ -26,8 +26,8 @@ from undiffuse.process.mixed import RowShape
 class TableMLP:
     """``depth`` blocks of ``width`` units; ``waves`` (even) of each number, ``embedding`` of the vector.
 
-    The waves' frequencies rise by a factor from a half to ``finest``, in radians per standard deviation: a value that
-    takes one row in a hundred is a few hundredths of a deviation wide, and coarse waves do not tell it from the next.
+    The frequencies of the waves rise geometrically from a half to ``finest``, in radians per standard deviation: a
+    value that one row in a hundred has is a few hundredths of a deviation wide, too narrow for coarse waves.
     """
 
     width: int = 256
@@ -73,7 +73,7 @@ class TableNet(nn.Module):
         )
         frequencies = torch.logspace(math.log2(0.5), math.log2(design.finest), design.waves // 2, base=2)
         self.register_buffer("frequencies", frequencies, persistent=False)
-        with warnings.catch_warnings():  # of no numbers, the stem's bias is all there is: torch would say so
+        with warnings.catch_warnings():  # without numbers the stem has only a bias, of which torch would warn
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")
             self.stem = nn.Linear(numbers * (3 + 2 * design.waves), design.width)
         self.table = nn.EmbeddingBag(max(1, sum(classes) + len(classes)), design.width, mode="sum")
@@ -86,7 +86,7 @@ class TableNet(nn.Module):
     def forward(self, x: Tensor, given: Tensor, tokens: Tensor, routes: Routes) -> tuple[Tensor, Tensor]:
         """x (batch, numbers) of unit variance, given (batch, numbers) bool, tokens (batch, tokens) int64.
 
-        A token's mask is the class that follows the most that any token has. The noise level is of the numbers not
+        The mask is the class after the most classes that any token has. The noise level is that of the numbers not
         given.
         """
         angles = x[..., None] * self.frequencies

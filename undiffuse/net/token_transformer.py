@@ -16,14 +16,14 @@ from undiffuse.process.categorical import TokenShape
 
 @dataclass(frozen=True)
 class TokenTransformer:
-    """A transformer of tokens, which all look at one another.
+    """A transformer of tokens with self-attention.
 
     width      of each token's vector
     depth      blocks
     heads      of attention
-    positions  rotary: how far tokens are from each other, any length; learned: which place it is, the trained length
-    time       whether it is told the noise level; that of masked tokens can be seen, by counting the masks
-    causal     whether a token sees only those before it: no denoiser, but what denoisers are compared with
+    positions  rotary: relative positions, any length; learned: absolute positions, only the trained length
+    time       whether it is given the noise level; for masked tokens it could count the masks instead
+    causal     whether a token sees only those before it: not a denoiser, but a language model for comparison
     dropout    of what each block adds
     """
 
@@ -56,7 +56,7 @@ class TokenTransformer:
 class TokenNet(nn.Module):
     """(batch, *shape) int64 -> logits (batch, *shape, classes); the contract is in `undiffuse.denoiser.categorical`.
 
-    The embedding of what a token is and the answer to what it was share their vectors. Logits start at zero.
+    The embedding of tokens and the output layer share their vectors. Logits start at zero.
     """
 
     def __init__(self, design: TokenTransformer, shape: TokenShape, states: int, routes: Widths) -> None:
@@ -84,7 +84,7 @@ class TokenNet(nn.Module):
         return logits.unflatten(1, x_t.shape[1:]) if x_t.ndim != 2 else logits
 
     def _placed(self, h: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor | None]:
-        """Tokens that know where they are, or what rotates queries and keys."""
+        """Tokens with their learned positions, or tokens and the rotation of queries and keys."""
         pairs = self.design.width // self.design.heads // 2
         if self.where is None and len(shape) == 2:
             return h, rotary(angles_over(shape[0], shape[1], pairs, device=h.device))
@@ -92,6 +92,6 @@ class TokenNet(nn.Module):
             return h, rotary(angles_along(h.shape[1], pairs, device=h.device))
         if h.shape[1] != len(self.where):
             raise UserError(
-                f"learned positions are of {len(self.where)} tokens, not {h.shape[1]}; train with rotary ones"
+                f"learned positions are for {len(self.where)} tokens, not {h.shape[1]}; add --net.positions rotary"
             )
         return h + self.where, None

@@ -1,11 +1,11 @@
-"""The transformer: places that look at one another, and at tokens of another kind.
+"""The transformer block: self-attention of places, and cross-attention to the tokens of conditions.
 
     h <- h + gate_1 attention(scale_1 norm(h) + shift_1)
     h <- h + cross-attention(norm(h), tokens)
     h <- h + gate_2 dense(scale_2 norm(h) + shift_2)              scale, shift, gate = linear(vector)
 
-With adaLN-Zero (Peebles and Xie 2023, section 3.2) that linear layer starts at zero, and with it the gates: every block
-starts as the identity, exactly. Without a vector (a network that knows no time) gates and scales are 1, shifts 0.
+With adaLN-Zero (Peebles and Xie 2023, section 3.2) that linear layer starts at zero, and so do the gates: every block
+starts as the identity. Without a vector (a network that is not given the noise level) there is no modulation.
 Shared by the diffusion transformer of pictures (`dit`) and that of tokens (`token_transformer`).
 """
 
@@ -21,7 +21,7 @@ FEW = 512  # places
 
 
 class TransformerBlock(nn.Module):
-    """Attention, cross-attention where there are tokens, then two dense layers."""
+    """Self-attention, cross-attention if there are tokens, then two dense layers."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class TransformerBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """softmax(q k^T / sqrt(d)) v in ``heads``, with queries and keys of unit length (qk_norm) and turned (`rotary`).
+    """softmax(q k^T / sqrt(d)) v in ``heads``, with queries and keys of unit length (qk_norm) and rotated (`rotary`).
 
-    Where they are not turned, what a place is must be in h. ``causal`` hides from each place those after it.
+    If they are not rotated, h must contain the positions. With ``causal`` a place does not see those after it.
     """
 
     def __init__(self, width: int, heads: int, qk_norm: bool = True, causal: bool = False) -> None:
@@ -85,9 +85,9 @@ class Attention(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v of (batch, heads, places, d): fused, but where plain products are faster.
+    """softmax(q k^T / sqrt(d)) v of (batch, heads, places, d): fused, or by plain products if they are faster.
 
-    They are on a processor, in half precision and of few places: 4 times, forth and back, of 128 places.
+    They are faster on a CPU, in half precision and for few places: 4 times, forward and backward, for 128 places.
     """
     places = query.shape[2]
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or places > FEW:
@@ -107,7 +107,7 @@ class UnitLength(nn.RMSNorm):
 
 
 class CrossAttention(nn.Module):
-    """h + what each place reads from tokens of another kind, such as words; zero at the start."""
+    """Cross-attention of places to tokens of conditions, such as words, added to h; zero at the start."""
 
     def __init__(self, width: int, heads: int, tokens: int) -> None:
         super().__init__()
@@ -116,8 +116,8 @@ class CrossAttention(nn.Module):
         self.out = zero(nn.Linear(width, width))
 
     def forward(self, h: Tensor, routes: Routes) -> Tensor:
-        """h (batch, places, width); of the tokens, those that are present are read."""
-        assert routes.tokens is not None and routes.tokens_present is not None  # it was built for some
+        """h (batch, places, width); only tokens that are present are attended to."""
+        assert routes.tokens is not None and routes.tokens_present is not None  # it was built for tokens
         query = self.query(self.norm(h)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         read = self.key_value(routes.tokens).expand(len(h), -1, -1)
         key, value = read.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -127,7 +127,7 @@ class CrossAttention(nn.Module):
 
 
 def rotary(angles: Tensor) -> Tensor:
-    """What turns queries and keys by angles (places, d / 2), in radians: cosines and signed sines, (2, places, d).
+    """The rotation of queries and keys by angles (places, d / 2), in radians: cosines and signed sines, (2, places, d).
 
     Turning pair i of query and key at place p by the angle p f_i makes their product depend on the distance of places
     alone (Su et al. 2021). Once a network, for all of its blocks.
@@ -137,7 +137,7 @@ def rotary(angles: Tensor) -> Tensor:
 
 
 def rotated(x: Tensor, turn: Tensor) -> Tensor:
-    """x (batch, heads, places, d), entries i and i + d/2 of it a pair, turned by what `rotary` gave."""
+    """x (batch, heads, places, d), of which entries i and i + d/2 are a pair, rotated by the result of `rotary`."""
     cosine, sine = turn.to(x)
     return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, -1), sine)
 
@@ -149,7 +149,7 @@ def angles_along(count: int, pairs: int, base: float = 10_000.0, device: torch.d
 
 
 def angles_over(height: int, width: int, pairs: int, base: float = 100.0, device: torch.device | None = None) -> Tensor:
-    """Half of the pairs are turned by the row, half by the column: (height * width, pairs)."""
+    """Angles by the row for half of the pairs, and by the column for the others: (height * width, pairs)."""
     down = angles_along(height, pairs // 2, base, device)[:, None].expand(-1, width, -1)
     across = angles_along(width, pairs - pairs // 2, base, device)[None].expand(height, -1, -1)
     return torch.cat([down, across], dim=-1).flatten(0, 1)

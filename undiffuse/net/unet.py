@@ -1,6 +1,6 @@
-"""The U-Net of diffusion: any channels, any height and width, odd, tiny and non-square ones included.
+"""The U-Net of diffusion: any channels, height and width, including odd, tiny and non-square ones.
 
-One network, from a small picture's on a laptop to DDPM's, ADM's and Imagen's, which are settings:
+One network; small ones for a laptop and DDPM's, ADM's and Imagen's are settings of it:
 
     UNet()                                                                          small pictures, one skip a level
     UNet(128, (1, 2, 2, 2), blocks=2, attention=(1,), embedding=512, groups=32, heads=1, dense=True)     DDPM, 32 x 32
@@ -34,17 +34,17 @@ from undiffuse.net.transformer import CrossAttention
 
 @dataclass(frozen=True)
 class UNet:
-    """One level a resolution, each half as high and wide as the one above (odd sizes are rounded up).
+    """One level for each resolution, half as high and wide as the one above (odd sizes are rounded up).
 
     width       channels of the finest level
     multiples   channels of each level, in multiples of ``width``, finest first
     blocks      residual blocks of a level on the way down, and again on the way up: one number, or one for each level;
                 a level of 0 is only passed through
-    attention   how many of the coarsest levels look at the whole picture, and at tokens; or which, 0 the finest: (1, 3)
+    attention   how many of the coarsest levels have self- and cross-attention; or which levels, 0 the finest: (1, 3)
     embedding   width of the vector that the noise level and the conditions become
     heads       heads of attention at most, each at least 16 channels wide
     groups      groups of a normalisation at most, each of at least 4 channels
-    dropout     share of the values hidden inside each block in training
+    dropout     share of the values dropped inside each block in training
     dense       False: one skip a level. True: every block hands over its result, which takes a block more on the way
                 up, and two blocks in the middle (Ho et al. 2020, appendix B; Dhariwal and Nichol 2021)
     skip_scale  what the skips are multiplied by; 1/sqrt 2 in Saharia et al. 2022, appendix B
@@ -98,7 +98,7 @@ class UNet:
         return self.blocks[level] if isinstance(self.blocks, tuple) else self.blocks
 
     def attends(self, level: int) -> bool:
-        """Whether the pixels of a level look at one another."""
+        """Whether a level has attention."""
         if isinstance(self.attention, tuple):
             return level in self.attention
         return level >= len(self.multiples) - self.attention
@@ -107,7 +107,7 @@ class UNet:
         """The module, for pictures of ``shape`` (channels, height, width), each 1 or more.
 
         Raises:
-            UserError: Data that are no pictures, or tokens where no level attends.
+            UserError: Data that are no pictures, or tokens if no level has attention.
         """
         self.check(routes)
         if len(shape) != 3 or min(shape) < 1:
@@ -118,7 +118,7 @@ class UNet:
         return NestedUNet(self, shape[0], routes, out_multiple)
 
     def check(self, routes: Widths) -> None:
-        """Raises UserError for tokens where no level attends."""
+        """Raises UserError for tokens if no level has attention."""
         if not any(map(self.attends, range(len(self.multiples)))):
             routes.require_only("a U-Net without attention", "channels")
 

@@ -1,6 +1,6 @@
 """A heartbeat: a row of bits with a beat at every fifth place, the phase unknown (Sohl-Dickstein et al. 2015).
 
-The smallest data of which the likelihood is a question: every bit says little alone, and everything together. As the
+A small benchmark of likelihoods: each bit alone has little information, all together determine the sequence. As the
 phases are equally likely, the entropy of a sequence is exactly log(period).
 """
 
@@ -13,7 +13,8 @@ from undiffuse.data.dataset import Dataset
 
 
 def heartbeat(count: int, length: int = 20, period: int = 5) -> Dataset:
-    """``count`` sequences (count, length) of bits, the phases in turn. Raises UserError where they cannot be told."""
+    """``count`` sequences (count, length) of bits, the phases in turn. Raises UserError if there is not one full
+    period, or one sequence of each phase."""
     if period < 2 or length < period or count < period:
         raise UserError(
             f"a heartbeat needs a period of at least 2, and at least as many bits and sequences as that, not period "
