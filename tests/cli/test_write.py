@@ -174,7 +174,7 @@ def test_a_deformed_letter_is_still_near_itself():
 def test_letters_that_are_not_there_are_asked_for(tmp_path, monkeypatch):
     monkeypatch.delenv("UNDIFFUSE_TEST_DATA", raising=False)
     monkeypatch.delenv("UNDIFFUSE_DATA", raising=False)
-    with pytest.raises(UserError, match=r"letters is not at hand: get EMNIST .* UNDIFFUSE_DATA"):
+    with pytest.raises(UserError, match=r"letters is missing: get EMNIST .* UNDIFFUSE_DATA"):
         letters()
     with pytest.raises(UserError, match="holds neither IDX files nor chars74k_hnd"):
         letters(str(tmp_path))

@@ -261,7 +261,7 @@ def test_a_folder_with_a_conditions_csv(tmp_path):
         ("file,shade\nnone.png,1\nneither.png,2\n", "names no picture of the folder; 'none.png' is not there"),
         ("file\n00.png\n01.png\n", "one column"),
         ("file,shade\n00.png,1\n./00.png,2\n", "named twice"),
-        ("file,shade\n00.png,\n01.png,\n02.png,\n", "'shade' is not known of any row"),
+        ("file,shade\n00.png,\n01.png,\n02.png,\n", "'shade' is missing in every row"),
     ],
 )
 def test_a_conditions_csv_that_is_none(tmp_path, text, said):

@@ -61,7 +61,7 @@ def packed_plane(plane: np.ndarray) -> np.ndarray:
 def test_what_is_not_there_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.delenv("UNDIFFUSE_TEST_DATA", raising=False)
     monkeypatch.setenv("UNDIFFUSE_DATA", str(tmp_path))
-    with pytest.raises(UserError, match=r"fashion_mnist is not at hand: get train-images-idx3-ubyte.gz.*zalando"):
+    with pytest.raises(UserError, match=r"fashion_mnist is missing: get train-images-idx3-ubyte.gz.*zalando"):
         known("fashion-mnist")
     with pytest.raises(UserError, match="did you mean mnist"):
         known("mnits")

@@ -1,9 +1,9 @@
 """A column of a table: what its cells mean as numbers, and how a number is written as a cell again.
 
-    cell -> value, float64: a number as it is, a date as its days or seconds since 1970, a category as its index
-    value -> cell: as the file writes them, with as many decimals
+    cell -> value, float64: a number unchanged, a date as days or seconds since 1970, a category as its index
+    value -> cell: in the file's own form, with as many decimals
 
-NaN is a missing cell, in every kind of column. What a file's columns are is found in `undiffuse.data.readers.detect`.
+NaN is a missing cell, in every kind of column. `undiffuse.data.readers.detect` finds the kinds of a file's columns.
 """
 
 import math
@@ -20,9 +20,9 @@ from undiffuse.core.errors import UserError, nearest
 Kind = Literal["number", "integer", "date", "category", "constant"]
 KINDS = get_args(Kind)
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none", "-")  # of numbers and dates
-MISSING_CATEGORY = ("", "?")  # of categories, where "none" may well be one
+MISSING_CATEGORY = ("", "?")  # of categories, of which "none" may be one
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DECIMALS = 12  # at most; a number with more is written as short as can be
+DECIMALS = 12  # at most; a number with more is written in its shortest form
 FORMS = tuple(
     day + time
     for day in ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
@@ -32,17 +32,18 @@ FORMS = tuple(
 
 @dataclass(frozen=True)
 class Column:
-    """How one column is read and written.
+    """The reading and writing of one column.
 
     Attributes:
-        name: As the header has it.
+        name: As in the header.
         kind: ``"number"``, ``"integer"``, ``"date"``, ``"category"``, or ``"constant"``, all cells alike.
-        categories: The cells that there are, the most frequent first (see `frequent`); of a constant, its one or none.
-        frequent: So many categories are told apart one by one; the rest, in alphabetical order, are one to the model
-            ("other"), with their place in that order as a number.
-        decimals: Fewest and most digits after the point; None writes a number as short as it can be without loss.
-        form: How dates are written, as `datetime.strptime` has it.
-        missing: How a missing cell is written; None where there is none.
+        categories: The distinct cells, the most frequent first (see `frequent`); of a constant, at most one.
+        frequent: How many categories have a class of their own. The others, in alphabetical order, are one class for
+        the
+            model ("other"), and their place in that order is a number.
+        decimals: The least and most digits after the point; None writes the shortest form without loss.
+        form: The form of dates, as for `datetime.strptime`.
+        missing: How a missing cell is written; None if there is none.
 
     Raises:
         UserError: These make no sense together.
@@ -71,15 +72,15 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        """Whether its values are quantities: more and less mean something."""
+        """Whether its values are quantities, which have an order."""
         return self.kind in ("number", "integer", "date")
 
     def is_missing(self, cell: str) -> bool:
-        """Whether a cell says that nothing is known."""
+        """Whether a cell is missing."""
         return cell.lower() in (MISSING if self.is_number else MISSING_CATEGORY)
 
     def value(self, cell: str) -> float:
-        """What a cell means; NaN where it is missing. Raises `UserError` for a cell that this column cannot hold."""
+        """The value of a cell; NaN if it is missing. Raises `UserError` for a cell that this column cannot hold."""
         cell = cell.strip()
         if self.kind in ("category", "constant") and cell in self._index:
             return float(self._index[cell])
@@ -111,7 +112,7 @@ class Column:
         return f"{whole}.{rest}" if rest else whole
 
     def rounded(self, values: Tensor) -> Tensor:
-        """Values (count,) as they will be read again: whole numbers, days, or so many decimals."""
+        """Values (count,) rounded to what a file can hold: whole numbers, days, or so many decimals."""
         if self.kind in ("integer", "date"):
             return values.round()
         return values if self.decimals is None else values.round(decimals=self.decimals[1])
@@ -137,7 +138,7 @@ def seconds(cell: str, form: str) -> float:
 
 
 def find_column(schema: Sequence[Column], name: str) -> int:
-    """The index of a column by its name. Raises `UserError` that names the nearest."""
+    """The index of a column by its name. Raises `UserError` for an unknown one, naming the nearest."""
     names = [column.name for column in schema]
     if name not in names:
         raise UserError(nearest(name, names, "column"))

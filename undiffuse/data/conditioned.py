@@ -1,4 +1,4 @@
-"""Columns as conditions: of what its rows are asked to be, a data set holds the rest.
+"""Columns as conditions: a data set of the other columns, conditioned on these.
 
 conditioned(data, ("age", "height"))     points or a table of the other columns, given these two
 """
@@ -21,12 +21,12 @@ Specified = tuple[dict[str, Entry], dict[str, Specification]]
 
 
 def conditioned(data: Dataset, names: Sequence[str]) -> Dataset:
-    """The data without these columns, which are conditions instead; a condition that it has already stays one.
+    """The data without these columns, which become conditions; conditions that it already has stay.
 
     A column of numbers or dates is a condition of numbers, one of categories a label; a missing cell is absent.
 
     Raises:
-        UserError: A column that is not there, naming the nearest; no column left; pictures, whose conditions are in a
+        UserError: An unknown column, naming the nearest; no column left; pictures, whose conditions are in a
             ``conditions.csv`` beside them; a column of which no cell is known.
     """
     known = data.columns if data.kind in ("points", "table") else ()
@@ -65,7 +65,7 @@ def of_columns(columns: Sequence[Column], x: Tensor) -> Specified:
     for column, values in zip(columns, x.unbind(1), strict=True):
         present = ~values.isnan()
         if not present.any():
-            raise UserError(f"the condition {column.name!r} is not known of any row; leave it out")
+            raise UserError(f"the condition {column.name!r} is missing in every row; leave it out")
         if column.is_number:
             numbers = Numbers.measure([column.name], values[:, None])
             specifications[column.name], entries[column.name] = numbers, numbers.entry(values[:, None])
@@ -76,7 +76,7 @@ def of_columns(columns: Sequence[Column], x: Tensor) -> Specified:
 
 
 def together(conditions: Conditions | None, specifications: Mapping[str, Specification], more: Specified) -> Specified:
-    """Entries and what they mean, beside others. Raises UserError for a name that both have."""
+    """Entries and their specifications, joined with others. Raises UserError for a name that both have."""
     entries = dict(conditions.entries) if conditions else {}
     if twice := entries.keys() & more[0].keys():
         raise UserError(f"two conditions are called {min(twice)!r}; rename one")

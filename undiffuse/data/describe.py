@@ -1,4 +1,4 @@
-"""What a data set holds, in words: for a person, before an hour of training."""
+"""A data set in words, for the user to check before training."""
 
 from collections.abc import Sequence
 
@@ -60,12 +60,12 @@ def _described(column: Column, x: Tensor) -> str:
 
 
 def _numbers(of: Numbers) -> str:
-    """What was seen of a condition of numbers."""
+    """The range of a numeric condition."""
     return "a condition, " + ", ".join(f"{low:.4g} to {high:.4g}" for low, high in zip(of.low, of.high, strict=True))
 
 
 def _counts(labels: Tensor, names: tuple[str, ...]) -> str:
-    """How many labels there are, and how often each; -1 is counted last."""
+    """The number of labels, and the count of each; -1 comes last."""
     unknown, *counts = (labels + 1).bincount(minlength=len(names) + 1).tolist()
     listed = [f"{shown(name, SHORT)} ({count:,})" for name, count in zip(names, counts, strict=True)]
     more = [f"and {len(listed) - LISTED} more"] if len(listed) > LISTED else []

@@ -1,1 +1,1 @@
-"""Pictures of data, samples, films of un-diffusing, curves, fields and schedules, in one quiet style."""
+"""Drawings of data, samples, films, curves, vector fields and schedules, in one plain style."""

@@ -1,8 +1,9 @@
-"""Films of un-diffusing: from noise to data, a frame a state, the step written on top, the end held to be looked at.
+"""Films of sampling, from noise to data: one frame for each state, with the step written above.
 
     write_film(film_of_points(states, data), "film.gif", count)
 
-A state is the samples at some step and what to write above them. Frames are drawn and written one by one.
+A state is the samples at one step and the text above them. The last frame is shown longer. Frames are written one by
+one.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 LONGEST = 90  # frames of a film: seven seconds
 TICK = 80  # milliseconds a frame; GIF counts in tens
-HELD = 20  # frames for which the end is held
-SHADES = 64  # colours a frame: enough for dots and greys, and files stay small
-SIDE = 560  # pixels that a film of pictures is wide, about
+HELD = 20  # how many frames long the last one is shown
+SHADES = 64  # colours of a frame: enough for dots and greys, with small files
+SIDE = 560  # the width of a film of pictures in pixels, about
 
 
 class Frame(NamedTuple):
-    """What a frame shows."""
+    """The content of a frame."""
 
     x: Tensor  # (count, *shape), decoded
     step: str  # "step 3 of 20"
@@ -46,14 +47,14 @@ def frames_to_show(count: int, at_most: int = LONGEST) -> list[int]:
 def film_of_points(
     states: Iterable[Frame], data: Cloud, labels: Tensor | None = None, label_names: Sequence[str] = ()
 ) -> "Iterator[Image]":
-    """Points ``(count, columns)`` find their way to the data, which lies in pale grey behind them."""
+    """A film of points ``(count, columns)``, with the data in pale grey behind them."""
     for state in states:
         data_cloud, cloud = (Cloud(c.title, c.x.cpu().float(), c.labels) for c in (data, Cloud("", state.x, labels)))
         yield picture(_frame(data_cloud, cloud, state, label_names))
 
 
 def film_of_pictures(states: Iterable[Frame], captions: Sequence[str] = ()) -> "Iterator[Image]":
-    """Pictures ``(count, channels, height, width)`` come out of the noise, all on one sheet."""
+    """A film of pictures ``(count, channels, height, width)``, all on one sheet."""
     from PIL import Image, ImageDraw
 
     size = 15
@@ -68,7 +69,8 @@ def film_of_pictures(states: Iterable[Frame], captions: Sequence[str] = ()) -> "
 
 
 def write_film(frames: "Iterable[Image]", path: str | Path, count: int, held: Collection[int] = ()) -> None:
-    """Write ``count`` frames as an endless GIF, the last and those ``held`` for longer: whole, or not at all."""
+    """Writes ``count`` frames as an endless GIF, whole or not at all; the last and those in ``held`` are shown
+    longer."""
     from PIL import Image
 
     if count < 1:
@@ -85,7 +87,7 @@ def write_film(frames: "Iterable[Image]", path: str | Path, count: int, held: Co
 
 @styled
 def _frame(data: Cloud, cloud: Cloud, state: Frame, label_names: Sequence[str]) -> "Figure":
-    """One frame: the plane, or the line, or the data's two main directions."""
+    """One frame of points: on the line, in the plane, or along the data's two directions of most variance."""
     if data.x.shape[1] > 2:
         (data, cloud), _ = project([data, cloud])
     if data.x.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""Curves: quality against cost, with error bars and the floor; and how a training went."""
+"""Curves: quality against cost, with error bars and the floor; and the log of a training."""
 
 import math
 from collections import Counter
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class Quality(NamedTuple):
-    """How good samples were for so many network evaluations."""
+    """The quality of samples at one number of network evaluations."""
 
     evaluations: int
     mean: float
-    error: float  # standard error; nan where there was one seed
+    error: float  # standard error; nan for one seed
 
 
 @styled
 def quality(
     curves: Mapping[str, Sequence[Quality]], measure: str, floor: float, spread: float = 0.0, title: str = ""
 ) -> "Figure":
-    """A curve a sampler: ``measure`` (lower is better) against evaluations, with standard errors.
+    """One curve for each sampler: ``measure`` (lower is better) against evaluations, with standard errors.
 
-    The band is ``floor`` +- ``spread``: what real data has against real data. Below it there is nothing to gain.
+    The band is ``floor`` +- ``spread``, the measure between real data and real data. Below it there is nothing to gain.
     """
     drawn = {name: sorted(curve) for name, curve in curves.items() if curve}
     if not drawn:
@@ -55,10 +55,10 @@ def quality(
 
 @styled
 def training(log: Mapping[str, Sequence[tuple[float, float]]]) -> "Figure":
-    """What was logged, a panel each: (step, value) pairs, with a running average over the noisy ones."""
+    """One panel for each logged quantity: (step, value) pairs, with a running average if they are noisy."""
     drawn = {name: points for name, points in log.items() if len(points) > 1}
     if not drawn:
-        raise UserError("the log holds no two values of anything; train a little longer")
+        raise UserError("the log has less than two values of everything; train longer")
     figure, every = panels(len(drawn), size=(4.2, 3.0))
     for axes, (name, points) in zip(every, drawn.items(), strict=True):
         steps, values = zip(*points, strict=True)
@@ -75,7 +75,7 @@ def training(log: Mapping[str, Sequence[tuple[float, float]]]) -> "Figure":
 
 
 def _running(values: Sequence[float], window: int) -> list[float]:
-    """Exponential average with a memory of ``window`` values, unbiased from the first on."""
+    """The exponential average with a memory of ``window`` values, unbiased from the first value on."""
     decay, total, weight, averages = 1 - 1 / window, 0.0, 0.0, []
     for value in values:
         total, weight = decay * total + value, decay * weight + 1
@@ -84,7 +84,8 @@ def _running(values: Sequence[float], window: int) -> list[float]:
 
 
 def _log_axes(axes: "Axes", ticks: Sequence[int], values: Sequence[float], floor: float) -> None:
-    """Both axes logarithmic, with numbers that a person reads: the evaluations asked for, and 1, 2, 5 times tens."""
+    """Both axes logarithmic, with readable ticks: the evaluations of the comparison, and 1, 2, 5 times powers of
+    ten."""
     from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
     axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""A vector field in the plane: where a score points, or where a denoiser would move each point."""
+"""A vector field in the plane: a score, or where a denoiser moves each point."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -41,9 +41,9 @@ def draw_field(
     arrows: int = 24,
     log_density: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
-    """The same on axes of one's own, for several fields beside each other.
+    """The same on given axes, for several fields beside each other.
 
-    An arrow's length is its vector's, up to where arrows would cover each other; longer ones are cut to that.
+    Arrows are as long as their vectors, up to a length at which they would cover each other.
     """
     if log_density is not None:
         x = plane(frame, 200)

@@ -1,6 +1,6 @@
-"""A sheet of pictures: a grid on white paper, tiny ones enlarged pixel by pixel, a caption under each if asked.
+"""A sheet of pictures: a grid on white paper, tiny ones enlarged pixel by pixel, an optional caption under each.
 
-One channel is grey and three are colour; of any other number, the channels lie side by side, each in grey.
+One channel is grey and three are colour; any other number of channels are shown side by side, each in grey.
 """
 
 import math
@@ -16,16 +16,16 @@ from undiffuse.draw.style import PAPER, QUIET, font
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHEET = 1000  # pixels that a sheet is wide, about
-TILE = 96  # pixels that a picture is wide at least, when there is room
-SEEN = 100_000  # values of a channel by which numbers are stretched to black and white
+SHEET = 1000  # the width of a sheet in pixels, about
+TILE = 96  # the least width of a picture in pixels, if there is room
+SEEN = 100_000  # values of a channel, at most, from which black and white are found
 CAPTION = 13  # pixels of a letter's height
 
 
 def pictures(x: Tensor, captions: Sequence[str] = (), columns: int | None = None, width: int = SHEET) -> "Image":
-    """``x (count, channels, height, width)`` as one sheet, row by row, about square unless ``columns`` says else.
+    """``x (count, channels, height, width)`` as one sheet, row by row, about square without ``columns``.
 
-    Enlarged towards ``width`` pixels by whole factors only, so that every pixel stays a square.
+    Enlarged towards ``width`` pixels only by whole factors, so that every pixel stays a square.
     """
     from PIL import Image, ImageDraw
 
@@ -70,12 +70,12 @@ def in_colour(x: Tensor) -> Tensor:
 
 
 def _columns(count: int, height: int, width: int) -> int:
-    """As many as make the sheet about square."""
+    """The number of columns that makes the sheet about square."""
     return max(1, min(count, round(math.sqrt(count * height / width))))
 
 
 def _fitted(text: str, width: int) -> str:
-    """The text, or as much of its beginning as is ``width`` pixels wide."""
+    """The text, cut at ``width`` pixels."""
     letters, text = font(CAPTION), shown(text, SHORT)
     if letters.getlength(text) <= width:
         return text

@@ -1,6 +1,6 @@
-"""Points: on the line as histograms, in the plane as they lie, in more dimensions pair by pair or projected.
+"""Drawings of points: on the line as histograms, in the plane as dots, in more dimensions by pairs or projected.
 
-The first cloud, the data where there is any, sets the frame for all: what lies outside is counted, not hidden.
+The first cloud, which is the data if there is any, sets the frame for all; points outside it are counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAIRED = 5  # columns shown pair by pair; more are projected
-CROWD = 20_000  # points from which a density says more than dots
+CROWD = 20_000  # from so many points on, a density is drawn instead of dots
 LISTED = 10  # labels that are listed with their colours
 NAME = 60  # characters of a name
-TALL = 2.2  # inches of a histogram
+TALL = 2.2  # the height of a histogram in inches
 
 Frame = tuple[tuple[float, float], tuple[float, float]]  # ((left, right), (bottom, top))
 
@@ -42,9 +42,9 @@ def points(
     columns: Sequence[str] = (),
     log_density: Callable[[Tensor], Tensor] | None = None,
 ) -> "Figure":
-    """Clouds of the same columns, drawn to be compared: the data first, then what imitates it.
+    """Clouds of the same columns beside each other: first the data, then samples.
 
-    ``log_density (count, 1) -> (count,)`` is the truth on the line, where it is known.
+    ``log_density (count, 1) -> (count,)`` is the true density on the line, if it is known.
     """
     clouds = [_shown(cloud) for cloud in clouds]
     dimensions = clouds[0].x.shape[1]
@@ -82,7 +82,7 @@ def frame(x: Tensor, margin: float = 0.08) -> Frame:
 
 
 def panel_size(limits: Frame, width: float = 4.2) -> tuple[float, float]:
-    """Inches of a panel that a frame of equal units fills, room for a title and numbers included."""
+    """The size of a panel in inches for a frame of equal units, including room for a title and numbers."""
     (left, right), (bottom, top) = limits
     return width, width * max(0.4, min(1.8, (top - bottom) / (right - left))) + 0.3
 
@@ -94,7 +94,7 @@ def outside(x: Tensor, limits: Sequence[tuple[float, float]]) -> int:
 
 
 def dots(axes: "Axes", x: Tensor, ink: str | list[str], limits: Frame, largest: float = 14.0) -> None:
-    """``x (count, 2)`` as dots, the finer the more there are, in a frame."""
+    """``x (count, 2)`` as dots in a frame, smaller if there are more of them."""
     size = max(1.0, min(largest, 12000 / len(x)))
     alpha = max(0.45, min(0.85, 1500 / len(x)))
     axes.scatter(x[:, 0], x[:, 1], s=size, c=ink, alpha=alpha, linewidths=0)
@@ -113,7 +113,7 @@ def _title(axes: "Axes", cloud: Cloud, limits: Sequence[tuple[float, float]]) ->
 
 
 def _ink(cloud: Cloud, names: Sequence[str], first: bool) -> str | list[str]:
-    """By label where there are any; else grey for data that has something beside it, blue for what was made."""
+    """Colours by label, if there are labels; else grey for data beside samples, blue for samples."""
     if cloud.labels is None or not names:
         return DATA if first else MADE
     palette = [*colours(len(names)), QUIET]  # the last for -1

@@ -1,4 +1,4 @@
-"""Data to a file: a picture to look at, or numbers to go on with. A kind of data says which of these it is saved by.
+"""Data saved to files, as drawings or as numbers; the kind of data chooses among these functions.
 
 .png  a sheet of pictures, or points drawn          .npy  the array alone
 .csv  points, a column each, with a header          .npz  "x", and "labels" and "label_names" if there are any
@@ -27,15 +27,15 @@ from undiffuse.draw.style import save
 
 @dataclass(frozen=True)
 class Rows:
-    """What there is to save: rows ``(count, *shape)`` as a `Dataset` has them, and what they are drawn with."""
+    """Rows to save, ``(count, *shape)`` as in a `Dataset`, and what drawing them needs."""
 
     x: Tensor
     labels: Tensor | None = None  # (count,), -1 for none
     label_names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     title: str = "samples"
-    beside: Cloud | None = None  # data to draw points beside
-    log_density: Callable[[Tensor], Tensor] | None = None  # the truth on the line, where it is known
+    beside: Cloud | None = None  # data that is drawn beside points
+    log_density: Callable[[Tensor], Tensor] | None = None  # the true density on the line, if it is known
     alphabet: Alphabet | None = None  # of text
     schema: tuple[Column, ...] = ()  # of a table
     conditions: Mapping[str, np.ndarray] = field(default_factory=dict)  # `condition.label.written`
@@ -54,7 +54,7 @@ Writer = Callable[[Rows, Path], None]
 def check_writable(path: str | Path, endings: Iterable[str], force: bool = False) -> Path:
     """The path, if its ending is one of ``endings``, its folder is there, and nothing would be overwritten.
 
-    To be asked before the work is done. Raises ``UserError`` otherwise.
+    Call this before any work is done. Raises ``UserError`` otherwise.
     """
     path, endings = path_of(path), tuple(endings)
     if path.suffix.lower() not in endings:
@@ -76,14 +76,14 @@ def save_sheet(rows: Rows, path: Path) -> None:
 
 
 def save_plot(rows: Rows, path: Path) -> None:
-    """Points drawn, beside the data where that is at hand, .png."""
+    """A drawing of points, beside the data if it is there, .png."""
     made = Cloud(rows.title, rows.x, rows.labels)
     clouds = [made] if rows.beside is None else [rows.beside, made]
     save(points(clouds, rows.label_names, rows.columns, rows.log_density), path)
 
 
 def save_array(rows: Rows, path: Path) -> None:
-    """The array alone, .npy."""
+    """Only the array, .npy."""
     write_atomically(path, lambda part: np.save(part, rows.x.cpu().numpy()))
 
 
@@ -97,7 +97,7 @@ def save_archive(rows: Rows, path: Path) -> None:
 
 
 def save_columns(rows: Rows, path: Path) -> None:
-    """Points, a column each, .csv."""
+    """Points, one column for each of their numbers, .csv."""
     names = rows.columns or [f"x{k + 1}" for k in range(rows.x.shape[1])]
     columns: list[tuple[str, Iterable[object]]] = list(zip(names, rows.x.cpu().numpy().T, strict=True))
     if rows.captions:

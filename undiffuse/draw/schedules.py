@@ -1,4 +1,4 @@
-"""Noise schedules drawn: how much data is left (alpha), how much noise there is (sigma), and the log of their ratio."""
+"""Drawings of noise schedules: alpha, sigma and log-SNR against time."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ TIMES = 600  # at which the curves are drawn
 
 @styled
 def schedules(named: Mapping[str, Schedule]) -> "Figure":
-    """Alpha, sigma (logarithmic: it spans from none to VE's 80) and log-SNR over t, a colour a schedule."""
+    """Alpha, sigma (logarithmic: it spans from none to VE's 80) and log-SNR over t, one colour for each schedule."""
     figure, (alpha, sigma, log_snr) = panels(3, size=(4.0, 3.8))
     t = torch.linspace(0, 1, TIMES, dtype=torch.float64)[1:]
     inks = colours(len(named))

@@ -1,4 +1,4 @@
-"""Series as curves: each in a panel of its own, a channel a colour, all to one scale."""
+"""Series as curves: each in its own panel, one colour for each channel, all on one scale."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How pictures look: dark ink on white paper, grey for data, blue for what was made, and nothing that says nothing.
+"""The style of all drawings: dark ink on white paper, grey for data, blue for samples, no decoration.
 
 Figures are built without pyplot: no global state, no window, safe in threads and on machines without a screen.
 """
@@ -64,7 +64,7 @@ RC: dict[Any, Any] = {
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """A function that draws, in this style: ticks and texts take their looks when they come to be."""
+    """Decorates a function that draws, which then uses this style; ticks and texts are styled when they are created."""
 
     @wraps(draw)
     def in_style(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -87,7 +87,7 @@ def panels(columns: int = 1, rows: int = 1, size: tuple[float, float] = (4.0, 4.
 
 @styled
 def save(figure: "Figure", path: str | Path) -> None:
-    """Write the figure as its ending says (.png, .svg, .pdf): whole, or not at all."""
+    """Writes the figure in the format of its suffix (.png, .svg, .pdf), whole or not at all."""
     ending = Path(path).suffix.removeprefix(".") or "png"
     write_atomically(path, lambda temporary: figure.savefig(temporary, format=ending))
 
@@ -113,7 +113,7 @@ def font(size: int, face: str = "DejaVuSans") -> "FreeTypeFont":
 
 
 def colours(count: int) -> list[str]:
-    """``count`` colours that can be told apart: eight chosen ones, then a walk around the rainbow."""
+    """``count`` distinct colours: eight chosen ones, then hues around the colour circle."""
     import matplotlib
     from matplotlib.colors import to_hex
 

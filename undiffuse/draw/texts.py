@@ -1,4 +1,4 @@
-"""Text that un-diffuses: a character a cell, a pale square where nothing is known, in colour what has just come."""
+"""Frames of text during sampling: one cell for each character, pale for a mask, coloured for a new character."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING

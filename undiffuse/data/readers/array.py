@@ -1,4 +1,4 @@
-"""Arrays, bare or in .npy and .npz files: what is points, what is pictures, and labels of any type."""
+"""Arrays, plain or in .npy and .npz files: points, pictures or series, with labels of any type."""
 
 import math
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def from_array(
     conditions, specifications = _conditions(labels, label_names, attributes, called)
     if array.ndim <= 2:
         columns = array if array.ndim == 2 else array.reshape(-1, 1)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and Dataset says where
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which Dataset reports
             points = torch.from_numpy(columns.astype(np.float32))
         return Dataset(points, conditions, specifications, notes=notes, name=name)
     if array.dtype.kind == "f" and array.ndim == 3:
@@ -82,7 +82,7 @@ def numpy_file(path: Path) -> Dataset:
 def _conditions(
     labels: np.ndarray | None, label_names: Names, attributes: Sequence[str], called: str
 ) -> tuple[Conditions | None, dict[str, Specification]]:
-    """What comes beside the data: numbers, if they are floats with fractions, else labels."""
+    """The conditions beside the data: numbers, if they are floats with fractions, else labels."""
     if labels is not None and not label_names and _are_numbers(labels):
         return _numbers(torch.from_numpy(labels.reshape(len(labels), -1).astype(np.float64)), attributes, called)
     if labels is not None and not label_names:

@@ -1,12 +1,12 @@
-"""What pictures are asked to be, in a file beside them: ``conditions.csv``, a row a picture.
+"""The conditions of pictures, in a file beside them: ``conditions.csv``, one row for each picture.
 
     file,age,species
     cats/one.png,3,tabby
     two.png,11,
 
-The first column names a picture: its path in the folder, or its name alone where no other picture has it. A column of
-numbers is a condition of numbers, one of words a label, and an empty cell is not known. Pictures that have no row are
-without conditions, and rows that name no picture are left out; both are said.
+The first column names a picture: its path in the folder, or only its name if no other picture has it. A column of
+numbers is a numeric condition, a column of words a label, and an empty cell is an absent condition. Pictures without a
+row have no conditions, and rows without a picture are left out; a note says so.
 """
 
 from collections import Counter
@@ -60,7 +60,7 @@ def beside(folder: Path, pictures: Sequence[Path]) -> tuple[Specified, list[str]
 
 
 def _places(folder: Path, pictures: Sequence[Path]) -> dict[str, int]:
-    """Which picture a name means: a path within the folder, or a name that one picture alone has."""
+    """The picture that a name means: a path within the folder, or a name that only one picture has."""
     places: dict[str, int] = {}
     often = Counter(path.name for path in pictures)
     for k, path in enumerate(pictures):

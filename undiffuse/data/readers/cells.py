@@ -1,4 +1,4 @@
-"""The cells of a .csv or .tsv file, gzipped or not, as they are written: no word yet of what they mean."""
+"""The cells of a .csv or .tsv file, gzipped or not, as text; their meaning is found elsewhere."""
 
 import csv
 import io

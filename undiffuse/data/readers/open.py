@@ -1,4 +1,4 @@
-"""Data of your own: look at a path, and read it as what it is."""
+"""Data of your own: finds the kind of data at a path, and reads it."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def open_data(
 ) -> Dataset:
     """The data at a path: a folder of pictures, IDX files or CIFAR-10's, or a file of points or pictures.
 
-    Where the data has no test split of its own, a tenth is held out, evenly over the labels and always the same.
+    If the data has no test split of its own, a tenth is held out, evenly over the labels and always the same.
 
     Args:
         path: The folder or file.
@@ -36,7 +36,7 @@ def open_data(
         skip_unreadable: Leave out pictures that cannot be read, instead of stopping.
 
     Raises:
-        UserError: Nothing there, nothing understood, more than one kind of data, or what the reader of it refuses.
+        UserError: No data, unknown data, more than one kind of data, or an error of its reader.
     """
     path = existing(path)
     reads_pictures = path.is_dir() and not _is_binary(path)
@@ -52,7 +52,7 @@ def open_data(
 
 
 def existing(path: str | Path) -> Path:
-    """The path, if there is anything; else a UserError that names what lies near."""
+    """The path, if it exists; else a UserError that names similar files."""
     path = path_of(path)
     if not path.exists():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -2,9 +2,9 @@
 
 - *Conditions*: those in a file ``conditions.csv`` (`beside`), and labels.
 - *Labels*: sub-folders are labels, each with everything below it. A flat folder has none, nor has a single
-  sub-folder. Pictures beside sub-folders of pictures are an error: nobody can say what their label is.
+  sub-folder. Pictures beside sub-folders of pictures are an error, because their label is unknown.
 - *Splits*: sub-folders called train, test, val, ... and nothing else are splits, with the labels inside them.
-- *Size*: the picture is scaled, antialiased, until it just covers the size asked for, and its centre is cropped.
+- *Size*: the picture is scaled, antialiased, until it just covers the requested size, and its centre is cropped.
   Without ``size``: the pictures' own if they share one of at most 64 x 64; else a square, the median shorter
   side rounded down to a multiple of 8, at most 64.
 - *Channels*: 1 if every picture is gray, else 3. Transparency is laid over white; 16-bit gray, and 32-bit gray with
@@ -52,7 +52,7 @@ LARGEST = 64  # the default size's limit: what a laptop trains on
 
 @dataclass(frozen=True)
 class Found:
-    """A picture file, with what its place in the folder says about it."""
+    """A picture file, with its split and label by its place in the folder."""
 
     path: Path
     split: str | None
@@ -62,7 +62,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture file says about itself before it is decoded; height and width are upright, as EXIF says."""
+    """The header of a picture file, before it is decoded; height and width are upright, as EXIF says."""
 
     height: int
     width: int
@@ -97,7 +97,7 @@ def pictures(
         reason = _reason(broken[first])
         bad = f"{len(broken)} of {len(found)} pictures cannot be read, the first is {first.path} ({reason})"
         if not skip_unreadable:
-            raise UserError(f"{bad}; mend or remove them, or say --data.skip-unreadable true")
+            raise UserError(f"{bad}; repair or remove them, or add --data.skip-unreadable true")
         notes.append(f"{bad}: left out")
     if any((header.height, header.width) != (height, width) for header in headers.values()):
         notes.append(f"{_spread(list(headers.values()))}: scaled and cropped to {height} x {width}")
@@ -145,7 +145,7 @@ def decode_picture(path: Path, height: int, width: int, gray: bool) -> np.ndarra
     from PIL import Image
 
     with Image.open(path) as opened:
-        # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice what is asked for leaves the filter its work.
+        # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; twice the requested size leaves enough for the filter.
         opened.draft(None, (2 * max(height, width),) * 2)
         return fitted(opened, height, width, gray)
 
@@ -190,11 +190,11 @@ def _over_white(picture: "Picture") -> "Picture":
 
 
 def header(picture: "Picture") -> Header:
-    """What a picture that is opened, but not decoded, says about itself."""
+    """The header of a picture that is opened but not decoded."""
     from PIL import ExifTags
 
     width, height = picture.size
-    # a square is not asked: for the answer, which may come last, a PNG is decoded
+    # a square's orientation changes nothing here, and reading it, which may come last, decodes a PNG
     if width != height and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
         width, height = height, width
     return Header(height, width, picture.mode in GRAY, getattr(picture, "is_animated", False))
@@ -249,7 +249,7 @@ def _choose_size(size: int | tuple[int, int] | None, headers: list[Header], fold
 
 
 def sides(size: int | tuple[int, int], name: str | Path) -> tuple[int, int]:
-    """(height, width) of a size that was asked for; a UserError of the data called ``name`` where one is below 1."""
+    """(height, width) of a requested size. Raises UserError, which begins with ``name``, for a side below 1."""
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
         raise UserError(f"{name}: size {height} x {width}; a side is at least 1 pixel")
@@ -267,7 +267,7 @@ def _spread(headers: list[Header]) -> str:
 def _conditions(
     folder: Path, kept: list[Found], found: list[Found]
 ) -> tuple[dict[str, Entry], dict[str, Specification], list[str]]:
-    """The conditions of the kept pictures, meaning the same in every split; and what is to be said of them."""
+    """The conditions of the chosen pictures, with the same meaning in every split; and notes."""
     more, notes = beside(folder, [file.path for file in found])
     rows = {file: k for k, file in enumerate(found)}
     entries = {
@@ -287,7 +287,7 @@ def _labels(kept: list[Found], found: list[Found]) -> tuple[torch.Tensor | None,
 
 
 def _place(path: Path, folder: Path, splits: bool) -> Found:
-    """What the sub-folders between ``folder`` and a picture say about it."""
+    """The split and label of a picture, from the sub-folders between ``folder`` and it."""
     above = path.relative_to(folder).parts[:-1]
     split, above = (SPLITS[above[0]], above[1:]) if splits else (None, above)
     return Found(path, split, above[0] if above else None, _stamp(path))

@@ -1,4 +1,4 @@
-"""Where well-known data sets lie: a path that was given, or a folder of data sets that the environment names."""
+"""The place of well-known data sets: a given path, or the folder of data sets that the environment names."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ FOLDERS = ("UNDIFFUSE_DATA", "UNDIFFUSE_TEST_DATA")  # of data sets, each in a f
 def place(name: str, given: str | None, advice: str) -> Path:
     """The folder of the data set ``name``: ``given``, or ``$UNDIFFUSE_DATA/name``.
 
-    Raises UserError where it is not there, with ``advice`` on where to get it.
+    Raises UserError if it is missing, with ``advice`` on where to get it.
     """
     if given is not None:
         path = path_of(given)
@@ -24,6 +24,6 @@ def place(name: str, given: str | None, advice: str) -> Path:
         if os.environ.get(variable) and path.exists():
             return path
     raise UserError(
-        f"the data set {name} is not at hand: {advice}, and either give its folder, --data.path FOLDER, or put it into "
+        f"the data set {name} is missing: {advice}, and either give its folder, --data.path FOLDER, or put it into "
         f"a folder of data sets, as {name}, that the variable UNDIFFUSE_DATA names"
     )
