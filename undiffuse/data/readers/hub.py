@@ -146,8 +146,8 @@ def _labels(
 
     feature = parts[every[0]].features[label]
     if isinstance(feature, datasets.ClassLabel):
-        indices = [-1 if one is None else one for split in chosen for one in parts[split][label]]
-        return torch.tensor(indices, dtype=torch.int64), tuple(feature.names)
+        of_rows = [-1 if one is None else one for split in chosen for one in parts[split][label]]
+        return torch.tensor(of_rows, dtype=torch.int64), tuple(feature.names)
     values, known = (
         np.array([_plain(one) for split in splits for one in parts[split][label]], dtype=object)
         for splits in (chosen, every)
