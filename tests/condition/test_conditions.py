@@ -132,7 +132,7 @@ def test_numbers_are_standardised_and_come_back(column):
         (lambda c: c["digit"].values.fill_(3), "runs from 3 to 3; 3 names allow 0 to 2"),
         (lambda c: c["age"].values.fill_(math.nan), "holds NaN"),
         (lambda c: c.update(place=Entry(torch.zeros(2, 3), torch.ones(2, dtype=torch.bool))), r"\(batch, 2\)"),
-        (lambda c: c.pop("low"), "'low' is not there"),
+        (lambda c: c.pop("low"), "'low' is missing"),
         (lambda c: c.update(ages=c["age"]), "did you mean age"),
         (lambda c: c["caption"].values.fill_(8), "ids go from 0 to 6"),
     ],
