@@ -29,7 +29,7 @@ def test_quality_draws_every_sampler_its_bars_and_the_floor():
 def test_nothing_to_draw_is_said():
     with pytest.raises(UserError, match="no sampler"):
         quality({"ddim": []}, "sliced Wasserstein", 0.1)
-    with pytest.raises(UserError, match="train a little longer"):
+    with pytest.raises(UserError, match="train longer"):
         training({"loss": [(1, 2.0)]})
 
 

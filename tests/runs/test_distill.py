@@ -112,7 +112,7 @@ def test_guidance_is_distilled_in(teacher, run):
     assert torch.equal(many.sample(6, label="0", guidance=3.0), many.sample(6, {"label": "0", "guidance": 3}))
     assert not torch.equal(many.sample(6, label="0", guidance=3.0), default)
     assert run("sample", "many", "--cond", "label=1,guidance=3", "-n", 4)[0] == 0
-    assert "outside of what was seen" in run("sample", "many", "--guidance", 9, "-n", 4, "--force")[2]
+    assert "outside the training data" in run("sample", "many", "--guidance", 9, "-n", 4, "--force")[2]
     assert run("evaluate", "many", "-n", 40, "--guidance", 2, "--json")[0] == 0
 
 

@@ -58,7 +58,7 @@ def training(log: Mapping[str, Sequence[tuple[float, float]]]) -> "Figure":
     """One panel for each logged quantity: (step, value) pairs, with a running average if they are noisy."""
     drawn = {name: points for name, points in log.items() if len(points) > 1}
     if not drawn:
-        raise UserError("the log has less than two values of everything; train longer")
+        raise UserError("the log has fewer than two values of each quantity; train longer")
     figure, every = panels(len(drawn), size=(4.2, 3.0))
     for axes, (name, points) in zip(every, drawn.items(), strict=True):
         steps, values = zip(*points, strict=True)
