@@ -1,7 +1,7 @@
 """Every measure of a set of samples, each beside its floor, and how it was measured."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -214,15 +214,8 @@ def report(
     else:
         views[True] = views[False]
 
-    table: list[Row] = []
+    table = [row for measure in measures for row in _compared(measure, views[measure.on_features], seed)]
     by_label: tuple[LabelAgreement, ...] = ()
-    for measure in measures:
-        view = views[measure.on_features]
-        floors = zip(*(measure.function(a, b, seed) for a, b in view.real), strict=True)
-        for number, value, known in zip(
-            measure.numbers, measure.function(view.samples, view.held_out, seed), floors, strict=True
-        ):
-            table.append(_row(number, value, summarise(known)))
     if train is not None:
         found = memorisation(x, train, y)
         table.append(_row(NEAREST, found.distance, Floor(found.held_out, math.nan)))
@@ -232,13 +225,12 @@ def report(
             raise UserError(f"{len(samples)} samples need labels of shape ({len(samples)},), not {tuple(labels.shape)}")
         right = judge.predict(samples) == labels.cpu()
         table.append(_row(LABELLED, float(right.double().mean()), Floor(judge.accuracy, math.nan)))
-        scores = (inception_score(judge.probabilities(part)) for part in (x, y))
-        table.append(_row(SCORE, next(scores), Floor(next(scores), math.nan)))
+        table.append(_beside(SCORE, lambda part: inception_score(judge.probabilities(part)), x, y))
         by_label = _by_label(judge, right, labels.cpu(), held_out, held_out_labels, label_names)
     if validity is not None:
         name, check = validity
-        passed = (float(check(part).double().mean()) for part in (samples, held_out))
-        table.append(_row(Number(name, "higher", VALID), next(passed), Floor(next(passed), math.nan)))
+        passed = Number(name, "higher", VALID)
+        table.append(_beside(passed, lambda part: float(check(part).double().mean()), samples, held_out))
     protocol = {
         "samples": count,
         "samples read and checked": len(samples),
@@ -250,6 +242,19 @@ def report(
         "seed": seed,
     }
     return Report(tuple(table), protocol, by_label)
+
+
+def _compared(measure: Measure, view: "_View", seed: int) -> Iterator[Row]:
+    """The numbers of one measure, each beside its floor."""
+    values = measure.function(view.samples, view.held_out, seed)
+    floors = zip(*(measure.function(a, b, seed) for a, b in view.real), strict=True)
+    for number, value, known in zip(measure.numbers, values, floors, strict=True):
+        yield _row(number, value, summarise(known))
+
+
+def _beside(number: Number, of: Callable[[Tensor], float], samples: Tensor, held_out: Tensor) -> Row:
+    """A number of the samples; its floor is that of held-out rows."""
+    return _row(number, of(samples), Floor(of(held_out), math.nan))
 
 
 class _View(NamedTuple):
