@@ -157,6 +157,9 @@ def test_every_kind_of_condition_is_written():
     conditions = Conditions({name: Entry(values, present) for name, (_, values, _) in entries.items()})
     found = written(conditions, {name: one for name, (one, _, _) in entries.items()})
     assert list(found) == [*entries][:-1] and written(None, {}) == {}
+    of = Numbers(("age",), (50.0,), (17.3,), (20.0,), (80.0,))
+    for age in (30.0, 54.3, 300.0, -1000.0):  # what was asked for, however far out
+        assert of.written(of.entry(torch.tensor([[age]], dtype=torch.float64))).tolist() == [age]
     for name, values in found.items():
         np.testing.assert_array_equal(values, entries[name][2])
 

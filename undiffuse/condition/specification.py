@@ -137,8 +137,8 @@ class Numbers:
         return ", ".join(f"{number:.4g}" for number in self.numbers(value).tolist())
 
     def written(self, entry: Entry) -> np.ndarray:
-        """The numbers in their own units, (batch,) or (batch, columns), to a millionth of their deviation; or NaN."""
-        digits = [6 - math.floor(math.log10(std)) for std in self.std]
+        """In their own units, (batch,) or (batch, columns), rounded to 1e-5 deviations; NaN where they are absent."""
+        digits = [5 - math.floor(math.log10(std)) for std in self.std]
         columns = zip(self.numbers(entry.values).cpu().unbind(1), digits, strict=True)
         rounded = np.stack([np.round(column.numpy(), most) for column, most in columns], 1)
         rounded[~entry.present.cpu().numpy()] = np.nan
