@@ -8,6 +8,7 @@ from scipy.stats import kstest
 from stand_ins import SCHEDULES, name, numbers, seeded
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Stream
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.draws import Antithetic, Independent, LowDiscrepancy, Stratified
 from undiffuse.loss.time import LogitNormal, LogNormal, Uniform, log_snr_decay
@@ -63,6 +64,28 @@ def test_draws_are_uniform_and_inside(draws):
     assert ((u > 0) & (u < 1)).all()
     assert abs(u.mean() - 0.5) < 0.03 and abs(u.var() - 1 / 12) < 0.01
     assert kstest(u[torch.randperm(len(u), generator=torch.Generator().manual_seed(0))][:500], "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("draws", DRAWS, ids=name)
+@pytest.mark.parametrize("end", [0.0, 1 - 2.0**-53])
+def test_the_ends_are_never_drawn(draws, end):
+    """Whatever the noise says: at 0 and at 1 some inverse is infinite."""
+
+    class Ends:
+        def uniform(self, like):
+            return torch.full_like(like, end)
+
+    u = draws(6, Ends())
+    assert ((u > 0) & (u < 1)).all()
+
+
+@pytest.mark.parametrize("draws", DRAWS, ids=name)
+def test_processes_that_share_a_batch_draw_its_times(draws):
+    """Spread over the whole of it, of which each takes its own rows."""
+    whole = draws(6, seeded())
+    for process in (0, 1):
+        noise = Stream(torch.Generator().manual_seed(0), process, 2)
+        assert torch.equal(draws(3, noise), whole[process::2])
 
 
 @pytest.mark.parametrize("draws", DRAWS, ids=name)

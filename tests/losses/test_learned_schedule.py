@@ -60,6 +60,9 @@ def test_it_starts_as_a_line():
     torch.testing.assert_close(line.log_snr(T)[inside], expected[inside], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(line.build().log_snr(T)[inside], expected[inside], rtol=0, atol=0.05)
     torch.testing.assert_close(line.time(line.log_snr(T)), T, rtol=1e-9, atol=1e-12)
+    u = torch.linspace(0, 1, 33, dtype=torch.float64)
+    progress = line.build().progress(line.start + (1 - line.start) * u)  # as much before the middle as after it
+    torch.testing.assert_close(progress + progress.flip(0), torch.ones_like(u), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("learn_ends", [False, True])

@@ -44,8 +44,8 @@ class Suite:
         by_line = self.lines.get(str(mutant.path), {})
         seen = [tests for line, tests in by_line.items() if line in mutant.lines]
         tests = {test for tests in seen for test in tests} - {""}
-        if seen and not tests:  # done once, on import: whoever uses the file may notice
-            tests = {test for tests in by_line.values() for test in tests} - {""}
+        if seen and not tests:  # done once, on import: anyone may notice, by what a dataclass makes of it too
+            tests = set(self.seconds)
         chosen, spent = [], 0.0
         for test in sorted(tests, key=lambda test: (-self.kills[test], self.seconds[test])):
             spent += self.seconds[test]
