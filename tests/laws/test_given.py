@@ -183,6 +183,14 @@ def test_what_is_given_is_not_asked_for():
     assert MixedLoss(share=1.0)(denoiser, x_0, SeededNoise(0)).mean() < nothing.mean()
 
 
+def test_a_token_that_is_not_known_is_never_asked_for():
+    """In x_0 itself it is the mask, which no class is: the rows that have it count their other columns alone."""
+    denoiser, x_0 = Off(3), torch.ones(64, 5, dtype=torch.float64)
+    x_0[:, 3:] = denoiser.process.categorical.classes
+    losses = MixedLoss(Uniform(start=0.05), 0.0)(denoiser, x_0, SeededNoise(0))
+    torch.testing.assert_close(losses, torch.full_like(losses, (0.01 + 0.04 + 0.09) / 5), rtol=1e-5, atol=1e-6)
+
+
 class Off(Sees):
     """A denoiser whose numbers are off by 0.1, 0.2, ... and whose tokens are guessed evenly; x_0 is all ones."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from stand_ins import Smooth, name, numbers, seeded
+from stand_ins import At, Smooth, name, numbers, seeded
 
 from undiffuse.core.errors import UserError
 from undiffuse.denoiser.gaussian import Denoiser
@@ -139,6 +139,16 @@ def test_a_denoiser_learns_the_same_by_either(objective):
         gap.append(by_score - 0.5 * Denoising(time)(denoiser, x_0, seeded(1)).detach())
     error = float((gap[0] - gap[1]).std()) / len(x_0) ** 0.5
     assert float((gap[0] - gap[1]).mean()) == pytest.approx(0, abs=4 * error) and error < 0.01
+
+
+def test_a_loss_weighs_as_its_law_of_times_says():
+    class Thrice(At):
+        def importance(self, t, schedule):
+            return 3.0
+
+    denoiser, x_0 = Denoiser(Smooth(0.6), Affine(VP()), V()), data(4)
+    once, thrice = (ScoreMatching(time=law((0.3, 0.6)))(denoiser, x_0, seeded()) for law in (At, Thrice))
+    torch.testing.assert_close(thrice, 3 * once)
 
 
 def test_gradients_reach_the_network():
