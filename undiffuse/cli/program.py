@@ -415,6 +415,7 @@ def _summary(run: Callable[..., None]) -> str:
 def _split_fields(command: str, words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """The arguments of a command without the recipe's fields, and the fields: ``--name value`` or ``--name=value``."""
     own = {name: "action" not in how for names, how in COMMANDS[command][1] for name in names if name != "--FIELD"}
+    own["--help"] = False
     rest: list[str] = []
     fields: list[tuple[str, str]] = []
     left = iter(words)
