@@ -17,6 +17,7 @@ HOUSE = Path(__file__).parents[1]
 PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
 CALLED = {  # packages whose modules have another name
     "pillow": "PIL",
+    "pot": "ot",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
     "torch-fidelity": "torch_fidelity",

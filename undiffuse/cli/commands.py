@@ -14,11 +14,12 @@ from undiffuse.cli.absent import absent
 from undiffuse.cli.speech import say, show
 from undiffuse.cli.words import (
     at_least_1,
+    bridge_for,
+    called,
     given,
     guiding,
     is_data,
     is_quiet,
-    name_for,
     out_path,
     overridden,
     recipe_for,
@@ -72,8 +73,8 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     from undiffuse.train.loop import train
 
     fields = [("data.condition" if name == "condition" else name, value) for name, value in fields]
-    recipe = overridden(recipe_for(options.target, fields), fields)
-    run = train(recipe, options.out or Path("runs") / name_for(options.target), quiet=is_quiet(options))
+    recipe = overridden(bridge_for(options) or recipe_for(options.target, fields), fields)
+    run = train(recipe, options.out or Path("runs") / called(options), quiet=is_quiet(options))
     _say_trained(run)
 
 
@@ -116,6 +117,23 @@ def sample(options: Namespace) -> None:
     rows = kind.made(run, run.draw(count, requested(options, run), how, known))
     kind.save(rows, out)
     _say(kind.printed(rows), f"wrote {out}: {count:,} {kind.items}, {run.plan(how).describe()}")
+
+
+def translate(options: Namespace) -> None:
+    """Take rows of a file across a bridge to its other data set, or back."""
+    from undiffuse.kind import ENDINGS, kind_of
+    from undiffuse.run.run import Samples, load
+    from undiffuse.run.translate import require_bridge, translate
+
+    if options.out:
+        out_path(options, ENDINGS)
+    run = load(options.folder)
+    require_bridge(run)
+    kind = kind_of(run)
+    out, how = _out_of(kind, options, "translated"), sampling(options, run)
+    x = translate(run, kind.rows(run, path_of(options.rows)), options.back, how)
+    kind.save(kind.made(run, Samples(x, None)), out)
+    say(f"wrote {out}: {len(x):,} {kind.items} translated{' back' * options.back}, {run.plan(how).describe()}")
 
 
 def impute(options: Namespace) -> None:

@@ -235,6 +235,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.train,
         (
             _arg("target", nargs="?", metavar="RECIPE|FILE|FOLDER", help="a recipe's name or file, or your own data"),
+            _arg("--target", dest="end", metavar="B", help="a bridge to this data from the first; noise is N(0, I)"),
+            _arg("--method", metavar="NAME", help="of a bridge: flow, optimal-transport, schroedinger, ... (flow)"),
             _arg("--out", metavar="RUN", help="the folder of this training (runs/NAME)"),
             _QUIET,
             _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --batch 64"),
@@ -310,6 +312,18 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("--flow", action="store_true", help="numbers only: by the probability flow instead of the bound"),
             _arg("--exact", action="store_true", help="by the flow with the exact divergence: slow for pictures"),
             _JSON,
+        ),
+    ),
+    "translate": (
+        commands.translate,
+        (
+            _RUN,
+            _arg("rows", metavar="FILE", help="data of the kind that the bridge starts from: .npy, .csv, a picture"),
+            _arg("--back", action="store_true", help="from the data that it makes to the data that it starts from"),
+            *_STEPPING,
+            _SEED,
+            _arg("--out", metavar="FILE", help="(translated, as samples are saved)"),
+            _FORCE,
         ),
     ),
     "impute": (

@@ -50,6 +50,38 @@ def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
     return own_data(path, options)
 
 
+def bridge_for(options: Namespace) -> "Recipe | None":
+    """The recipe of a bridge, where --target says which data it goes to; None where there is none.
+
+    An end is what `recipe_for` understands, ``noise``, or one label of a recipe's data: ``digits:3``.
+    """
+    with usage():
+        if options.end is None and options.method is not None:
+            raise UserError("--method is of a bridge; say where it goes: --target B")
+    if options.end is None:
+        return None
+    from undiffuse.recipes.bridges import bridge
+
+    return bridge(_end_for(options.target), _end_for(options.end), options.method or "flow")
+
+
+def _end_for(word: str) -> Any:
+    from undiffuse.data.source import StandardNormal
+    from undiffuse.recipes import RECIPES
+    from undiffuse.recipes.bridges import NOISE, only
+
+    name, colon, label = word.partition(":")
+    if word == NOISE:
+        return StandardNormal()
+    return only(RECIPES[name](), label) if colon and name in RECIPES else recipe_for(word)
+
+
+def called(options: Namespace) -> str:
+    """What a training is called, unless told: as its data, or A-to-B."""
+    both = [name_for(word).replace(":", "-") for word in (options.target, options.end) if word]
+    return "-to-".join(both)
+
+
 def is_data(target: str) -> bool:
     """Whether a recipe for ``target`` must read data of your own: it is no recipe's name or file, and no run."""
     path = path_of(target)

@@ -9,15 +9,17 @@
 `levels`      pictures as tokens: a few levels of brightness
 `labelled`    pictures with their labels, as rows of numbers and a token
 `vq`          pictures as fewer tokens, of a vocabulary that is trained first
+`ends`        two data sets, for a bridge
 
 What all of them are is `codec.Codec`.
 
 A recipe *describes* a codec: `Standard`, `MLPVAE`, `ConvVAE`, `VQVAE`, `Pretrained`, `Tabular`, `Tokens`, `Levels`,
-`Labelled`. ``description.build(kind, shape, facts)`` makes the module that a file is loaded into; ``facts`` are those
-that the codec stored in that file. ``measure(data)`` makes the codec that training begins with.
+`Labelled`, `TwoEnds`. ``description.build(kind, shape, facts)`` makes the module that a file is loaded into; ``facts``
+are those that the codec stored in that file. ``measure(data)`` makes the codec that training begins with.
 """
 
 from undiffuse.codec.codec import Codec
+from undiffuse.codec.ends import EndsCodec, TwoEnds
 from undiffuse.codec.labelled import Labelled, LabelledCodec
 from undiffuse.codec.levels import LevelCodec, Levels
 from undiffuse.codec.normalise import Normalise, Standard
@@ -27,7 +29,7 @@ from undiffuse.codec.tokens import TokenCodec, Tokens
 from undiffuse.codec.vae import MLPVAE, VAE, ConvVAE
 from undiffuse.codec.vq import VQ, VQVAE
 
-Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Tokens | Levels | Labelled | VQVAE
+Description = Standard | MLPVAE | ConvVAE | Pretrained | Tabular | Tokens | Levels | Labelled | VQVAE | TwoEnds
 
 TRAINED_FIRST = MLPVAE | ConvVAE | VQVAE  # before anything diffuses; their codecs are slow, and rows encoded once
 
@@ -40,6 +42,7 @@ __all__ = [
     "Codec",
     "ConvVAE",
     "Description",
+    "EndsCodec",
     "Labelled",
     "LabelledCodec",
     "LevelCodec",
@@ -51,4 +54,5 @@ __all__ = [
     "Tabular",
     "TokenCodec",
     "Tokens",
+    "TwoEnds",
 ]

@@ -73,6 +73,10 @@ class Codec(nn.Module, ABC):
         """
         raise UserError(f"what diffuses is a latent of the {self.kind}: no part of them can be given; train without it")
 
+    def of_start(self) -> "Codec":
+        """The codec of what a bridge starts from. Raises UserError for a codec of one data set."""
+        raise UserError("a bridge standardises both of its ends: --codec two-ends")
+
     def facts(self) -> str | None:
         """What an empty codec of this type needs besides the shape, as JSON; None if nothing."""
         return None

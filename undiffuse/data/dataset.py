@@ -58,6 +58,8 @@ class Dataset:
         schema: What the columns of a table stand for.
         notes: What the reader decided on the way ("3 files that are not pictures were ignored"), one line for each.
         name: What errors and descriptions call this data.
+        start: The rows that a bridge to these starts from; see `undiffuse.data.between`.
+        paired: Whether each row belongs to the row of ``start`` with the same index.
 
     Raises:
         UserError: Fewer than 2 rows, NaN or infinite values, rows that are all the same, a wrong type,
@@ -73,6 +75,8 @@ class Dataset:
     schema: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
     name: str = "the data"
+    start: "Dataset | None" = None
+    paired: bool = False
 
     def __post_init__(self) -> None:
         self._check_form()

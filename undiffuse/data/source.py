@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
+from undiffuse.data.between import between, gray, only, standard_normal
 from undiffuse.data.conditioned import conditioned
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.digits import digits
@@ -254,7 +255,7 @@ class Pulse:
         return pulses(self.count, self.length, self.seed, split)
 
 
-Source = (
+Single = (
     Toy
     | Digits
     | WellKnown
@@ -268,4 +269,71 @@ Source = (
     | Heartbeat
     | SeriesFiles
     | Pulse
-)
+)  # sources that are made of no other
+
+
+@dataclass(frozen=True)
+class Only:
+    """The rows of another source that have one label."""
+
+    of: Single
+    label: str
+
+    def open(self, split: str = "train") -> Dataset:
+        """Those rows. Raises UserError for data without labels, or without this one."""
+        return only(self.of.open(split), self.label)
+
+
+@dataclass(frozen=True)
+class Gray:
+    """The pictures of another source without their colours, of as many channels."""
+
+    of: Single
+
+    def open(self, split: str = "train") -> Dataset:
+        """Each pixel the mean of its channels. Raises UserError for other data than pictures of bytes."""
+        return gray(self.of.open(split))
+
+
+@dataclass(frozen=True)
+class StandardNormal:
+    """One end of a bridge that is N(0, I): where a bridge starts, drawn anew each time; where it ends, rows of it.
+
+    ``count`` and ``seed`` are of the rows.
+    """
+
+    count: int = 100_000
+    seed: int = 0
+
+    def open(self, split: str = "train") -> Dataset:
+        """Raises UserError: noise has the shape of the other end."""
+        raise UserError("noise is one end of a bridge; give the other: undiffuse train noise --target DATA")
+
+
+End = Single | Only | Gray | StandardNormal  # of a bridge
+
+
+@dataclass(frozen=True)
+class Between:
+    """Two data sets, and the way between them: a bridge starts at ``start`` and makes ``end``.
+
+    With ``paired``, row i of one belongs to row i of the other.
+    """
+
+    start: End
+    end: End
+    paired: bool = False
+
+    def open(self, split: str = "train") -> Dataset:
+        """The end, with the start; labels are left out. Raises UserError where one cannot become the other."""
+        if isinstance(self.start, StandardNormal) and isinstance(self.end, StandardNormal):
+            raise UserError("both ends are noise; one of them must be data")
+        if isinstance(self.start, StandardNormal):
+            return between(None, self.end.open(split), self.paired)
+        start = self.start.open(split)
+        if isinstance(self.end, StandardNormal):
+            return between(start, standard_normal(start, self.end.count, self.end.seed, split), self.paired)
+        return between(start, self.end.open(split), self.paired)
+
+
+Source = Single | Only | Gray | StandardNormal | Between

@@ -149,6 +149,10 @@ class Kind(ABC):
         """One text that is known except at its holes. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only a text takes a prompt")
 
+    def rows(self, run: Run, path: Path) -> Tensor:
+        """Rows of a file, (count, *shape), for a bridge to translate. Raises UserError if they do not fit the run."""
+        raise UserError(f"{run.folder}: {self.items} are not translated; a bridge joins points, pictures or series")
+
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
         """Rows of a file in which some entries are known: those that ``mask`` does not cover.
 

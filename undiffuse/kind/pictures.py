@@ -77,6 +77,12 @@ class PicturesKind(Kind):
         """Frechet distance if a classifier is available for its features, else sliced Wasserstein."""
         return ruler_of_pictures(run, train, test)
 
+    def rows(self, run: Run, path: Path) -> Tensor:
+        """Pictures from an image file, .npy or .npz."""
+        x = _read(path, run)
+        check_shape(x, run, path)
+        return x
+
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
         """Pictures from an image file, .npy or .npz; the ``mask`` is white where something is to be drawn.
 

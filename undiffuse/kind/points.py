@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import Tensor
 
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.data.dataset import Dataset
@@ -22,7 +23,7 @@ from undiffuse.evaluate.compare import Ruler
 from undiffuse.evaluate.evaluate import Features, of_samples
 from undiffuse.kind.distance import distance_reporter
 from undiffuse.kind.kind import Kind, Reporter
-from undiffuse.kind.numbers import known_numbers
+from undiffuse.kind.numbers import all_numbers, known_numbers
 from undiffuse.measure.report import Report
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run.given import Given
@@ -112,6 +113,10 @@ class PointsKind(Kind):
             except ValueError:
                 raise UserError(f"{name!r} holds numbers, not {cell!r}") from None
         return Given.missing(x)
+
+    def rows(self, run: Run, path: Path) -> Tensor:
+        """Rows of a .npy, or of a .csv with a header."""
+        return all_numbers(run, path)
 
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
         """A .npy with NaN, or a .csv with empty cells, for what is to be drawn."""

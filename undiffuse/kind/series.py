@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from torch import Tensor
+
 from undiffuse.core.files import write_csv
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns
@@ -16,7 +18,7 @@ from undiffuse.evaluate.compare import Ruler
 from undiffuse.evaluate.evaluate import Features, of_samples
 from undiffuse.kind.distance import distance_reporter
 from undiffuse.kind.kind import Kind, Reporter
-from undiffuse.kind.numbers import known_numbers
+from undiffuse.kind.numbers import all_numbers, known_numbers
 from undiffuse.measure.report import MEASURES, Report
 from undiffuse.measure.series import SERIES, spectrum_distance
 from undiffuse.run.given import Given
@@ -91,6 +93,10 @@ class SeriesKind(Kind):
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
         """The distance between spectra."""
         return Ruler("spectrum", spectrum_distance)
+
+    def rows(self, run: Run, path: Path) -> Tensor:
+        """Rows of a .npy, or of a .csv with a header."""
+        return all_numbers(run, path)
 
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
         """A .npy with NaN for what is to be drawn."""

@@ -3,6 +3,7 @@
 `affine`      x_t = alpha(t) x_0 + sigma(t) z: Gaussian diffusion, flows, Poisson flow
 `categorical` tokens that stay or are lost; a `kernel` says what a lost token becomes
 `mixed`       numbers beside tokens
+`pinned`      a bridge: from data to other data
 `schedule`    how fast: `curves` in closed form, `table` over discrete steps, `rescale`, `learned` from data
 `radial`      the distribution of z
 
@@ -34,6 +35,7 @@ from undiffuse.process.kernel import ABSORBING, UNIFORM, Kernel, Neighbours, Rep
 from undiffuse.process.learned import Learned
 from undiffuse.process.mixed import Mixed, MixedBelief
 from undiffuse.process.ordinal import Ordinal
+from undiffuse.process.pinned import Pinned, StoredRows
 from undiffuse.process.radial import GaussianNoise, PoissonNoise
 from undiffuse.process.rescale import Shifted, ZeroTerminal
 from undiffuse.process.schedule import Point, Schedule
@@ -147,6 +149,7 @@ __all__ = [
     "MixedBelief",
     "Neighbours",
     "Ordinal",
+    "Pinned",
     "Point",
     "PoissonNoise",
     "Process",
@@ -156,6 +159,7 @@ __all__ = [
     "Shifted",
     "Sigmoid",
     "SigmoidBetas",
+    "StoredRows",
     "SubVP",
     "Survival",
     "ZeroTerminal",

@@ -5,6 +5,7 @@
     DiscreteDiffusion     tokens that are lost
     MixedDiffusion        rows of numbers beside tokens
     FewSteps              numbers, drawn in one step or a few
+    Bridge                numbers that turn into other numbers
 
 ``model.build(shape, specifications)`` is its untrained denoiser for data of a latent shape and such conditions, drawn
 from torch's seed.
@@ -20,6 +21,7 @@ from undiffuse.condition.specification import Labels, Numbers, Specifications
 from undiffuse.core.configuration import class_of, classes, hints, kebab, spoken
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built
+from undiffuse.denoiser.bridge import BridgeDenoiser
 from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.denoiser.classifier import ConditionClassifier, multiple
 from undiffuse.denoiser.flow_map import FlowMap
@@ -29,6 +31,7 @@ from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # distributions of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights,
 from undiffuse.loss import methods as _methods  # noqa: F401  # and methods of few steps, that a recipe may name
+from undiffuse.loss.bridging import BridgeLoss, Matching
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
 from undiffuse.loss.consistency import ConsistencyDistillation
 from undiffuse.loss.cross_entropy import CrossEntropy
@@ -50,9 +53,11 @@ from undiffuse.process import (
     GaussianNoise,
     Mixed,
     Ordinal,
+    Pinned,
     PoissonNoise,
     Replace,
     Schedule,
+    StoredRows,
 )
 from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
 from undiffuse.process.categorical import TokenShape
@@ -224,8 +229,38 @@ class FewSteps:
         return FlowMap(net, process, self.prediction, encoder, loss.samplers, loss.most)
 
 
-Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion | FewSteps
-MODELS = (GaussianDiffusion, NoisyClassifier, DiscreteDiffusion, MixedDiffusion, FewSteps)
+@dataclass(frozen=True)
+class Bridge:
+    """Numbers that turn into other numbers: the way between two data sets; see `undiffuse.process.pinned`.
+
+    Attributes:
+        net: As of `GaussianDiffusion`.
+        sigma: The noise of the way between two points; 0 is none, and the way a flow.
+        loss: The method: which pairs it learns from; see `undiffuse.loss.bridging`.
+        kept: How many rows of the data that it starts from are stored with the model, to sample from; 0 if it starts
+            from noise.
+    """
+
+    net: Net
+    sigma: float = 0.0
+    loss: BridgeLoss = field(default_factory=Matching)
+    kept: int = 4096
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma < math.inf or self.kept < 0:
+            raise UserError(f"a bridge needs sigma and kept at least 0, not {self.sigma} and {self.kept}")
+
+    def build(self, shape: tuple[int, ...], specifications: Specifications) -> BridgeDenoiser:
+        """The denoiser of a bridge between data of ``shape``. Raises UserError for tokens or tables."""
+        _require(self, shape)
+        process = Pinned(z=StoredRows(self.kept, shape) if self.kept else GaussianNoise(), sigma=self.sigma)
+        encoder = Encoder(specifications, self.net.vector)
+        net = self.net.build(shape, encoder.widths, 2 if self.sigma else 1)
+        return BridgeDenoiser(net, process, encoder)
+
+
+Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion | FewSteps | Bridge
+MODELS = (GaussianDiffusion, NoisyClassifier, DiscreteDiffusion, MixedDiffusion, FewSteps, Bridge)
 
 
 def type_with(model: Model, name: str, kind: str) -> type:
@@ -268,4 +303,5 @@ OF = {
     DiscreteDiffusion: "tokens",
     MixedDiffusion: "rows of numbers and tokens",
     FewSteps: "numbers",
+    Bridge: "numbers",
 }

@@ -6,6 +6,7 @@
 from collections.abc import Callable
 
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipes.bridges import BRIDGES
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_joint import digits_joint
 from undiffuse.recipes.digits_latent import digits_latent
@@ -40,6 +41,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "quantised-digits": quantised_digits,
     "fashion-mnist-discrete": fashion_mnist_discrete,
     "fashion-mnist-vq": fashion_mnist_vq,
+    **BRIDGES,
 }
 
 __all__ = ["RECIPES", "of_hub", "own_data"]

@@ -372,8 +372,8 @@ class Run:
         if self.most is not None and count > self.most:
             raise UserError(f"this model was trained for at most {self.most} evaluations a sample, not {count}")
         times = (_known(GRIDS, how.grid, "grid") if how.grid else chosen.grid)(process.schedule, count)
-        learned = chosen.learned_variance
-        denoise: Conditional = self.in_half(self.denoiser.belief if learned else self.denoiser.__call__)
+        of_belief = chosen.learned_variance or chosen.of_belief
+        denoise: Conditional = self.in_half(self.denoiser.belief if of_belief else self.denoiser.__call__)
         guide = guided(denoise, self, how.guidance)
         weight = weight_for(self, how.guidance)
         return Plan(how.sampler, chosen.make(process), times, guide, chosen.evaluations(count), weight)

@@ -11,6 +11,7 @@ from undiffuse.step import Step
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
 from undiffuse.step.annealed_langevin import AnnealedLangevin
+from undiffuse.step.bridge import BridgeStep
 from undiffuse.step.consistency import Consistency
 from undiffuse.step.ddim import DDIM
 from undiffuse.step.deis import DEIS
@@ -46,7 +47,8 @@ class Sampler:
     grid: Grid
     summary: str
     evaluations: Callable[[int], int] = each  # of how many steps; one or two fewer where alpha is 0 at the start
-    learned_variance: bool = False  # hand it `denoiser.belief`, not `denoiser`
+    learned_variance: bool = False  # hand it `denoiser.belief`, not `denoiser`, and only one that learned it
+    of_belief: bool = False  # hand it `denoiser.belief`
 
     def suits(self, process: Process) -> bool:
         """Whether it can sample this process: its step says so when it is made."""
@@ -84,6 +86,7 @@ SAMPLERS: dict[str, Sampler] = {
         "the noise as a polynomial in log sigma/alpha, order 3",
     ),
     "euler-maruyama": Sampler(EulerMaruyama, trailing, "the reverse SDE in time"),
+    "bridge": Sampler(BridgeStep, trailing, "the SDE of a bridge with noise", of_belief=True),
     "predictor-corrector": Sampler(PredictorCorrector, trailing, "ancestral, then a Langevin step", twice),
     "annealed-langevin": Sampler(
         AnnealedLangevin, trailing, "Langevin dynamics at falling noise levels", lambda steps: 20 * steps + 1

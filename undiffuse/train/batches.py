@@ -5,6 +5,7 @@ batch to (k + 1) batch. Every row is seen once an epoch, and a batch may be larg
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions
 from undiffuse.data.dataset import Dataset
+
+OTHER = 1  # of the seed of the order in which a bridge's start comes
 
 
 def key(*numbers: int) -> int:
@@ -61,6 +64,22 @@ class Batches:
     def _order_of_epoch(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(key(self.seed, epoch))
         return torch.randperm(len(self.x), generator=generator)
+
+
+class BothEnds:
+    """Batches of a bridge's data: (rows of its end, rows of its start), or None for a start that is noise.
+
+    The rows of both ends come in orders of their own, except that paired data keeps its pairs.
+    """
+
+    def __init__(self, data: Dataset, batch: int, seed: int, *where: Any) -> None:
+        self.end = Batches(data, batch, seed, *where)
+        other = seed if data.paired else key(seed, OTHER)
+        self.start = Batches(data.start, batch, other, *where) if data.start else None
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor | None]:
+        """Rows of both, (batch, *shape) as they are stored, of step 0, 1, ..."""
+        return self.end(step)[0], self.start(step)[0] if self.start else None
 
 
 def _room(device: torch.device) -> float:

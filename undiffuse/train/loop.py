@@ -26,13 +26,15 @@ from undiffuse.core.errors import UserError, caution
 from undiffuse.core.files import copy_whole, disk_errors_told, read_tensors, write_tensors
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
+from undiffuse.data.source import Between
 from undiffuse.loss.few_step import Teacher
-from undiffuse.recipe.model import FewSteps
+from undiffuse.recipe.model import Bridge, FewSteps
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.guidance import teaching
 from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
+from undiffuse.train.bridging import Bridging, bridging
 from undiffuse.train.lock import alone
-from undiffuse.train.objective import Autoencoding, denoising
+from undiffuse.train.objective import Autoencoding, Objective, denoising
 from undiffuse.train.product import Coded, Model, Product
 from undiffuse.train.recorder import Due, Recorder
 from undiffuse.train.state import Facts, load_state
@@ -91,6 +93,11 @@ def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None) 
     data = recipe.data.open("train")
     checksum = zlib.crc32(np.ascontiguousarray(data.x).data)
     facts: Facts = {"rows": len(data), "shape": data.shape, "data crc32": checksum}
+    if data.start:
+        facts |= {
+            "rows of the start": len(data.start),
+            "start crc32": zlib.crc32(data.start.x.contiguous().numpy().data),
+        }
     with (
         torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type),
         disk_errors_told(folder),
@@ -102,7 +109,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None) 
             teacher = load(folder / TEACHER, device)
         codec = teacher.codec if teacher else _measured(recipe, data, folder, device)
         taught = _taught_by(teacher, recipe) if teacher else None
-        objective = denoising(recipe, codec, data, taught)  # before anything is written: what cannot be is refused now
+        objective = objective_of(recipe, codec, data, taught)  # before anything is written
         if main:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(alone(folder))
@@ -126,6 +133,15 @@ def _taught_by(run: Run, recipe: Recipe) -> Teacher:
     scales = recipe.model.distilled_guidance if isinstance(recipe.model, FewSteps) else ()
     denoise = teaching(run.in_half(run.denoiser.__call__), run, run.sampling.guidance, scales)
     return Teacher(denoise, run.denoiser.process, run.denoiser)
+
+
+def objective_of(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | None = None) -> Objective | Bridging:
+    """What the recipe minimises. Raises UserError where its parts do not go together."""
+    if isinstance(recipe.model, Bridge):
+        return bridging(recipe, codec, data)
+    if isinstance(recipe.data, Between):
+        raise UserError("data between two ends is for a bridge: --model bridge")
+    return denoising(recipe, codec, data, teacher)
 
 
 def _measured(recipe: Recipe, data: Dataset, folder: Path, device: torch.device) -> Codec:

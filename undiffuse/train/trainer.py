@@ -17,9 +17,11 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.memory import require
 from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset
+from undiffuse.denoiser.bridge import BridgeDenoiser
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.train.average import Average
-from undiffuse.train.batches import Batches, key
+from undiffuse.train.batches import Batches, BothEnds, key
+from undiffuse.train.bridging import Bridging
 from undiffuse.train.objective import Autoencoding, Objective, denoising
 from undiffuse.train.rate import rate
 from undiffuse.train.shard import Sharded, all_whole, requested, rows, whole
@@ -46,7 +48,7 @@ class Trainer:
         recipe: Recipe,
         data: Dataset,
         accelerator: "Accelerator",
-        objective: Objective | Autoencoding | None = None,  # the recipe's own, on data that is not encoded
+        objective: Objective | Autoencoding | Bridging | None = None,  # the recipe's own, on data that is not encoded
     ) -> None:
         process, processes = accelerator.process_index, accelerator.num_processes
         self.recipe, self.accelerator, self.device, self.done = recipe, accelerator, accelerator.device, 0
@@ -76,7 +78,8 @@ class Trainer:
         )
         self.weights = list(self.objective.model.parameters())
         self.averages = [Average(width, self.weights) for width in training.averages]
-        self.batches = Batches(data, training.batch, training.seed, self.device, process, processes)
+        batches = BothEnds if isinstance(self._model, BridgeDenoiser) else Batches
+        self.batches = batches(data, training.batch, training.seed, self.device, process, processes)
         self.window = torch.zeros(2, WINDOW, device=self.device)
 
     def step(self) -> None:
