@@ -263,3 +263,8 @@ def test_what_has_no_bound_says_so():
     for loss in (VariationalBound(), ContinuousBound()):
         with pytest.raises(UserError, match="only Gaussian noise"):
             loss(exact(Affine(VP(), PoissonNoise(8.0))), data(2), seeded())
+    for loss in (VariationalBound(), Hybrid(), ContinuousBound()):  # before a training, too
+        denoiser = exact(Affine(VP(), PoissonNoise(8.0)))
+        denoiser.learned_variance = isinstance(loss, Hybrid)
+        with pytest.raises(UserError, match="only Gaussian noise"):
+            loss.check(denoiser)
