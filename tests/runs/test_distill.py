@@ -52,9 +52,9 @@ def run(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_student_does_what_a_run_does(method, teacher, run):
-    code, _, error = run("distill", teacher.folder, "--method", method, "--out", "fast", *SHORT)
-    assert code == 0, error
+def test_a_student_is_sampled_in_few_evaluations(method, teacher, run):
+    code, out, error = run("distill", teacher.folder, "--method", method, "--out", "fast", *SHORT[:-1])
+    assert code == 0 and "at the pace of the teacher's own training" in out, error
     assert not Path("fast/teacher").exists()
     fast = undiffuse.load("fast")
     for steps in (1, 2, 4):
@@ -63,16 +63,25 @@ def test_a_student_does_what_a_run_does(method, teacher, run):
             assert code == 0 and f"{steps} network evaluation" in out, error
         else:
             assert code == 2 and f"at most {fast.most} evaluations" in error
-    assert run("evaluate", "fast", "-n", 40, "--json")[0] == 0
-    code, out, error = run("compare", "fast", "--steps", "1,2", "-n", 40, "--seeds", 1, "--out", "compared")
-    assert code == 0 and Path("compared/compare.png").exists(), error
-    assert run("animate", "fast", "-n", 5)[0] == 0
     code, _, error = run("resume", "fast")
     assert code == 0 and (method not in TAUGHT or "is distilled already" in error)
 
 
+def test_a_student_does_what_a_run_does(teacher, run):
+    for method in ("consistency", "progressive"):
+        assert run("distill", teacher.folder, "--method", method, "--evaluations", 2, "--out", method, *SHORT)[0] == 0
+        assert run("evaluate", method, "-n", 40, "--json")[0] == 0
+        assert run("animate", method, "-n", 5, "--force")[0] == 0
+    words = ("compare", teacher.folder, "--samplers", "ddim", "--with", "consistency,progressive", "-n", 40)
+    code, out, error = run(*words, "--seeds", 1, "--steps", "2,4", "--out", "compared")
+    assert code == 0 and "left out at 4" in out and Path("compared/compare.png").exists(), error
+    assert "--sampler consistency --steps" in run("sample", "consistency", "--given", "1=0.5", "--steps", 1)[2]
+    assert run("sample", "consistency", "--given", "1=0.5", "--steps", 3, "-n", 4)[0] == 0
+    assert "use its teacher" in run("sample", "progressive", "--given", "1=0.5", "--steps", 2, "--force")[2]
+
+
 def test_refused_in_one_line(teacher, run):
-    assert "did you mean consistency?" in run("distill", teacher.folder, "--method", "consistancy", "--out", "f")[2]
+    assert "did you mean consistency" in run("distill", teacher.folder, "--method", "consistancy", "--out", "f")[2]
     words = ("distill", teacher.folder, "--method", "consistency")
     assert run(*words, "--out", "fast", *SHORT)[0] == 0
     assert "fast is a run already" in run(*words, "--out", "fast")[2]
@@ -147,16 +156,16 @@ def _distil(folder, method, step, parent, teacher):
 
 
 def _recipe(run, method):
-    return student(run, METHODS[method]()).changed(steps=50, batch=16, save_every=20, report_every=50, warmup=5)
+    return student(run, METHODS[method]()).changed(steps=24, batch=16, save_every=8, report_every=24, warmup=5)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_distillation_that_is_killed_goes_on_bit_for_bit(method, teacher, tmp_path):
     whole = train(_recipe(teacher, method), tmp_path / "whole", True, teacher)
     child, theirs = SERVER.Pipe()
-    process = SERVER.Process(target=_distil, args=(tmp_path / "killed", method, 43, theirs, teacher.folder))
+    process = SERVER.Process(target=_distil, args=(tmp_path / "killed", method, 19, theirs, teacher.folder))
     process.start()
-    assert child.poll(120) and child.recv() == 43
+    assert child.poll(120) and child.recv() == 19
     process.kill()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL

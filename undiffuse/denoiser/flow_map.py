@@ -13,6 +13,8 @@ So a network for few steps is an ordinary one, with the same predictions and the
 A consistency model only ever jumps to s = 0 and needs not be told.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,8 @@ from undiffuse.denoiser.gaussian import noise_level
 from undiffuse.denoiser.prediction import Prediction, to_x0
 from undiffuse.process.affine import Affine
 from undiffuse.process.schedule import Schedule
+
+LEAST = -2 * math.log(80)  # log-SNR that a network is given: at sigma = 80 alpha nothing of the data is left
 
 
 class FlowMap(nn.Module):
@@ -65,7 +69,7 @@ class FlowMap(nn.Module):
     def output(self, x_t: Tensor, t: Number, conditions: Conditions | None = None, s: Number | None = None) -> Tensor:
         """The network's own prediction y."""
         schedule, like = self.process.schedule, (x_t.device, x_t.dtype)
-        level = noise_level(schedule.at(t).log_snr, *like)
+        level = noise_level(schedule.at(t).log_snr, *like).clamp(min=LEAST)
         where = noise_level(schedule.at(0.0 if s is None else s).log_snr, *like) if self.is_told_where else None
         return self.net(scale(self.process.input_scale(t), x_t), self.encoder(level, conditions, where))
 

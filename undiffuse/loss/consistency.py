@@ -1,22 +1,26 @@
 """Consistency: two neighbours on one path of the flow end at the same data (Song et al. 2023).
 
-    L = E d( X(x_t, t), X(x_s, s) ),        s the next time below t, no gradient through the second
+    L = E w d( X(x_t, t), X(x_s, s) ),        s the next time below t, no gradient through the second
 
-In *distillation* a teacher takes the step from x_t to x_s, by Heun's rule (algorithm 2 of the paper). At s = 0 the
-network is not asked: x_0 itself is there, and so the truth enters.
+In *distillation* a teacher takes the step from x_t to x_s, by Heun's rule (algorithm 2 of the paper). In *training*
+nobody teaches: x_t and x_s are one x_0 with one z, whose step is right on average (algorithm 3). At s = 0 the network
+is not asked: X is x_0 itself, or where the teacher ends, and so the truth enters.
+
+The target has the student's own weights, not an average of them, which would leave a bias in training (Song and
+Dhariwal 2024, section 3.2).
 """
 
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.flow_map import FlowMap, landing
 from undiffuse.loss.denoising import Distance, PseudoHuber, mean
-from undiffuse.loss.few_step import Begun, FewStepLoss, Teacher
+from undiffuse.loss.few_step import Begun, Count, FewStepLoss, Teacher
 from undiffuse.process.schedule import Schedule
 from undiffuse.sampling.grid import Karras
 
@@ -29,6 +33,7 @@ class ConsistencyDistillation(FewStepLoss):
     distance: Distance = field(default_factory=PseudoHuber)
     taught = True
     asked = (2, 1)
+    length = 2.0
 
     def __post_init__(self) -> None:
         if self.levels < 2:
@@ -38,20 +43,82 @@ class ConsistencyDistillation(FewStepLoss):
         """The student begins with the teacher's weights."""
         teacher = self.require(teacher)
         student.adopt(teacher.denoiser)
-        times = torch.tensor(Karras()(student.process.schedule, self.levels), dtype=torch.float64)
+        times = levels(student.process.schedule, self.levels)
 
         def loss(student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
-            schedule = student.process.schedule
-            i = (noise.uniform(torch.empty(len(x_0), dtype=torch.float64)) * self.levels).long()
+            i = whole(noise, len(x_0), self.levels)
             t, s = times[i], times[i + 1]
             x_t = student.process.corrupt(x_0, t, noise)
-            with torch.no_grad():
-                x_s, end = heun(teacher, schedule, x_t, t, s, conditions)
-                inside = (s > 0).to(x_t.device).view(-1, *[1] * (x_t.ndim - 1))
-                target = torch.where(inside, student(x_s, s.clamp(min=float(times[-2])), conditions), end)
-            return self.distance(mean((student(x_t, t, conditions) - target) ** 2))
+            x_s, end = heun(teacher, student.process.schedule, x_t, t, s, conditions)
+            return self.distance(disagreement(student, (x_t, t), (x_s, s), end, conditions))
 
         return loss
+
+
+@dataclass(frozen=True)
+class ConsistencyTraining(FewStepLoss):
+    """From data alone, on ever finer grids: after k of K steps N^2 = first^2 + k/K (last^2 - first^2) levels.
+
+    That is the paper's (appendix C). A coarse grid is a bias that helps to begin; the finest is what
+    remains: on a grid the fixed point is Euler's solution of the flow.
+    """
+
+    first: int = 2
+    last: int = 150
+    distance: Distance = field(default_factory=PseudoHuber)
+    asked = (0, 1)
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.first <= self.last:
+            raise UserError(f"levels are at least 2, and rise from first to last, not from {self.first} to {self.last}")
+
+    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """The student begins with the teacher's weights, if there is one."""
+        if teacher:
+            student.adopt(teacher.denoiser)
+        return _Training(self, steps)
+
+    def levels(self, share: float) -> int:
+        """How many after a ``share`` of the training."""
+        return round((share * (self.last**2 - self.first**2) + self.first**2) ** 0.5)
+
+
+class _Training(nn.Module):
+    """Consistency training."""
+
+    def __init__(self, of: ConsistencyTraining, steps: int) -> None:
+        super().__init__()
+        self.of, self.steps = of, steps
+        self.count = Count()
+
+    def forward(self, student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
+        """(batch,); one step further where the student is in training."""
+        count = self.of.levels(min(1.0, self.count(student.training) / self.steps))
+        times = levels(student.process.schedule, count)
+        i = whole(noise, len(x_0), count)
+        return self.of.distance(apart(student, x_0, times[i], times[i + 1], noise, conditions))
+
+
+def apart(student: FlowMap, x_0: Tensor, t: Tensor, s: Tensor, noise: Noise, conditions: Conditions | None) -> Tensor:
+    """Mean square disagreement (batch,) of the ends from t and from s < t, of one x_0 with one z."""
+    process = student.process
+    z = process.z.sample(x_0, noise)
+    return disagreement(student, (process.mix(x_0, z, t), t), (process.mix(x_0, z, s), s), x_0, conditions)
+
+
+def disagreement(
+    student: FlowMap,
+    here: tuple[Tensor, Tensor],
+    there: tuple[Tensor, Tensor],
+    end: Tensor,
+    conditions: Conditions | None,
+) -> Tensor:
+    """Mean square (batch,) of X(x_t, t) - X(x_s, s), the second without a gradient, and the ``end`` where s = 0."""
+    (x_t, t), (x_s, s) = here, there
+    with torch.no_grad():
+        inside = (s > 0).to(x_s.device).view(-1, *[1] * (x_s.ndim - 1))
+        target = torch.where(inside, student(x_s, torch.where(s > 0, s, 0.5), conditions), end)
+    return mean((student(x_t, t, conditions) - target) ** 2)
 
 
 def heun(
@@ -64,3 +131,13 @@ def heun(
     trust = trust.to(x_t).view(-1, *[1] * (x_t.ndim - 1))
     again = teacher(schedule, landing(schedule, x_t, x_0, t, s), s.clamp(min=1e-5), conditions)
     return landing(schedule, x_t, x_0 + trust * (again - x_0), t, s), x_0
+
+
+def levels(schedule: Schedule, count: int) -> Tensor:
+    """Times of Karras' grid: float64 (count + 1,)."""
+    return torch.tensor(Karras()(schedule, count), dtype=torch.float64)
+
+
+def whole(noise: Noise, count: int, below: int) -> Tensor:
+    """(count,) whole numbers from 0, each as likely."""
+    return (noise.uniform(torch.empty(count, dtype=torch.float64)) * below).long()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, combine, scale
+from undiffuse.core.modules import HostModule
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.flow_map import FlowMap
 from undiffuse.denoiser.guidance import Conditional
@@ -46,6 +47,22 @@ class Teacher:
         here = schedule.at(t)
         then = own.time(here.log_snr)
         return self.denoise(scale(own.at(then).sigma / here.sigma, x_t), then, conditions)
+
+
+class Count(HostModule):
+    """How many steps of a training are done: kept in its state, and read without waiting for a device."""
+
+    done: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("done", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, training: bool) -> int:
+        """How many before this one, which counts while ``training``."""
+        before = int(self.done)
+        self.done += training
+        return before
 
 
 class Begun(Protocol):

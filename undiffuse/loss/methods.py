@@ -1,11 +1,23 @@
 """The methods that train a model of few steps, by the names that `undiffuse distill --method` takes."""
 
 from undiffuse.core.errors import UserError, nearest, usage
-from undiffuse.loss.consistency import ConsistencyDistillation
+from undiffuse.loss.consistency import ConsistencyDistillation, ConsistencyTraining
+from undiffuse.loss.continuous import ContinuousDistillation, ContinuousTraining
+from undiffuse.loss.easy_consistency import EasyConsistencyTuning
 from undiffuse.loss.few_step import FewStepLoss
+from undiffuse.loss.improved_consistency import ImprovedConsistencyTraining
+from undiffuse.loss.progressive import ProgressiveDistillation
+from undiffuse.loss.trajectory import TrajectoryDistillation
 
 METHODS: dict[str, type[FewStepLoss]] = {
+    "progressive": ProgressiveDistillation,
     "consistency": ConsistencyDistillation,
+    "consistency-training": ConsistencyTraining,
+    "improved-consistency-training": ImprovedConsistencyTraining,
+    "continuous": ContinuousDistillation,
+    "continuous-training": ContinuousTraining,
+    "easy-consistency-tuning": EasyConsistencyTuning,
+    "trajectory": TrajectoryDistillation,
 }
 
 

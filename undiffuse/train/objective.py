@@ -53,7 +53,8 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
-        self.parts = nn.ModuleList([*modules(denoiser.process), *modules(loss)])
+        inner = [] if isinstance(loss, nn.Module) else modules(loss)  # a module is registered as it is
+        self.parts = nn.ModuleList([*modules(denoiser.process), *inner])
         self.dropout, self.dropout_of_each, self.bf16 = dropout, dropout_of_each, bf16
         self.noise = Stream()  # of several processes, each has its own
         self.flip, self.scales = flip, scales

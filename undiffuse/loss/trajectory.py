@@ -1,0 +1,86 @@
+"""Trajectories: where the teacher's flow ends, learned along the way there (Luhman and Luhman 2021, eq. 6).
+
+    L = E d( X(x_t, t), x_0 ),        x_t on the teacher's flow from noise x_1 to its end x_0
+
+The teacher solves the flow from fresh noise. Every state on the way has the same end, so one solution gives many pairs.
+Nothing is bootstrapped: the minimum is the consistency function of the solver, and no error of the student is learned
+again.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from undiffuse.condition.conditions import Conditions
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.flow_map import LEAST, FlowMap
+from undiffuse.loss.denoising import Distance, PseudoHuber, mean
+from undiffuse.loss.few_step import Begun, FewStepLoss, Teacher
+from undiffuse.process.schedule import Schedule
+from undiffuse.sampling.loop import trajectory
+from undiffuse.step.dpm_solver import DPMSolverMultistep
+
+STATES = 4  # learned of each solution: its start, and some on the way
+
+
+@dataclass(frozen=True)
+class TrajectoryDistillation(FewStepLoss):
+    """A quarter of a batch of solutions in so many ``points``, each with its start and three states on the way."""
+
+    points: int = 16
+    distance: Distance = field(default_factory=PseudoHuber)
+    taught = True
+    asked = (4, 0)
+    length = 2.0
+
+    def __post_init__(self) -> None:
+        if self.points < 2:
+            raise UserError(f"points must be at least 2, not {self.points}")
+
+    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """The student begins with the teacher's weights."""
+        teacher = self.require(teacher)
+        student.adopt(teacher.denoiser)
+
+        def loss(student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
+            rows = max(1, len(x_0) // STATES)
+            some = None if conditions is None else conditions[:rows]
+            times = shifted(student.process.schedule, self.points, noise)
+            start = student.process.start(x_0[:rows], noise, times[0])
+            states = solution(student, teacher, start, times, noise, some)
+            i = 1 + (noise.uniform(torch.empty(STATES, rows)) * (self.points - 1)).long()
+            i[0] = 0
+            t = torch.tensor(times, dtype=torch.float64)[i].flatten()
+            x_t = states[i, torch.arange(rows)].flatten(0, 1)
+            error = student(x_t, t, some and some.repeat(STATES)) - states[-1].repeat(STATES, *[1] * (x_0.ndim - 1))
+            return self.distance(mean(error**2))
+
+        return loss
+
+
+@torch.no_grad()
+def solution(
+    student: FlowMap, teacher: Teacher, x: Tensor, times: tuple[float, ...], noise: Noise, conditions: Conditions | None
+) -> Tensor:
+    """The teacher's flow from x (batch, *shape) at these times, by DPM-Solver++(2M): (times, batch, *shape)."""
+    schedule = student.process.schedule
+
+    def denoise(x_t: Tensor, t: float) -> Tensor:
+        return teacher(schedule, x_t, torch.full((len(x_t),), t, dtype=torch.float64), conditions)
+
+    return torch.stack([x for x, _ in trajectory(DPMSolverMultistep(student.process), denoise, x, times, noise)])
+
+
+def shifted(schedule: Schedule, count: int, noise: Noise) -> tuple[float, ...]:
+    """Even steps of log-SNR to the data, from where a network is told of noise.
+
+    The inner times are moved together by up to a step, so that all are visited. It ends as `grid.log_snr_uniform`.
+    """
+    first, last = max(LEAST, schedule.at(1.0).log_snr), -2 * math.log(1.5 * count**-1.5)
+    levels = torch.linspace(first, last, count, dtype=torch.float64)
+    share = float(noise.uniform(torch.empty(1, dtype=torch.float64)).clamp(0.01, 1.0))
+    moved = torch.cat([levels[:1], torch.lerp(levels[:-1], levels[1:], share)])
+    return (*schedule.time(moved).tolist(), 0.0)
