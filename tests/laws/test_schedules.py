@@ -234,3 +234,11 @@ def test_tables_are_those_of_diffusers(ours: DiscreteSchedule, theirs):
     alpha_bars = DDIMScheduler(**theirs).alphas_cumprod.double()
     t = torch.arange(1, 1001, dtype=torch.float64) / 1000
     torch.testing.assert_close(ours.at(t).alpha ** 2, alpha_bars, rtol=2e-4, atol=1e-7)
+
+
+def test_a_flows_family_is_a_straight_line():
+    """On the ray of its log-SNR, as well as at its time."""
+    t = torch.linspace(0.01, 0.99, 9, dtype=torch.float64)
+    alpha, sigma = Flow().scale(Flow().log_snr(t))
+    torch.testing.assert_close(alpha, 1 - t)
+    torch.testing.assert_close(sigma, t)
