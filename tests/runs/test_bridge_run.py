@@ -71,7 +71,7 @@ def test_a_run_samples_where_its_data_is_gone(tmp_path):
     assert torch.equal(load(tmp_path / "moved").sample(4), expected)
 
 
-@pytest.mark.parametrize("method", ["optimal-transport", "entropic"])
+@pytest.mark.parametrize("method", ["optimal-transport", "schroedinger", "proportional"])
 def test_a_bridge_resumes_bit_for_bit(method, tmp_path, monkeypatch):
     recipe = toys(method)
     whole = train(recipe, tmp_path / "whole", quiet=True)

@@ -14,11 +14,13 @@ coupling. What these names share, and where they differ:
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from undiffuse.core.linear import scale
+from undiffuse.core.modules import built
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.bridge import BridgeDenoiser, Ends
 from undiffuse.loss.coupling import AsGiven, Coupling
@@ -28,11 +30,11 @@ from undiffuse.process.pinned import Pinned, way
 
 
 class BridgeLoss(ABC):
-    """loss(denoiser, x_0, x_1, noise) -> losses (batch,)."""
+    """A method: loss.begin(denoiser, steps)(denoiser, x_0, x_1, noise) -> losses (batch,)."""
 
     @abstractmethod
-    def __call__(self, denoiser: BridgeDenoiser, x_0: Tensor, x_1: Tensor, noise: Noise) -> Tensor:
-        """Losses (batch,) of rows of both ends, (batch, *shape) each."""
+    def begin(self, denoiser: BridgeDenoiser, steps: int) -> Callable[..., Tensor]:
+        """The loss of one training of so many steps: a module if the training changes it."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,12 @@ class Matching(BridgeLoss):
     time: TimeDistribution = field(default_factory=Uniform)
     antithetic: bool = False
 
+    def begin(self, denoiser: BridgeDenoiser, steps: int) -> "Matching":
+        """The loss itself; parts of it that learn are built."""
+        return built(self)
+
     def __call__(self, denoiser: BridgeDenoiser, x_0: Tensor, x_1: Tensor, noise: Noise) -> Tensor:
-        """Losses (batch,)."""
+        """Losses (batch,) of rows of both ends, (batch, *shape) each."""
         x_1 = x_1[self.coupling(x_0, x_1, noise)]
         t = self.time.sample(len(x_0), noise, denoiser.process.schedule)
         process = denoiser.process

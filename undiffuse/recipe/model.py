@@ -30,7 +30,9 @@ from undiffuse.denoiser.mixed import MixedDenoiser
 from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # distributions of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights,
+from undiffuse.loss import markovian as _markovian  # noqa: F401  # and rounds of bridges
 from undiffuse.loss import methods as _methods  # noqa: F401  # and methods of few steps, that a recipe may name
+from undiffuse.loss import proportional as _proportional  # noqa: F401
 from undiffuse.loss.bridging import BridgeLoss, Matching
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
 from undiffuse.loss.consistency import ConsistencyDistillation

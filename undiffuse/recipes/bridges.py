@@ -8,6 +8,8 @@ from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.data.source import Between, End, Gray, Only, StandardNormal, WellKnown
 from undiffuse.loss.bridging import BridgeLoss, Matching
 from undiffuse.loss.coupling import Entropic, OptimalTransport
+from undiffuse.loss.markovian import Markovian
+from undiffuse.loss.proportional import Proportional
 from undiffuse.recipe.model import Bridge, GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes.digits import digits
@@ -54,6 +56,11 @@ METHODS: dict[str, Method] = {
     "entropic": Method(
         "a Schroedinger bridge from entropic pairs of a batch", Matching(Entropic(0.5)), 0.5, SDE, batch=256
     ),
+    "schroedinger": Method("a Schroedinger bridge by Markovian fitting (DSBM)", Markovian(), 0.5, SDE),
+    "proportional": Method(
+        "a Schroedinger bridge by proportional fitting (DSB)", Proportional(), 1.0, replace(SDE, steps=20)
+    ),
+    "reflow": Method("rectified flow: rounds that straighten it", Markovian(rounds=3)),
     "image-to-image": Method("I2SB: a bridge with noise between pairs", Matching(), 0.3, SDE, paired=True),
 }
 

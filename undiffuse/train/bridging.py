@@ -1,5 +1,6 @@
 """What a bridge minimises, as one module: rows of both of its ends go in, the loss of the batch comes out."""
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -7,12 +8,12 @@ from torch import Tensor, nn
 
 from undiffuse.codec import Codec
 from undiffuse.core.errors import UserError
-from undiffuse.core.modules import built, modules
+from undiffuse.core.modules import modules
 from undiffuse.core.noise import Stream
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser.bridge import BridgeDenoiser
-from undiffuse.loss.bridging import BridgeLoss
 from undiffuse.process.pinned import StoredRows
+from undiffuse.recipe.model import Bridge
 from undiffuse.recipe.recipe import Recipe
 
 
@@ -26,10 +27,11 @@ class Bridging(nn.Module):
         bf16: Whether the network computes in bfloat16.
     """
 
-    def __init__(self, denoiser: BridgeDenoiser, loss: BridgeLoss, codec: Codec, bf16: bool = False) -> None:
+    def __init__(self, denoiser: BridgeDenoiser, loss: Callable[..., Tensor], codec: Codec, bf16: bool = False) -> None:
         super().__init__()
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
-        self.parts = nn.ModuleList([*modules(denoiser.process), *modules(loss)])
+        learning = () if isinstance(loss, nn.Module) else modules(loss)
+        self.parts = nn.ModuleList([*modules(denoiser.process), *learning])
         self.bf16 = bf16
         self.noise = Stream()  # of several processes, each has its own
 
@@ -64,4 +66,5 @@ def bridging(recipe: Recipe, codec: Codec, data: Dataset) -> Bridging:
         raise UserError("flip is not for bridges, whose two ends would be mirrored apart; leave --flip out")
     if isinstance(rows, StoredRows) and data.start is not None:
         rows.fill(start.encode(data.start.x), recipe.training.seed)
-    return Bridging(denoiser, built(recipe.model.loss), codec, recipe.training.precision == "bf16")
+    loss = cast(Bridge, recipe.model).loss.begin(denoiser, recipe.training.steps)
+    return Bridging(denoiser, loss, codec, recipe.training.precision == "bf16")

@@ -1,0 +1,92 @@
+"""Iterative Markovian fitting: rectified flow's rounds (sigma = 0), and the diffusion Schroedinger bridge by matching.
+
+    1. Pairs (x_0, x_1), at first independent; between them the process's own bridges, which need both ends.
+    2. The Markov process with the same distribution at every time: its drifts are E[x_0 | x_t] and E[x_1 | x_t], which
+       the network learns.
+    3. Where this process starts and ends are the pairs of the next round.
+
+Each round keeps both distributions, and makes the pairs cheaper. With sigma > 0 the fixed point is the Schroedinger
+bridge of a Brownian motion of this sigma (Shi et al. 2023, DSBM; Peluchetti 2023). With sigma = 0 the rounds are
+reflow: lines that no longer cross, so that one step of Euler's crosses them (Liu et al. 2022).
+
+With noise, each way is learned from pairs whose other end is real: the way to x_1 from crossings that started at a real
+x_1, the way to x_0 from those that started at a real x_0. What a crossing misses does not pile up in the ends that way
+(DSBM's forward and backward projections; here both in every round, by one network).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.denoiser.bridge import BridgeDenoiser, Ends
+from undiffuse.loss.bridging import BridgeLoss, Matching, targets
+from undiffuse.loss.denoising import mean
+from undiffuse.loss.rounds import Rounds
+from undiffuse.sampling.grid import trailing
+from undiffuse.sampling.loop import last, trajectory
+from undiffuse.step.bridge import BridgeStep
+from undiffuse.step.heun import Heun
+
+
+@dataclass(frozen=True)
+class Markovian(BridgeLoss):
+    """Rounds of Markovian fitting.
+
+    Attributes:
+        rounds: How many, the first of independent pairs included.
+        crossing: Steps of a crossing that makes a pair.
+        reuse: How many times t a pair is used at.
+    """
+
+    rounds: int = 5
+    crossing: int = 20
+    reuse: int = 8
+
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.crossing, self.reuse) < 1:
+            raise UserError(f"rounds, crossing and reuse are at least 1, not {self}")
+
+    def begin(self, denoiser: BridgeDenoiser, steps: int) -> "MarkovianFitting":
+        """The loss of one training of so many steps."""
+        return MarkovianFitting(denoiser, steps, self)
+
+
+class MarkovianFitting(Rounds):
+    """`Markovian`, in a training."""
+
+    def __init__(self, denoiser: BridgeDenoiser, steps: int, how: Markovian) -> None:
+        super().__init__(denoiser, steps, how.rounds)
+        self.how = how
+
+    def losses(self, denoiser: BridgeDenoiser, now: int, x_0: Tensor, x_1: Tensor, noise: Noise) -> Tensor:
+        """Of pairs as they come in round 0, and of crossings from either end later."""
+        if now == 0:
+            return Matching()(denoiser, x_0, x_1, noise)
+        half = max(1, len(x_0) // (2 * self.how.reuse))
+        far_0, far_1 = self.crossed(x_1[:half], False, noise), self.crossed(x_0[:half], True, noise)
+        ends = Ends(torch.cat([far_0, x_0[:half]]), torch.cat([x_1[:half], far_1]))
+        ends = Ends(*(end.repeat_interleave(self.how.reuse, 0) for end in ends))
+        from_1 = torch.arange(len(ends.x_0), device=x_0.device) < half * self.how.reuse
+        return one_way(denoiser, ends, from_1, noise)
+
+    @torch.no_grad()
+    def crossed(self, x: Tensor, back: bool, noise: Noise) -> Tensor:
+        """Where the former bridge takes x from one end, at the other: (batch, *shape)."""
+        crossing, process = self.crossing(back), self.former.process
+        times = trailing(process.schedule, self.how.crossing)
+        step, ask = (BridgeStep(process), crossing.belief) if process.sigma else (Heun(process), crossing)
+        return last(trajectory(step, ask, x, times, noise))
+
+
+def one_way(denoiser: BridgeDenoiser, ends: Ends, to_1: Tensor, noise: Noise) -> Tensor:
+    """The squared error of the way to x_1 where ``to_1`` (batch,), and to x_0 elsewhere: (batch,)."""
+    process = denoiser.process
+    t = noise.uniform(torch.empty(len(to_1), dtype=torch.float64)).clamp(2.0**-53)
+    x_t, _ = process.between(*ends, t, noise)
+    said, wanted = denoiser.ways(x_t, t), targets(process, x_t, ends, t)
+    errors = (mean((one - other) ** 2) for one, other in zip(said, wanted, strict=True))
+    of_0, of_1 = errors
+    return torch.where(to_1, of_1, of_0)
