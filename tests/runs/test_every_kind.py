@@ -173,6 +173,16 @@ def test_samplers_are_compared(trained, capsys, monkeypatch):
     assert (code == 0) == (name != "table") and (code == 0 or "nothing to compare" in error), error
 
 
+def test_a_sampler_is_tuned(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    code, _, error = answers(["tune", "run", "--evaluations", "2", "--noises", "4", "--rounds", "1"], capsys)
+    assert (code == 0) == (name not in ("table", "text")) and (code == 0 or "only numbers have a grid" in error), error
+    if code == 0:
+        words = ["sample", "run", "-n", "2", "--grid", "tuned", "--steps", "2", "--force"]
+        assert answers(words, capsys)[0] == 0
+
+
 def test_a_stranger_s_words_are_refused_in_its_own(trained, capsys, monkeypatch):
     name, folder = trained
     monkeypatch.chdir(folder)

@@ -7,6 +7,7 @@ import json
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +208,29 @@ def compare(options: Namespace) -> None:
     _say(*found.answers(), *found.notes)
     if folder:
         say(f"wrote {', '.join(map(str, found.write(folder)))}")
+
+
+def tune(options: Namespace) -> None:
+    """A sampler of a run's own for few evaluations: --grid tuned."""
+    from undiffuse.evaluate.tune import check, cost, draw_lots, kept, table, tune
+    from undiffuse.run.tuned import write_tuned
+
+    run, counts, rounds = guiding(options), sorted(set(options.evaluations)), options.rounds
+    check(run, counts, options.noises, rounds)
+    lots = draw_lots(run, options.noises, options.seed, sampling(options, run))
+    most, seconds = cost(lots, counts, rounds)
+    if not options.json:
+        say(f"{len(lots.fit.z)} noises, at most {most:,} network evaluations: about {seconds / 60:.1f} minutes")
+    results = []
+    for count in counts:
+        watch = partial(_tracked, what=f"tuning {count} evaluations", total=rounds + 1)
+        results.append(tune(lots, count, rounds, options.sampler, watch))
+        path = write_tuned(run.folder, kept(lots, results))
+    if options.json:
+        print(json.dumps([result.to_json() for result in results]))
+    else:
+        show(table(results))
+        say(f"wrote {path}; next: undiffuse sample {run.folder} --grid tuned --steps {counts[0]}")
 
 
 def animate(options: Namespace) -> None:

@@ -22,6 +22,7 @@ def script(commands: Mapping[str, tuple[Callable[..., None], Sequence[Argument]]
     """The completion script of these commands for a shell: bash, zsh or fish."""
     with absent():
         from undiffuse.recipes import RECIPES
+        from undiffuse.run.tuned import TUNED
         from undiffuse.sampling.grid import GRIDS
         from undiffuse.sampling.samplers import SAMPLERS, TOKEN_SAMPLERS
 
@@ -29,7 +30,7 @@ def script(commands: Mapping[str, tuple[Callable[..., None], Sequence[Argument]]
         for recipe in (make() for make in RECIPES.values()):
             for path, hint, _ in leaves(recipe):
                 fields.setdefault(recipe.option_of(path), {}).update(dict.fromkeys(choices(hint)))
-        words = {"--sampler": list(SAMPLERS | TOKEN_SAMPLERS), "--grid": list(GRIDS), "RECIPE": list(RECIPES)}
+        words = {"--sampler": list(SAMPLERS | TOKEN_SAMPLERS), "--grid": [*GRIDS, TUNED], "RECIPE": list(RECIPES)}
     parser = argparse.ArgumentParser("undiffuse")
     inner = parser.add_subparsers()
     for name, (run, arguments) in commands.items():

@@ -357,6 +357,19 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _FORCE,
         ),
     ),
+    "tune": (
+        commands.tune,
+        (
+            _RUN,
+            _arg("--evaluations", type=_wholes, default=[5, 10], metavar="5,10", help="of the network (5,10)"),
+            _arg("--sampler", metavar="NAME", help="tune the grid of this one alone (all, of the best)"),
+            _arg("--noises", type=_whole, metavar="N", help="to fit, and as many to choose and report (by size)"),
+            _arg("--rounds", type=_whole, default=15, metavar="N", help="of improvement, at most (15)"),
+            _arg("--guidance", type=_number, metavar="W", help="how strongly, 1 is off (the recipe's)"),
+            _SEED,
+            _JSON,
+        ),
+    ),
     "write": (
         commands.write,
         (

@@ -11,7 +11,7 @@ smaller error than the trials themselves.
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +30,8 @@ from undiffuse.measure.floor import Floor, draw, filled_up, halves, in_their_pla
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
 from undiffuse.run.run import Run
-from undiffuse.sampling.samplers import current, sampler_of
+from undiffuse.run.tuned import FILE, TUNED, read_tuned
+from undiffuse.sampling.samplers import current, each, sampler_of
 from undiffuse.sampling.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Cost(NamedTuple):
 
     of: Callable[[int], int]
     most: int | None = None
+    tuned: Container[int] | None = None  # the numbers that it was tuned for, if it was
 
 
 class Contender(NamedTuple):
@@ -65,6 +67,8 @@ class Contender(NamedTuple):
     @property
     def cost(self) -> Cost:
         """What its steps cost."""
+        if self.sampling.grid == TUNED:
+            return Cost(each, tuned=read_tuned(self.run.folder, self.run.fingerprint).tableaus)
         return Cost(self.run.samplers[self.sampler].evaluations, self.run.most)
 
 
@@ -244,7 +248,8 @@ def compare(
         raise UserError(f"count must be at least 2, not {count}")
     contenders = _contenders(run, samplers, sampling or run.sampling, beside)
     few = any(contender.run.is_few_step for contender in contenders.values())
-    costs = {name: contender.cost for name, contender in contenders.items()}
+    with usage():
+        costs = {name: contender.cost for name, contender in contenders.items()}
     plans, notes = plan(costs, (FEW if few else EVALUATIONS) if evaluations is None else evaluations)
     if not 1 <= seeds <= MOST_SEEDS:
         raise UserError(f"seeds must be at least 1, and at most {MOST_SEEDS:,}, not {seeds}")
@@ -265,10 +270,14 @@ def _contenders(
 ) -> dict[str, Contender]:
     """The run by each of its samplers, by their names, and the runs beside it, by their folders' names."""
     usual = [name for name in (*USUAL, *TOKEN_USUAL) if name in run.samplers] or list(run.samplers)
-    names = usual if samplers is None else [current(name) for name in samplers]
-    for name in names:
+    usual += [TUNED] if (run.folder / FILE).is_file() else []
+    found = {}
+    for name in usual if samplers is None else map(current, samplers):
+        if name == TUNED:
+            found[name] = Contender(run, sampling.sampler, sampling.override(grid=TUNED))
+            continue
         sampler_of(run.denoiser.process, name, run.denoiser.learned_variance, run.denoiser.jumps)
-    found = {name: Contender(run, name, sampling) for name in names}
+        found[name] = Contender(run, name, sampling)
     for other in beside:
         if (other.kind, other.shape) != (run.kind, run.shape) or other.recipe.data != run.recipe.data:
             raise UserError(f"{other.folder} is of other data than {run.folder}; compare runs of one data set")
@@ -286,10 +295,13 @@ def plan(costs: Mapping[str, Cost], evaluations: Sequence[int]) -> tuple[list[Tr
     plans, notes = [], []
     if min(evaluations, default=0) < 1:
         raise UserError(f"evaluations must be at least 1, not {min(evaluations, default='none')}")
-    for name, (cost, most) in costs.items():
+    for name, (cost, most, tuned) in costs.items():
         for asked in sorted(set(evaluations)):
             if most is not None and asked > most:
                 notes.append(f"{name} was trained for at most {most} evaluations: left out at {asked}")
+                continue
+            if tuned is not None and asked not in tuned:
+                notes.append(f"{name} is not there for {asked} evaluations: left out; undiffuse tune finds it")
                 continue
             if cost(1) > asked:
                 notes.append(f"{name} needs at least {cost(1)} evaluations: left out at {asked}")

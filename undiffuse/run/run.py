@@ -7,12 +7,13 @@ recipe.yaml         the whole truth of the training
 model.safetensors   what sampling uses: averaged weights, the codec, what the data looked like
 state/              what resuming needs          (`undiffuse.train.state`)
 log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
+tuned.json          samplers of its own          (`undiffuse.run.tuned`)
 """
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -40,10 +41,12 @@ from undiffuse.denoiser.known import Known
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.given import Given
 from undiffuse.run.guidance import check_guides, guided, weight_for
+from undiffuse.run.tuned import TUNED, fingerprint, read_tuned
 from undiffuse.sampling.grid import GRIDS
 from undiffuse.sampling.loop import State, last, trajectory
 from undiffuse.sampling.samplers import Sampler, sampler_of, samplers_of
 from undiffuse.sampling.sampling import Guidance, Sampling
+from undiffuse.sampling.tuned.tableau import Tabled
 from undiffuse.step import Step
 from undiffuse.step.consistency import Consistency
 
@@ -371,12 +374,26 @@ class Run:
         count = how.steps or torch.Size(self.codec.latent_shape).numel()
         if self.most is not None and count > self.most:
             raise UserError(f"this model was trained for at most {self.most} evaluations a sample, not {count}")
-        times = (_known(GRIDS, how.grid, "grid") if how.grid else chosen.grid)(process.schedule, count)
+        if how.grid == TUNED:
+            return self._tuned(how, count)
+        times = (_known(GRIDS, how.grid, "grid", TUNED) if how.grid else chosen.grid)(process.schedule, count)
         of_belief = chosen.learned_variance or chosen.of_belief
         denoise: Conditional = self.in_half(self.denoiser.belief if of_belief else self.denoiser.__call__)
         guide = guided(denoise, self, how.guidance)
         weight = weight_for(self, how.guidance)
         return Plan(how.sampler, chosen.make(process), times, guide, chosen.evaluations(count), weight)
+
+    def _tuned(self, how: Sampling, count: int) -> Plan:
+        """With the run's own sampler, whichever else is named."""
+        weight = weight_for(self, how.guidance)
+        tableau = read_tuned(self.folder, self.fingerprint).of(self.folder, count, weight)
+        denoise = guided(self.in_half(self.denoiser.__call__), self, how.guidance)
+        return Plan(TUNED, Tabled(self.denoiser.process, tableau), tableau.grid, denoise, count, weight)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells its weights from others."""
+        return fingerprint(_modules(self).state_dict())
 
     def guided_by(self, classifier: "Run | None" = None, worse: "Run | None" = None) -> "Run":
         """The same run, guided by a classifier of its noisy data, or away from a worse run: smaller, or trained less.
@@ -498,7 +515,7 @@ def _at_least(least: int, name: str, value: int) -> int:
     return value
 
 
-def _known(table: dict[str, T], name: str, what: str) -> T:
+def _known(table: dict[str, T], name: str, what: str, *others: str) -> T:
     if name not in table:
-        raise UserError(nearest(name, table, what))
+        raise UserError(nearest(name, [*table, *others], what))
     return table[name]
