@@ -183,6 +183,31 @@ def test_a_sampler_is_tuned(trained, capsys, monkeypatch):
         assert answers(words, capsys)[0] == 0
 
 
+def test_a_student_of_it_takes_few_steps(trained, capsys, monkeypatch):
+    """Where numbers diffuse; it is then sampled, filled in, filmed, measured and compared as its teacher is."""
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("undiffuse.measure.judge.STEPS", (5, 5))
+    code, _, error = answers(["distill", "run", "--method", "consistency", "--out", "fast", *SHORT], capsys)
+    assert (code == 0) == (name not in ("table", "text")), error
+    if code:
+        assert code == 2 and ("makes tokens" in error or "rows of numbers and tokens" in error)
+        return
+    ending = list(KINDS[run_of(folder).kind].writers)[1]
+    assert answers(["sample", "fast", "-n", "3", "--out", f"fast{ending}"], capsys)[0] == 0
+    holes(name, folder)
+    known = ["sample", "fast", "-n", "3", *KNOWN[name], "--out", f"fast{ending}", "--force"]
+    code, _, error = answers(known, capsys)
+    assert code == 2 and "--sampler consistency --steps" in error
+    assert answers([*known, "--steps", "3"], capsys)[0] == 0
+    assert answers(["animate", "fast", "-n", "2", "--steps", "2", "--out", "fast.gif"], capsys)[0] == 0
+    assert answers(["evaluate", "fast", "-n", "12", "--json"], capsys)[0] == 0
+    compared = ["compare", "run", "--with", "fast", "-n", "8", "--steps", "1,2", "--seeds", "1"]
+    assert answers(compared, capsys)[0] == 0
+    code, _, error = answers(["likelihood", "fast", "-n", "4"], capsys)
+    assert code == 1 and "ask its teacher" in error
+
+
 def test_a_stranger_s_words_are_refused_in_its_own(trained, capsys, monkeypatch):
     name, folder = trained
     monkeypatch.chdir(folder)
