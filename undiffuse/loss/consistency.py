@@ -10,6 +10,7 @@ The target has the student's own weights, not an average of them, which would le
 Dhariwal 2024, section 3.2).
 """
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -18,19 +19,24 @@ from torch import Tensor, nn
 from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
-from undiffuse.denoiser.flow_map import FlowMap, landing
-from undiffuse.loss.denoising import Distance, PseudoHuber, mean
+from undiffuse.denoiser.flow_map import LEAST, FlowMap, landing
+from undiffuse.loss.denoising import Distance, PseudoHuber, Squared, mean
 from undiffuse.loss.few_step import Begun, Count, FewStepLoss, Teacher
 from undiffuse.process.schedule import Schedule
 from undiffuse.sampling.grid import Karras
 
+RHO, LOWEST = Karras().rho, Karras().sigma_min
+
 
 @dataclass(frozen=True)
 class ConsistencyDistillation(FewStepLoss):
-    """Between neighbours on Karras' grid of so many ``levels``; 18 is the paper's."""
+    """Between neighbours a step of Karras' grid of so many ``levels`` apart; 18 is the paper's.
+
+    The grid is shifted for every row, so that all times are learned and a sample may visit any.
+    """
 
     levels: int = 18
-    distance: Distance = field(default_factory=PseudoHuber)
+    distance: Distance = field(default_factory=Squared)
     taught = True
     asked = (2, 1)
     length = 2.0
@@ -43,11 +49,9 @@ class ConsistencyDistillation(FewStepLoss):
         """The student begins with the teacher's weights."""
         teacher = self.require(teacher)
         student.adopt(teacher.denoiser)
-        times = levels(student.process.schedule, self.levels)
 
         def loss(student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
-            i = whole(noise, len(x_0), self.levels)
-            t, s = times[i], times[i + 1]
+            t, s = neighbours(student.process.schedule, self.levels, len(x_0), noise)
             x_t = student.process.corrupt(x_0, t, noise)
             x_s, end = heun(teacher, student.process.schedule, x_t, t, s, conditions)
             return self.distance(disagreement(student, (x_t, t), (x_s, s), end, conditions))
@@ -94,9 +98,8 @@ class _Training(nn.Module):
     def forward(self, student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """(batch,); one step further where the student is in training."""
         count = self.of.levels(min(1.0, self.count(student.training) / self.steps))
-        times = levels(student.process.schedule, count)
-        i = whole(noise, len(x_0), count)
-        return self.of.distance(apart(student, x_0, times[i], times[i + 1], noise, conditions))
+        t, s = neighbours(student.process.schedule, count, len(x_0), noise)
+        return self.of.distance(apart(student, x_0, t, s, noise, conditions))
 
 
 def apart(student: FlowMap, x_0: Tensor, t: Tensor, s: Tensor, noise: Noise, conditions: Conditions | None) -> Tensor:
@@ -131,6 +134,15 @@ def heun(
     trust = trust.to(x_t).view(-1, *[1] * (x_t.ndim - 1))
     again = teacher(schedule, landing(schedule, x_t, x_0, t, s), s.clamp(min=1e-5), conditions)
     return landing(schedule, x_t, x_0 + trust * (again - x_0), t, s), x_0
+
+
+def neighbours(schedule: Schedule, levels: int, count: int, noise: Noise) -> tuple[Tensor, Tensor]:
+    """(t, s) (count,): t anywhere on Karras' curve, s a step of so many ``levels`` further, 0 beyond its end."""
+    at = noise.uniform(torch.empty(count, dtype=torch.float64))
+    further = at + 1 / (levels - 1)
+    low, high = (sigma ** (1 / RHO) for sigma in (LOWEST, math.exp(-0.5 * max(LEAST, schedule.at(1.0).log_snr))))
+    t, s = (schedule.time(-2 * RHO * (high + p.clamp(max=1) * (low - high)).log()) for p in (at, further))
+    return t, torch.where(further < 1, s, 0.0)
 
 
 def levels(schedule: Schedule, count: int) -> Tensor:
