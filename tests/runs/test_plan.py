@@ -3,12 +3,14 @@
 So nothing is refused at the first loss or the first report, after an autoencoder was trained or a night was spent.
 """
 
+import math
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
 
+from undiffuse import process
 from undiffuse.codec import Standard
 from undiffuse.core.configuration import classes, hints
 from undiffuse.core.errors import UserError
@@ -100,3 +102,26 @@ def test_what_cannot_be_trained_leaves_no_folder(tmp_path):
         with pytest.raises(UserError, match=told):
             train(one, tmp_path / "run", quiet=True)
         assert not (tmp_path / "run").exists()
+
+
+NO_CURVES = [
+    *(process.Cosine(log_snr_end=-2e10), process.Cosine(s=-0.5), process.Cosine(log_snr_end=math.inf)),
+    *(process.VP(beta_max=-20.0), process.VP(beta_min=math.nan), process.SubVP(beta_min=0.0, beta_max=0.0)),
+    *(process.Sigmoid(start=3.0, end=-3.0), process.Sigmoid(tau=0.0), process.Sigmoid(tau=-1.0)),
+    *(
+        process.LogLinear(sigma_min=50.0, sigma_max=0.1),
+        process.LogLinear(sigma_min=-1.0),
+        process.LogLinear(start=1.0),
+    ),
+    *(process.EDM(sigma_min=0.0), process.EDM(rho=0.0), process.EDM(sigma_max=math.inf)),
+    *(process.Linear(end=1.5), process.Linear(count=0), process.Linear(start=0.0), process.Linear(count=10**13)),
+    *(process.ScaledLinear(end=2.0), process.SigmoidBetas(start=-1.0), process.CosineTable(max_beta=2.0)),
+    *(process.Shifted(process.Cosine(), shift=0.0), process.Shifted(process.Flow(), shift=-1.0)),
+    process.AlphaBars((0.5, 0.9)),
+]
+
+
+@pytest.mark.parametrize("schedule", NO_CURVES, ids=str)
+def test_a_schedule_that_does_not_fall_is_refused(schedule):
+    with pytest.raises(UserError, match=type(schedule).__name__):
+        GaussianDiffusion(MLP(width=8, depth=1), schedule).build((2,), {})

@@ -25,6 +25,7 @@ from typing import Generic, NamedTuple, TypeVar, overload
 import torch
 from torch import Tensor
 
+from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
 
 N = TypeVar("N", float, Tensor)
@@ -103,6 +104,30 @@ class Schedule(ABC):
     def steps(self) -> int | None:
         """How many discrete times the schedule was defined on; None if it is a function of continuous time."""
         return None
+
+
+S = TypeVar("S", bound=Schedule)
+LONGEST = 1_000_000  # entries of a table
+
+
+@torch.no_grad()
+def checked(schedule: S) -> S:
+    """The schedule itself. Raises UserError where its log-SNR is not a curve that falls from t = 0 to t = 1.
+
+    This is asked once, where a model is made of what a person wrote; the numbers of a schedule may be any.
+    """
+    t = torch.linspace(0, 1, 65, dtype=torch.float64)
+    try:
+        if getattr(schedule, "count", 1) > LONGEST:
+            raise UserError(f"{schedule}: a table has at most {LONGEST:,} entries")
+        curve, (alpha, sigma) = schedule.log_snr(t), schedule(t)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        raise UserError(f"{schedule} is no schedule: {error}") from None
+    inside = curve[1:-1]
+    falls = bool((curve.diff() < 0).all()) and bool(inside.isfinite().all())
+    if not (falls and bool(alpha.isfinite().all()) and bool(sigma.isfinite().all())):
+        raise UserError(f"{schedule} is no schedule: its log-SNR must fall from the data, t = 0, to the noise, t = 1")
+    return schedule
 
 
 def _remember(known: dict[float, V], t: float, value: V) -> None:

@@ -64,6 +64,7 @@ from undiffuse.process import (
 from undiffuse.process import learned as _learned  # noqa: F401  # a schedule that a recipe may name
 from undiffuse.process.categorical import TokenShape
 from undiffuse.process.mixed import RowShape
+from undiffuse.process.schedule import checked
 
 Net = MLP | UNet | SpaceToDepth | DiT | SignalUNet  # of numbers
 
@@ -99,7 +100,7 @@ class GaussianDiffusion:
         _require(self, shape)
         encoder = Encoder(specifications, self.net.vector)
         net = self.net.build(shape, encoder.widths, 2 if self.learned_variance else 1)
-        process = Affine(built(self.schedule), self.z)
+        process = Affine(checked(built(self.schedule)), self.z)
         denoiser = Denoiser(net, process, self.prediction, self.learned_variance, encoder)
         self.loss.check(denoiser)
         return denoiser
@@ -127,7 +128,9 @@ class NoisyClassifier:
             raise UserError("a classifier needs data with labels, at least two of them")
         encoder, times = Encoder({}, self.net.vector), multiple(shape[0])
         net = self.net.build(shape, encoder.widths, times)
-        return ConditionClassifier(net, times * shape[0], classes, Affine(built(self.schedule), self.z), encoder)
+        return ConditionClassifier(
+            net, times * shape[0], classes, Affine(checked(built(self.schedule)), self.z), encoder
+        )
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ class DiscreteDiffusion:
         """
         _require(self, shape)
         assert isinstance(shape, TokenShape)
-        process = Categorical(built(self.schedule), self.kernel, shape.classes)
+        process = Categorical(checked(built(self.schedule)), self.kernel, shape.classes)
         encoder = Encoder(specifications, self.net.vector, getattr(self.net, "time", True))
         net = self.net.build(shape, process.states, encoder.widths)
         denoiser = TokenDenoiser(net, process, self.leave_one_out, encoder)
@@ -184,7 +187,7 @@ class MixedDiffusion:
         _require(self, shape)
         assert isinstance(shape, RowShape)
         tokens = Categorical(Fading(), ABSORBING, max(shape.classes, default=1))
-        process = Mixed(shape.numbers, Affine(built(self.schedule)), tokens)
+        process = Mixed(shape.numbers, Affine(checked(built(self.schedule))), tokens)
         undrawn = {name: one for name, one in specifications.items() if name not in shape.drawn}
         encoder = Encoder(undrawn, self.net.vector)
         return MixedDenoiser(self.net.build(shape, encoder.widths), process, self.prediction, encoder, shape.drawn)
@@ -227,7 +230,7 @@ class FewSteps:
         _require(self, shape)
         encoder = Encoder(specifications, self.net.vector, second=self.loss.told_where)
         net = self.net.build(shape, encoder.widths, 1)
-        process, loss = Affine(built(self.schedule)), self.loss
+        process, loss = Affine(checked(built(self.schedule))), self.loss
         return FlowMap(net, process, self.prediction, encoder, loss.samplers, loss.most)
 
 
