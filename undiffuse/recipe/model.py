@@ -40,6 +40,7 @@ from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.few_step import FewStepLoss
 from undiffuse.loss.mixed import MixedLoss
+from undiffuse.loss.poisson_field import PoissonField
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
 from undiffuse.net import MLP, DiT, SignalUNet, SpaceToDepth, UNet
@@ -86,7 +87,9 @@ class GaussianDiffusion:
     z: GaussianNoise | PoissonNoise = field(default_factory=GaussianNoise)
     prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
     learned_variance: bool = False
-    loss: Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching = field(default_factory=Denoising)
+    loss: Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching | PoissonField = field(
+        default_factory=Denoising
+    )
 
     def __post_init__(self) -> None:
         if self.learned_variance and self.loss == Denoising():

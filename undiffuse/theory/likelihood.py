@@ -155,7 +155,7 @@ def log_likelihood(
     process.require_gaussian("a prior in closed form")
     schedule = process.schedule
     T, last = _times(schedule, log_snr)
-    vectors, weight = _unit_vectors(x_0) if probes is None else _signs(x_0, noise, probes)
+    vectors, weight = unit_vectors(x_0) if probes is None else signs(x_0, noise, probes)
 
     def rate(level: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         t = float(schedule.time(-2 * level.detach().cpu().double()))
@@ -163,8 +163,8 @@ def log_likelihood(
         with torch.enable_grad():
             y = state[0].detach().requires_grad_()
             x_0_hat = denoise(y * alpha, t)
-            trace = _trace(x_0_hat, y, vectors) * weight
-        return y.detach() - x_0_hat.detach(), x_0[0].numel() - trace
+            divergence = trace(x_0_hat, y, vectors) * weight
+        return y.detach() - x_0_hat.detach(), x_0[0].numel() - divergence
 
     levels = x_0.new_tensor([-0.5 * schedule.at(t).log_snr for t in (last, T)])
     path, gained = odeint(rate, (x_0, x_0.new_zeros(len(x_0))), levels, rtol=tolerance, atol=tolerance, method="dopri5")
@@ -216,17 +216,17 @@ def _error_of_sum(taken: Tensor, count: int) -> Tensor:
     return taken.std(0) * count * math.sqrt((1 - terms / count) / terms)
 
 
-def _unit_vectors(x: Tensor) -> tuple[Tensor, float]:
+def unit_vectors(x: Tensor) -> tuple[Tensor, float]:
     """One for each number of x, (size, 1, *shape): their v^T J v sum to the trace."""
     return torch.eye(x[0].numel(), dtype=x.dtype, device=x.device).view(-1, 1, *x.shape[1:]), 1.0
 
 
-def _signs(x: Tensor, noise: Noise, count: int) -> tuple[Tensor, float]:
+def signs(x: Tensor, noise: Noise, count: int) -> tuple[Tensor, float]:
     """Random signs, (count, *x.shape): the mean of v^T J v is the trace, with less variance than for normal v."""
     return torch.stack([(noise.uniform(x) - 0.5).sign() for _ in range(count)]), 1 / count
 
 
-def _trace(y: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
+def trace(y: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
     """Sum over vectors of v^T (dy/dx) v, sample by sample, (batch,)."""
     found = torch.zeros_like(x.flatten(1)[:, 0])
     for v in vectors.expand(-1, *x.shape):
