@@ -94,7 +94,10 @@ def _loaded(path: Path) -> Any:
         if ignored := [name for name in config if name not in known and not name.startswith("_")]:
             caution(f"{folder / 'config.json'}: {', '.join(ignored)}: not known of an autoencoder, and ignored")
         require_network(lambda: AutoencoderKL.from_config(config))
-        return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
+        model = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
+        if missing := [name for name, weight in model.state_dict().items() if weight.is_meta]:
+            raise UserError(f"its weights lack {len(missing)} tensors, {missing[0]} first; is the file damaged?")
+        return model
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     except Exception as error:  # of a stranger's settings, anything
