@@ -1,42 +1,43 @@
-"""A tuned sampler beside every library's best fixed one: python -m benchmarks.tuned [--noises 16] [--evaluations 5 10]
+"""A tuned sampler beside every library's best fixed one: python -m benchmarks.tuned [--side 28] [--noises 16]
 
-The problems are exact: mixtures fitted to MNIST and to Fashion-MNIST of 28 x 28 (784 dimensions), as in
-`benchmarks.mixture`, with DDPM's linear schedule, in float32. Errors are medians over samples of the root mean square
-difference from the flow's end, by 100 steps of UniPC (how much those differ from 200 is printed).
+The problems are exact: mixtures fitted to MNIST and to Fashion-MNIST, as in `benchmarks.mixture`, of 14 x 14 pixels
+(196 dimensions) or with --side 28 of 28 x 28 (784), with DDPM's linear schedule, in float32. Errors are medians over
+samples of the root mean square difference from the flow's end by 100 steps of UniPC; how far 200 steps end from there
+is printed.
 
-Of each library the configuration that errs least on one problem is reported on the other. The tuned sampler is fitted
-to the problem's own noises, half as many choose among its rounds, and all errors are on 48 other noises, in 3 lots:
-their median, the least and the greatest. The last row is the sampler that was tuned to the other problem.
+The tuned sampler is fitted to the problem's own noises; half as many choose among its rounds. All errors are on 48
+other noises, in 3 lots: their median, the least and the greatest. What is fixed is chosen on the other problem: of each
+library the configuration that errs least there. The last row is the sampler that was tuned to the other problem.
 
 Data: UNDIFFUSE_TEST_DATA with mnist/ and fashion_mnist/.
 """
 
 import argparse
-import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
+from itertools import product
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from benchmarks import mixture
 from undiffuse.exact.mixture import GaussianMixture
 from undiffuse.process import Affine, Linear
 from undiffuse.sampling.tuned.problem import Problem, solution
 from undiffuse.sampling.tuned.tableau import Tableau
-from undiffuse.sampling.tuned.tune import Start, fixed, tune
+from undiffuse.sampling.tuned.tune import fixed, tune
 
 LIBRARIES: dict[str, mixture.Library] = {
     "undiffuse": mixture.undiffuse,
     "diffusers": mixture.diffusers,
     "k-diffusion": mixture.k_diffusion,
 }
-PROBLEMS = {"MNIST": "MNIST", "Fashion-MNIST": "Fashion-MNIST 28"}
+NAMES = ("MNIST", "Fashion-MNIST")
 SEEDS, SAMPLES = 3, 16
 CHOOSING = 8  # samples, on which a library's configuration is chosen
 
@@ -49,91 +50,83 @@ class Lots(NamedTuple):
     unseen: Problem
 
 
-def draw(data: str, noises: int) -> Lots:
-    """Noises of the mixture fitted to the data, with the exact denoiser in float32."""
+def draw(name: str, side: int, noises: int) -> Lots:
+    """Noises of the mixture fitted to pictures of so many pixels a side, with the exact denoiser in float32."""
+    data = f"{name} {side}"
+    mixture.DATA[data] = lambda: avg_pool2d(mixture.well_known(name.lower()), 28 // side)
     process = Affine(Linear())
     denoise = GaussianMixture(process, *(part.float() for part in mixture.fit(data)))
     sizes, firsts = (noises, noises - noises // 2, SEEDS * SAMPLES), (0, noises, 2 * noises)
     blanks = (torch.empty(size, *denoise.means.shape[1:]) for size in sizes)
-    return Lots(*(Problem.draw(process, denoise, like, 0, first) for like, first in zip(blanks, firsts, strict=True)))
+    lots = Lots(*(Problem.draw(process, denoise, like, 0, first) for like, first in zip(blanks, firsts, strict=True)))
+    finer = solution(process, denoise, lots.fit.z, 200)
+    print(f"{name}: 100 and 200 steps differ by {mixture.errors(lots.fit.truth, finer)[0]:.0e}", flush=True)
+    return lots
 
 
-def as_posed(problem: Problem, count: int) -> mixture.Problem:
-    """The first of a lot, as `benchmarks.mixture` has problems."""
-    assert isinstance(problem.denoise, GaussianMixture)
-    return mixture.Problem(problem.process, problem.denoise, problem.z[:count], problem.truth[:count])
-
-
-def spread(run: Callable[[], Tensor], problem: Problem) -> str:
-    """The median of the lots' errors, and the least and the greatest."""
-    each = sorted(mixture.errors(run(), problem.truth, SEEDS))
-    return f"{statistics.median(each):.5f} ({each[0]:.5f} to {each[-1]:.5f})"
-
-
-def tuned(fit: Problem, choose: Problem, evaluations: int) -> tuple[Tableau, str]:
-    """The tableau, and how it was found."""
+def tuned(lots: Lots, evaluations: int) -> Tableau:
+    """All numbers of the best fixed sampler."""
+    starts = fixed(lots.fit.process, evaluations)
+    name = min(starts, key=lambda one: lots.choose.error(starts[one].tableau))
     began = time.process_time()
-    starts = fixed(fit.process, evaluations)
-    name = min(starts, key=lambda one: choose.error(starts[one].tableau))
-    rounds = list(tune(fit, choose, starts[name]))
-    return rounds[-1].tableau, f"from {name}, {len(rounds) - 1} rounds, {time.process_time() - began:.0f} s of a core"
+    rounds = list(tune(lots.fit, lots.choose, starts[name]))
+    print(f"    from {name}, {len(rounds) - 1} rounds, {time.process_time() - began:.0f} s of a core")
+    return rounds[-1].tableau
 
 
-def grid_alone(fit: Problem, choose: Problem, start: Start) -> Tableau:
-    """The sampler with its own coefficients on the best grid for it."""
-    *_, found = tune(fit, choose, start, grid_alone=True)
+def grid_alone(lots: Lots, evaluations: int) -> Tableau:
+    """UniPC on the best grid for it."""
+    *_, found = tune(lots.fit, lots.choose, fixed(lots.fit.process, evaluations)["unipc"], grid_alone=True)
     return found.tableau
+
+
+def chosen(library: mixture.Library, other: Lots, lots: Lots, evaluations: int) -> tuple[str, Callable[[], Tensor]]:
+    """The configuration that errs least on the other problem."""
+
+    def posed(problem: Problem, count: int) -> mixture.Problem:
+        assert isinstance(problem.denoise, GaussianMixture)
+        return mixture.Problem(problem.process, problem.denoise, problem.z[:count], problem.truth[:count])
+
+    name = mixture.ranked(library, [posed(other.fit, CHOOSING)], evaluations)[0].name
+    return name, dict(library(posed(lots.unseen, SEEDS * SAMPLES), evaluations))[name]
+
+
+def show(name: str, evaluations: int, label: str, run: Callable[[], Tensor], lots: Lots, note: str = "") -> None:
+    """The median of the lots' errors, and the least and the greatest."""
+    each = sorted(mixture.errors(run(), lots.unseen.truth, SEEDS))
+    spread = f"{statistics.median(each):.5f} ({each[0]:.5f} to {each[-1]:.5f})"
+    print(f"{name:14}{evaluations:4}  {label:22} {spread}  {note}", flush=True)
+
+
+def compare(names: Iterable[str], side: int, noises: int, budgets: Iterable[int]) -> None:
+    """All rows; those of what is chosen on, or tuned to, the other problem where there are both."""
+    lots = {name: draw(name, side, noises) for name in names}
+    tableaus = {}
+    for name, budget in product(lots, budgets):
+        tableaus[name, budget] = tuned(lots[name], budget)
+        show(name, budget, "tuned", partial(lots[name].unseen.end, tableaus[name, budget]), lots[name])
+        for start in ("unipc", "gradient-estimation", "adams-bashforth"):
+            end = partial(lots[name].unseen.end, fixed(lots[name].fit.process, budget)[start].tableau)
+            show(name, budget, start, end, lots[name])
+    for (name, other), budget in product(((one, two) for one, two in product(lots, lots) if one != two), budgets):
+        mine, theirs = lots[name], lots[other]
+        for label, library in LIBRARIES.items():
+            configuration, run = chosen(library, theirs, mine, budget)
+            show(name, budget, label, run, mine, configuration)
+        show(name, budget, "UniPC, its grid tuned", partial(mine.unseen.end, grid_alone(mine, budget)), mine)
+        show(name, budget, f"tuned to {other}", partial(mine.unseen.end, tableaus[other, budget]), mine)
 
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--noises", type=int, default=16, help="to fit")
+    words.add_argument("--side", type=int, default=14, choices=(14, 28), help="pixels")
+    words.add_argument("--noises", type=int, default=32, help="to fit")
     words.add_argument("--evaluations", type=int, nargs="+", default=[5, 10])
-    words.add_argument("--out", type=Path, help="a file for the tableaus, as JSON")
+    words.add_argument("--only", nargs="+", default=NAMES, choices=NAMES)
     options = words.parse_args()
     warnings.filterwarnings("ignore")
-    mixture.DATA[PROBLEMS["Fashion-MNIST"]] = lambda: mixture.well_known("fashion-mnist")
     with torch.no_grad():
-        found = compare(options.noises, options.evaluations)
-    if options.out:
-        options.out.write_text(json.dumps(found))
-
-
-def compare(noises: int, evaluations: list[int]) -> dict[str, dict[int, list[float]]]:
-    """Print everything; returns the times of each tuned sampler."""
-    lots = {name: draw(data, noises) for name, data in PROBLEMS.items()}
-    for name, (_, _, unseen) in lots.items():
-        finer = solution(unseen.process, unseen.denoise, unseen.z[:8], 200)
-        print(f"{name}: 100 and 200 steps differ by {mixture.errors(unseen.truth[:8], finer)[0]:.0e}", flush=True)
-    tableaus: dict[tuple[str, int], Tableau] = {}
-    for name, budget in ((name, budget) for name in PROBLEMS for budget in evaluations):
-        fit, choose, _ = lots[name]
-        tableaus[name, budget], how = tuned(fit, choose, budget)
-        print(f"{name} {budget}: {how}", flush=True)
-    for name, other in (("MNIST", "Fashion-MNIST"), ("Fashion-MNIST", "MNIST")):
-        for budget in evaluations:
-            report(lots, tableaus, name, other, budget)
-    return {name: {n: list(tableaus[name, n].times) for n in evaluations} for name in PROBLEMS}
-
-
-def report(
-    lots: dict[str, Lots],
-    tableaus: dict[tuple[str, int], Tableau],
-    name: str,
-    other: str,
-    budget: int,
-) -> None:
-    """The rows of one problem and one number of evaluations; what is fixed was chosen on the other problem."""
-    fit, choose, unseen = lots[name]
-    posed = as_posed(unseen, len(unseen.z))
-    for label, library in LIBRARIES.items():
-        chosen = mixture.ranked(library, [as_posed(lots[other].fit, CHOOSING)], budget)[0].name
-        run = dict(library(posed, budget))[chosen]
-        print(f"{name:14}{budget:4}  {label:22} {spread(run, unseen)}  {chosen}", flush=True)
-    alone = grid_alone(fit, choose, fixed(fit.process, budget)["unipc"])
-    rows = {"UniPC, grid tuned": alone, "tuned": tableaus[name, budget], f"tuned to {other}": tableaus[other, budget]}
-    for label, tableau in rows.items():
-        print(f"{name:14}{budget:4}  {label:22} {spread(partial(unseen.end, tableau), unseen)}", flush=True)
+        compare(options.only, options.side, options.noises, options.evaluations)
 
 
 if __name__ == "__main__":

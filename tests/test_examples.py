@@ -21,6 +21,7 @@ TINY = {
     "schedules": {"times": 50},
     "score_matching": {"count": 50, "steps": 3, "walk": 5, "levels": 3},
     "trajectories": {"count": 60, "exact": 20},
+    "tuned": {"count": 20, "costs": (2, 3)},
 }
 
 
