@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from undiffuse.core.errors import Caution, UserError
 from undiffuse.evaluate import tune
+from undiffuse.process import Affine, Linear
+from undiffuse.process.pinned import Pinned
 from undiffuse.run.run import load
 from undiffuse.run.tuned import FILE, TUNED, Tuned, fingerprint, read_tuned
 from undiffuse.sampling.sampling import Sampling
@@ -156,6 +159,23 @@ def test_what_cannot_be_tuned(run, labelled_run, words, said):
     code, _, error = run("tune", labelled_run, *words)
     assert code == 2 and said in error and not (labelled_run / FILE).exists()
     assert error.count("\n") == 1 and "UNDIFFUSE_DEBUG" not in error
+
+
+@pytest.mark.parametrize(
+    ("said", "process", "what"),
+    [
+        ("is a classifier", Affine(Linear()), {"is_classifier": True}),
+        ("is a model of few steps", Affine(Linear()), {"is_few_step": True}),
+        ("is a bridge", Pinned(), {}),
+        ("is of tokens", None, {"is_of_tokens": True}),
+        ("is of numbers beside tokens", None, {}),
+    ],
+)
+def test_a_run_without_a_grid_to_tune(said, process, what):
+    facts = {"is_classifier": False, "is_few_step": False, "is_of_tokens": False} | what
+    run = SimpleNamespace(folder="runs/mine", denoiser=SimpleNamespace(process=process), **facts)
+    with pytest.raises(UserError, match=f"runs/mine {said}"):
+        tune.check(run, [5], None, 1)
 
 
 def test_nothing_is_left_half_done(run, labelled_run, tmp_path, monkeypatch):
