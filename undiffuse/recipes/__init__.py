@@ -10,6 +10,7 @@ from undiffuse.recipes.bridges import BRIDGES
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_joint import digits_joint
 from undiffuse.recipes.digits_latent import digits_latent
+from undiffuse.recipes.few_steps import digits_one_step, swiss_roll_one_step
 from undiffuse.recipes.known import cifar10, fashion_mnist, fashion_mnist_ddpm, fashion_mnist_latent, mnist
 from undiffuse.recipes.letters import letters, letters_post
 from undiffuse.recipes.own import of_hub, own_data
@@ -21,7 +22,9 @@ from undiffuse.recipes.tokens import fashion_mnist_discrete, fashion_mnist_vq, q
 from undiffuse.recipes.toys import SUMMARIES, recipe_of
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
+    "swiss-roll-one-step": swiss_roll_one_step,
     "digits": digits,
+    "digits-one-step": digits_one_step,
     "digits-classifier": digits_classifier,
     "digits-latent": digits_latent,
     "digits-joint": digits_joint,
