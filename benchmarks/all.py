@@ -13,6 +13,7 @@ MEASUREMENTS = (
     "swiss_roll",
     "digits",
     "mixture",
+    "tuned",
     "letters",
     "table",
     "heartbeat",
