@@ -13,6 +13,7 @@ EXAMPLES, GALLERY = ROOT / "examples", ROOT / "docs" / "gallery"
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # matplotlib reading tensors
 
 TINY = {
+    "couplings": {"count": 40},
     "ddpm_swiss_roll": {"rows": 128, "epochs": 2, "count": 100, "steps": 20},
     "embeddings": {"levels": 50, "width": 16},
     "langevin": {"count": 200, "steps": 5},
