@@ -11,8 +11,13 @@ import torch
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
-from undiffuse.denoiser.gaussian import LOG_SNR_RANGE
+from undiffuse.denoiser.categorical import TokenDenoiser
+from undiffuse.denoiser.classifier import ConditionClassifier
+from undiffuse.denoiser.flow_map import FlowMap
+from undiffuse.denoiser.gaussian import LOG_SNR_RANGE, Denoiser
 from undiffuse.denoiser.guidance import ClassifierFree, DynamicThreshold, Interval, StaticThreshold
+from undiffuse.denoiser.mixed import MixedDenoiser
+from undiffuse.denoiser.prediction import V
 from undiffuse.exact import Chain, Gaussian
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
@@ -189,6 +194,13 @@ DEFAULTS = [
 @pytest.mark.parametrize(("plain", "said"), DEFAULTS, ids=[str(said)[:40] for _, said in DEFAULTS])
 def test_what_is_left_out_is_as_documented(plain, said):
     assert plain == said
+
+
+def test_only_a_denoiser_of_numbers_may_learn_a_variance_and_only_a_flow_map_jumps():
+    assert not Denoiser(torch.nn.Identity(), P, V()).learned_variance
+    assert not TokenDenoiser(torch.nn.Identity(), Categorical(Fading(), UNIFORM, 3)).leave_one_out
+    assert not any(kind.learned_variance for kind in (TokenDenoiser, MixedDenoiser, ConditionClassifier, FlowMap))
+    assert not any(kind.jumps for kind in (Denoiser, TokenDenoiser, MixedDenoiser, ConditionClassifier))
 
 
 def test_likelihoods_are_asked_for_over_the_same_range():

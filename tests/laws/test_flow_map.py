@@ -8,7 +8,7 @@ import torch
 from undiffuse.condition.encoder import Encoder
 from undiffuse.core.noise import SeededNoise
 from undiffuse.denoiser.flow_map import FlowMap, landing
-from undiffuse.denoiser.prediction import V, to_velocity
+from undiffuse.denoiser.prediction import X0, V, to_velocity
 from undiffuse.loss.few_step import Teacher, velocity
 from undiffuse.net import MLP
 from undiffuse.process import EDM, Affine, Cosine, Flow
@@ -69,10 +69,50 @@ def test_velocity_is_the_derivative_along_the_flow_in_the_angle():
     assert torch.allclose(velocity(schedule, x_t, x_0, t) * angle_rate[:, None], to_velocity(schedule, x_t, x_0, t))
 
 
-def flow_map(second, schedule=None):
+def flow_map(second, schedule=None, width=16):
     encoder = Encoder({}, 16, second=second)
-    net = MLP(width=16, depth=1).build((2,), encoder.widths, 1)
+    net = MLP(width=width, depth=1).build((2,), encoder.widths, 1)
     return FlowMap(net, Affine(schedule or Cosine()), V(), encoder)
+
+
+class Told(torch.nn.Module):
+    """A network and its encoder, which remember what they are given; what is said is 1."""
+
+    def __init__(self, second):
+        super().__init__()
+        self.second = torch.nn.Identity() if second else None
+
+    def forward(self, *given):
+        self.given = given
+        return torch.ones_like(given[0])
+
+
+@pytest.mark.parametrize("schedule", [Cosine(), EDM(0.002, 800.0)])
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize(("t", "s"), [(0.6, 0.2), (0.6, None), (1.0, 0.0)])
+def test_it_is_told_both_noise_levels_and_its_jump_is_aimed_at_what_it_says(schedule, second, t, s):
+    """x is scaled to unit variance; at more noise than 80 times the data every level is the same."""
+    net, encoder, process = Told(second), Told(second), Affine(schedule)
+    x, map_ = torch.randn(5, 2, dtype=torch.float64), FlowMap(net, process, X0(), encoder)
+    end = 0.0 if s is None else s
+    torch.testing.assert_close(map_.jump(x, t, end), landing(schedule, x, torch.ones_like(x), t, end))
+    torch.testing.assert_close(map_(x, t, s=s), torch.ones_like(x))
+    torch.testing.assert_close(net.given[0], process.input_scale(t) * x)
+    level, conditions, where = encoder.given
+    assert level == pytest.approx(max(schedule.at(t).log_snr, -2 * math.log(80))) and conditions is None
+    assert (where == min(schedule.at(end).log_snr, 20.0)) if second else (where is None)
+    assert map_.is_told_where is second and map_.most is None and map_.jumps == ("consistency", "jump")
+
+
+def test_weights_of_another_shape_are_left_as_they_were():
+    torch.manual_seed(0)
+    small, large = flow_map(False), flow_map(False, width=24)
+    before = {name: value.clone() for name, value in small.state_dict().items()}
+    small.adopt(large)
+    alike = {name for name, value in large.state_dict().items() if value.shape == before[name].shape}
+    assert 0 < len(alike) < len(before)
+    for name, value in small.state_dict().items():
+        assert torch.equal(value, large.state_dict()[name] if name in alike else before[name])
 
 
 def test_without_noise_the_flow_map_is_the_identity():

@@ -4,9 +4,13 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from conditioned import labels
+from torch import Tensor, nn
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.noise import SeededNoise
+from undiffuse.denoiser.mixed import MixedDenoiser
+from undiffuse.denoiser.prediction import X0
 from undiffuse.process import ABSORBING, Affine, Categorical, Cosine, Fading
 from undiffuse.process.mixed import Mixed, MixedBelief, RowShape
 from undiffuse.sampling.grid import log_snr_uniform, trailing
@@ -115,6 +119,57 @@ def test_a_rows_shape_knows_its_parts():
     shape = RowShape(2, [3, 4], ["label"])
     assert shape == (4,) and (shape.numbers, shape.classes, shape.drawn) == (2, (3, 4), ("label",))
     assert RowShape(2, [3]).drawn == ()
+
+
+class Told(nn.Module):
+    """A network of rows, and its encoder: each remembers what it is given; every number is 1, every class alike."""
+
+    def forward(self, numbers: Tensor, given: Tensor, tokens: Tensor, routes: Tensor) -> tuple[Tensor, Tensor]:
+        self.numbers, self.given, self.tokens = numbers, given, tokens
+        return torch.ones_like(numbers), torch.zeros(*tokens.shape, 3)
+
+    def encode(self, level: Tensor, conditions: Conditions | None) -> Tensor:
+        self.level, self.conditions = level, conditions
+        return level
+
+
+def told(drawn: tuple[str, ...]) -> tuple[Told, MixedDenoiser]:
+    net, process = Told(), Mixed(2, Affine(Cosine(), sigma_data=0.5), Categorical(Fading(), ABSORBING, 3))
+    return net, MixedDenoiser(net, process, X0(), net.encode, drawn)
+
+
+X_T = torch.tensor([[0.3, -1.0, 2.0, 3.0, 3.0], [1.2, 0.1, 3.0, 3.0, 0.0]])  # two numbers, three tokens
+
+
+@pytest.mark.parametrize("given", [None, torch.tensor([[True, False], [False, False]])])
+@pytest.mark.parametrize("drawn", [(), ("a", "b")])
+def test_a_network_sees_numbers_of_unit_variance_but_those_that_are_given_as_they_are(given, drawn):
+    net, denoiser = told(drawn)
+    belief = denoiser(X_T, 0.6, None, given)
+    numbers, mask = X_T[:, :2], torch.zeros(2, 2, dtype=torch.bool) if given is None else given
+    assert torch.equal(net.given, mask) and torch.equal(net.tokens, X_T[:, 2:].long())
+    torch.testing.assert_close(net.numbers, torch.where(mask, numbers, denoiser.process.input_scale(0.6) * numbers))
+    assert net.conditions is None and float(net.level) == pytest.approx(denoiser.process.schedule.at(0.6).log_snr)
+    assert torch.equal(belief.mean, torch.where(mask, numbers, 1.0)) and not belief.logits.any()
+
+
+@pytest.mark.parametrize("given", [None, torch.tensor([[True, False], [False, False]])])
+def test_conditions_that_are_drawn_are_the_last_tokens_given_where_they_are_present(given):
+    net, denoiser = told(("a", "b"))
+    asked = labels(a=torch.tensor([1, -1]), b=torch.tensor([-1, 2]), c=torch.tensor([0, 1]))
+    belief = denoiser(X_T, 0.6, asked, given)
+    assert torch.equal(net.tokens, torch.tensor([[2, 1, 3], [3, 3, 2]]))  # where absent, as they are in x_t
+    assert torch.equal(net.given, torch.zeros(2, 2, dtype=torch.bool) if given is None else given)
+    assert list(net.conditions.entries) == list(denoiser.not_drawn(asked).entries) == ["c"]
+    classes = belief.logits.softmax(-1)
+    for row, token, sure in ((0, 1, [0.0, 1.0, 0.0]), (1, 2, [0.0, 0.0, 1.0])):
+        assert classes[row, token].tolist() == sure
+        classes[row, token] = 1 / 3
+    torch.testing.assert_close(classes, torch.full_like(classes, 1 / 3))
+    assert torch.equal(denoiser.joined(X_T, asked)[:, 2:], torch.tensor([[2.0, 1.0, 3.0], [3.0, 3.0, 2.0]]))
+    assert denoiser.joined(X_T, None) is X_T and denoiser.not_drawn(None) is None
+    _, alone = told(())
+    assert alone.joined(X_T, asked) is X_T and alone.not_drawn(asked) is asked
 
 
 def test_sampling_draws_numbers_and_tokens_that_belong_together():

@@ -480,14 +480,22 @@ def test_lost_again_and_drawn_again(back, corrections):
 
 @pytest.mark.parametrize("randomness", [0.5, 2.0])
 def test_how_sure_a_guess_is_has_gumbel_noise(randomness):
-    """Of two guesses of log-probabilities a and b the first stays with probability S((a - b)/(randomness share))."""
-    logits = torch.tensor([[20.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).double().expand(DRAWS, 2, 3)
+    """Of three guesses of probability p the one shown is each in proportion to p^(1/(randomness share))."""
+    logits = torch.tensor([[40.0, 0.0, 0.0], [0.0, 0.0, -40.0], [0.0, 0.0, 0.0]]).double().expand(DRAWS, 3, 3)
     x, _ = MostConfidentFirst(MASKS, randomness)(
-        lambda x, t: logits, torch.full((DRAWS, 2), 3), 1.0, 0.5, None, SeededNoise(0)
+        lambda x, t: logits, torch.full((DRAWS, 3), 3), 1.0, 2 / 3, None, SeededNoise(0)
     )
-    assert ((x == 3).sum(1) == 1).all()
-    truth = 1 / (1 + math.exp(-math.log(3) / (randomness * 0.5)))
-    assert float((x[:, 0] != 3).double().mean()) == pytest.approx(truth, abs=0.012)
+    assert ((x == 3).sum(1) == 2).all()
+    shares = torch.tensor([1.0, 1 / 2, 1 / 3]) ** (1 / (randomness * 2 / 3))
+    torch.testing.assert_close((x != 3).float().mean(0), shares / shares.sum(), rtol=0, atol=0.012)
+
+
+@pytest.mark.parametrize("masks", [1, 4])
+def test_first_hitting_reveals_a_token_however_short_the_step(masks):
+    x, _ = FirstHitting(MASKS)(
+        lambda x, t: torch.zeros(*x.shape, 3), torch.full((5, masks), 3), 1.0, 0.99, None, SeededNoise(0)
+    )
+    assert ((x == 3).sum(1) == masks - 1).all()
 
 
 # ------------------------------------------------------------------------------------------- what may be asked
