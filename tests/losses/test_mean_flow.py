@@ -113,6 +113,7 @@ def test_shares_of_jumps_and_ends():
     t, s = MeanFlow(jumps=0.25, ends=0.5).times(4000, seeded(), Cosine())
     jumping = s < t
     assert jumping[:1000].all() and not jumping[1000:].any()
+    assert (t[1000:] == last(Cosine())).double().mean().item() == pytest.approx(0.5, abs=0.04)
     at_noise, at_data = t[:1000] == last(Cosine()), s[:1000] == 0
     assert at_noise.double().mean().item() == pytest.approx(0.5, abs=0.06)
     assert at_data.double().mean().item() == pytest.approx(0.5, abs=0.06)

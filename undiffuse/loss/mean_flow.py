@@ -32,7 +32,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.denoiser.flow_map import FlowMap
 from undiffuse.loss.denoising import mean
 from undiffuse.loss.few_step import Begun, FewStepLoss, Teacher
-from undiffuse.loss.straight import STRAIGHT, mean_velocity, spans, times, toward
+from undiffuse.loss.straight import STRAIGHT, mean_velocity, spans, toward
 from undiffuse.loss.time import LogitNormal, TimeDistribution
 from undiffuse.process.schedule import Schedule
 
@@ -44,13 +44,13 @@ class MeanVelocity(FewStepLoss):
     Attributes:
         time: The law of times on the straight schedule, of which t and s are two draws; the paper's for pictures.
         jumps: The share of rows with s < t; in the others s = t, where u is the velocity itself.
-        ends: The share of jumps that begin at t = 1, and of those that end at s = 0; see `undiffuse.loss.straight`.
+        ends: The share of rows at t = 1, and of jumps that end at s = 0; see `undiffuse.loss.straight`.
         power, c: p and c of the weight w; p = 0 is the plain square, p = 1 is the paper's.
     """
 
     time: TimeDistribution = field(default_factory=lambda: LogitNormal(-0.4, 1.0))
     jumps: float = 0.25
-    ends: float = 0.5
+    ends: float = 0.25
     power: float = 1.0
     c: float = 0.01
     told_where = True
@@ -82,9 +82,8 @@ class MeanVelocity(FewStepLoss):
 
     def times(self, count: int, noise: Noise, schedule: Schedule) -> tuple[Tensor, Tensor]:
         """(t, s), (count,) each: the first rows jump, and in the others s = t."""
-        t, s = spans(self.time, self.ends, self.moving(count), noise, schedule)
-        still = times(self.time, count - len(t), noise, schedule)
-        return torch.cat([t, still]), torch.cat([s, still])
+        t, s = spans(self.time, self.ends, count, noise, schedule)
+        return t, torch.where(torch.arange(count) < self.moving(count), s, t)
 
     def moving(self, count: int) -> int:
         """How many of ``count`` rows jump."""

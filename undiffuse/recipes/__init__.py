@@ -19,10 +19,11 @@ from undiffuse.recipes.series import pulse
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import heartbeat, heartbeat_masked, shakespeare
 from undiffuse.recipes.tokens import fashion_mnist_discrete, fashion_mnist_vq, quantised_digits
-from undiffuse.recipes.toys import SUMMARIES, recipe_of
+from undiffuse.recipes.toys import SUMMARIES, recipe_of, swiss_roll_moment_matching
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
     "swiss-roll-one-step": swiss_roll_one_step,
+    "swiss-roll-moment-matching": swiss_roll_moment_matching,
     "digits": digits,
     "digits-one-step": digits_one_step,
     "digits-classifier": digits_classifier,

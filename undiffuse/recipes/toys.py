@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 from undiffuse.data.source import Toy
+from undiffuse.denoiser.prediction import Velocity
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified
+from undiffuse.loss.moment_matching import MomentMatching
 from undiffuse.loss.time import Uniform
 from undiffuse.net import MLP
-from undiffuse.recipe.model import GaussianDiffusion
+from undiffuse.process import Flow
+from undiffuse.recipe.model import FewSteps, GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
 from undiffuse.sampling.sampling import Sampling
@@ -47,3 +50,11 @@ def recipe_of(name: str) -> Callable[[], Recipe]:
 
     recipe.__doc__ = SUMMARIES[name]
     return recipe
+
+
+def swiss_roll_moment_matching() -> Recipe:
+    """a swiss roll in one evaluation, without a teacher"""
+    loss = MomentMatching(group=64, gap=1.0, c=0.0)
+    return toy("swiss-roll").changed(
+        model=FewSteps(MLP(), Flow(), Velocity(), loss), sampling=Sampling(sampler="jump", steps=1)
+    )
