@@ -97,6 +97,22 @@ def test_the_minimum_is_where_the_flow_ends(method):
     assert below < 0 < above and abs(here) < 0.01 * min(-below, above)
 
 
+def test_a_quarter_of_what_a_trajectory_teaches_is_its_start():
+    seen = []
+
+    class Told(FlowMap):
+        def forward(self, x_t, t, conditions=None, s=None):
+            seen.append(t)
+            return x_t
+
+    flow_map = Told(nn.Identity(), PROCESS, V(), LevelAlone())
+    flow_map.adopt = lambda other: None
+    TrajectoryDistillation().begin(flow_map, TEACHER, 1)(flow_map, data(256), seeded())
+    assert (seen[0] == seen[0].max()).sum() == 64 and len(seen[0]) == 256
+    sigma = (-0.5 * PROCESS.schedule.at(seen[0].max()).log_snr).exp()
+    torch.testing.assert_close(sigma, numbers(80.0)[0])
+
+
 def mixture():
     """Two narrow Gaussians on the line."""
     return GaussianMixture(PROCESS, numbers(0.3, 0.7), numbers(-1.0, 0.8)[:, None], numbers(0.04, 0.01).view(2, 1, 1))
