@@ -20,6 +20,7 @@ from undiffuse.step.bridge import BridgeStep
 from undiffuse.step.ddim import DDIM, toward
 from undiffuse.step.euler import Euler
 from undiffuse.step.heun import Heun
+from undiffuse.theory.transport import straightness
 
 NOISE = SeededNoise(0)
 UNPAIRED = TwoGaussians(m_0=-1.0, s_0=0.5, m_1=2.0, s_1=1.5, c=0.0)
@@ -162,6 +163,17 @@ def test_a_straight_flow_needs_one_step():
 def test_one_step_of_a_flow_of_unpaired_rows_is_the_mean():
     denoiser = GaussianBridge(Pinned(), UNPAIRED)
     assert torch.allclose(crossed(denoiser, Euler(denoiser.process), normal(10, 1), 1), torch.tensor(-1.0).double())
+
+
+def test_only_straight_paths_have_no_curvature():
+    """Of optimal transport 0; of two independent N(0, 1), whose paths x_1 sqrt((1 - t)^2 + t^2) end where they began,
+    the integral of the velocity's square."""
+    x_1 = torch.tensor([[1.0], [-2.0]], dtype=torch.float64)
+    assert straightness(GaussianBridge(Pinned(), schroedinger(-1.0, 0.5, 2.0, 1.5, 0.0)), x_1).max() < 1e-20
+    t = torch.linspace(0, 1, 20_001, dtype=torch.float64)
+    speed = (2 * t - 1) / ((1 - t) ** 2 + t**2).sqrt()
+    expected = torch.trapezoid(speed**2, t) * x_1[:, 0] ** 2
+    assert torch.allclose(straightness(GaussianBridge(Pinned(), TwoGaussians()), x_1, 400), expected, rtol=1e-3)
 
 
 @given(st.floats(0.05, 1.0), st.floats(0.0, 0.95))
