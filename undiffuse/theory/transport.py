@@ -2,7 +2,7 @@
 
     S = E integral |x_1 - x_0 - dx/dt|^2 dt
 
-along the flow's own paths. One step of Euler's is the whole flow only if it is 0; each round of reflow brings it nearer.
+along the flow's own paths. One step of Euler's is the whole flow only if it is 0. Each round of reflow lowers it.
 """
 
 import torch
