@@ -250,8 +250,8 @@ def _check_classifier(classifier: Guided, run: Guided) -> None:
         raise UserError(
             f"{classifier.folder} is no classifier; train one with: undiffuse train ... --loss cross-entropy"
         )
-    run.denoiser.process.require_gaussian("guidance by a classifier")
     _check_alike(classifier, run, "the classifier")
+    run.denoiser.process.require_gaussian("guidance by a classifier")
 
 
 def _check_alike(other: Guided, run: Guided, what: str) -> None:

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.denoiser.gaussian import Denoise
 from undiffuse.process.affine import Affine
@@ -16,6 +17,7 @@ from undiffuse.sampling.tuned.tableau import Tableau, weighted_sum
 from undiffuse.step.unipc import UniPC
 
 FINE = 100  # steps of the fine solution
+FARTHEST = 1e4  # standard deviations, of data
 APART = 1 << 40  # the number of the first sample whose noise is used: nobody draws so many
 
 
@@ -39,9 +41,15 @@ class Problem:
     def draw(
         cls, process: Affine, denoise: Denoise, like: Tensor, seed: int = 0, first: int = 0, fine: int = FINE
     ) -> Self:
-        """Noise of samples ``first``, ... of those kept apart, in the shape of ``like``; its end by ``fine`` steps."""
+        """Noise of samples ``first``, ... of those kept apart, in the shape of ``like``; its end by ``fine`` steps.
+
+        Raises UserError where the flow leads to no numbers, or to some that are of no data.
+        """
         z = process.start(like, SeededNoise(seed, APART + first), 1.0) * process.input_scale(1.0)
-        return cls(process, denoise, z, solution(process, denoise, z, fine))
+        truth = solution(process, denoise, z, fine)
+        if not bool((truth.abs() < FARTHEST).all()):
+            raise UserError(f"{fine} steps of UniPC lead to samples that are no data: nothing to tune to; guide less")
+        return cls(process, denoise, z, truth)
 
     def terms(self, tableau: Tableau, first: int = 0, known: Sequence[Tensor] = ()) -> list[Tensor]:
         """z, D_1, ..., D_N; up to question ``first``, they are ``known``."""
