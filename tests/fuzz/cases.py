@@ -148,7 +148,7 @@ def _damaged_recipe(world: World, random: Random) -> Case:
         return Case(["data", "recipe.yaml"], run.name)
     if random.random() < 0.3:
         return Case(["train", "--help", "recipe.yaml"], run.name)
-    words = ["--steps", "1", "--batch", "4"] if random.random() < 0.8 else []
+    words = ["--steps", "1", *(["--batch", "4"] if random.random() < 0.8 else [])]
     return Case(["train", "recipe.yaml", *words, "--out", "made", "--quiet"], run.name)
 
 
