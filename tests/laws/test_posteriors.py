@@ -256,6 +256,22 @@ def test_a_head_that_leaves_its_own_token_out_is_made_a_posterior(process, t, se
         )
 
 
+def test_a_belief_is_sure_of_what_is_known_and_rules_out_what_is_not():
+    """Of two tokens of four classes; where nothing is known x_0 may be the mask."""
+    process, belief = Categorical(Fading(), ABSORBING, 4, torch.float64), torch.zeros(1, 2, 4).double()
+    x_0, known = torch.tensor([[2, 4]]), torch.tensor([[True, False]])
+    ruled_out = torch.tensor([[[False] * 4, [True, False, True, False]]])
+    for out, rest in ((None, [0.25, 0.25, 0.25, 0.25]), (ruled_out, [0.0, 0.5, 0.0, 0.5])):
+        settled = process.settle(belief, x_0, known, out).softmax(-1)
+        assert settled.tolist() == [[[0.0, 0.0, 1.0, 0.0], rest]]
+    assert process.reveal(torch.tensor([[4, 4]]), x_0, known).tolist() == [[2, 4]] and process.hints(known) == {}
+
+
+def test_a_token_is_as_wide_as_32_classes_to_a_number():
+    widths = {1: 1, 2: 1, 32: 1, 63: 1, 64: 2, 256: 8}
+    assert {k: Categorical(Fading(), UNIFORM, k).width for k in widths} == widths
+
+
 def test_classes_by_the_thousand():
     """Cost and memory are linear in K: a matrix of 50,000 x 50,000 would be 20 GB."""
     vectors = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
