@@ -54,6 +54,7 @@ from undiffuse.process import (
     SigmoidBetas,
     SubVP,
     ZeroTerminal,
+    ordinal,
 )
 from undiffuse.process.learned import Learned
 from undiffuse.process.radial import GaussianNoise
@@ -183,6 +184,7 @@ DEFAULTS = [
     (VariationalBound(), VariationalBound(Uniform(steps=1000))),
     (Hybrid(), Hybrid(Uniform(steps=1000), scale=0.001)),
     (ContinuousBound(), ContinuousBound(Uniform(start=1e-3, draws=LowDiscrepancy()))),
+    (ordinal.EXACT, 512),
     (LOG_SNR_RANGE, (-20.0, 20.0)),
     (ClassifierFree(EXACT, 2.0), ClassifierFree(EXACT, 2.0, negative=None, rescale=0.0)),
     (Interval(EXACT, VP()), Interval(EXACT, VP(), low=-math.inf, high=math.inf)),
