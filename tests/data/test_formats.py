@@ -143,7 +143,7 @@ def test_damaged_idx(tmp_path):
         refuses(tmp_path, word)
     images.write_bytes(good)
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(9, np.uint8))
-    refuses(tmp_path, "one a row")
+    refuses(tmp_path, "one condition for each row")
     images.unlink()
     refuses(tmp_path, "no file of train pictures")
     zipped = tmp_path / "train-images-idx3-ubyte.gz"
@@ -243,7 +243,7 @@ def test_npz(tmp_path):
     data = open_data(path, split="all")
     assert data.label_names == ("a", "b", "c") and data.labels[:4].tolist() == [1, 0, 1, 2]
     np.savez(path, x=x, y=y[:5])
-    refuses(path, "one a row")
+    refuses(path, "one condition for each row")
     np.savez(path, foo=x, bar=x)
     refuses(path, "holds foo, bar")
 

@@ -351,5 +351,5 @@ def test_of_what_cannot_be_nothing_is_known():
 def test_tables_that_are_not_of_these_tokens():
     process = Categorical(Fading(), ABSORBING, 2, torch.float64)
     for table in (torch.ones(3, 3), torch.ones(2, 3), torch.tensor(1.0), -torch.ones(2)):
-        with pytest.raises(UserError, match="joint law"):
+        with pytest.raises(UserError, match="joint distribution"):
             Chain(process, table)

@@ -33,6 +33,8 @@ from undiffuse.run.run import Run
 class Exact(nn.Module):
     """An exact denoiser as a run has one."""
 
+    jumps = ()
+
     def __init__(self, exact) -> None:
         super().__init__()
         self.exact, self.process = exact, exact.process
@@ -242,7 +244,7 @@ def test_few_steps_cost_more_and_many_hardly_more_than_infinitely_many(grey):
 def of_codec(codec, recipe="digits", z=None) -> Run:
     numbers = Affine(EDM(), z) if z else Affine(Cosine())
     process = Categorical(Fading(), ABSORBING, 4) if isinstance(codec.latent_shape, TokenShape) else numbers
-    return Run(Path("nowhere"), RECIPES[recipe](), SimpleNamespace(process=process), codec)
+    return Run(Path("nowhere"), RECIPES[recipe](), SimpleNamespace(process=process, jumps=()), codec)
 
 
 PICTURES = Normalise("pictures", (1, 8, 8))

@@ -129,6 +129,8 @@ def unlabelled(run):
     """The run as if it had been trained without labels."""
 
     class Blind(torch.nn.Module):
+        learned_variance, jumps = False, ()
+
         def __init__(self) -> None:
             super().__init__()
             self.inner, self.process = run.denoiser, run.denoiser.process

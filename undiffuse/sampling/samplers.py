@@ -86,7 +86,6 @@ SAMPLERS: dict[str, Sampler] = {
         "the noise as a polynomial in log sigma/alpha, order 3",
     ),
     "euler-maruyama": Sampler(EulerMaruyama, trailing, "the reverse SDE in time"),
-    "bridge": Sampler(BridgeStep, trailing, "the SDE of a bridge with noise", of_belief=True),
     "predictor-corrector": Sampler(PredictorCorrector, trailing, "ancestral, then a Langevin step", twice),
     "annealed-langevin": Sampler(
         AnnealedLangevin, trailing, "Langevin dynamics at falling noise levels", lambda steps: 20 * steps + 1
@@ -102,6 +101,10 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
     "most-confident-first": Sampler(MostConfidentFirst, trailing, "the tokens it is most confident of unmasked first"),
 }
 
+BRIDGE_SAMPLERS: dict[str, Sampler] = {
+    "bridge": Sampler(BridgeStep, trailing, "the SDE of a bridge with noise", of_belief=True),
+}
+
 FLOW_MAP_SAMPLERS: dict[str, Sampler] = {
     "consistency": Sampler(Consistency, angle_uniform, "jumps to the data, with fresh noise in between"),
     "jump": Sampler(Jump, angle_uniform, "jumps along the probability flow, deterministic"),
@@ -112,7 +115,7 @@ FORMER = {  # former names that runs and users still have, and the present ones
     "deis-corrected": ("deis", "its corrector made errors grow from step to step"),
     "surest-first": ("most-confident-first", "the field's word"),
 }
-NAMES = (*SAMPLERS, *TOKEN_SAMPLERS, *FLOW_MAP_SAMPLERS, *FORMER)  # all that may be asked for
+NAMES = (*SAMPLERS, *TOKEN_SAMPLERS, *FLOW_MAP_SAMPLERS, *BRIDGE_SAMPLERS, *FORMER)  # all that may be asked for
 
 
 def current(name: str) -> str:
@@ -129,7 +132,7 @@ def samplers_of(process: Process, learned_variance: bool = True, jumps: tuple[st
     ``jumps``."""
     if isinstance(process, Mixed):
         return {"ddpm": SAMPLERS["ddpm"]}
-    known = TOKEN_SAMPLERS if isinstance(process, Categorical) else SAMPLERS
+    known = TOKEN_SAMPLERS if isinstance(process, Categorical) else SAMPLERS | BRIDGE_SAMPLERS
     if jumps:
         known = {name: FLOW_MAP_SAMPLERS[name] for name in jumps}
     able = {name: sampler for name, sampler in known.items() if sampler.suits(process)}
