@@ -50,6 +50,8 @@ def tiny(recipe: Recipe) -> Recipe:
     codec = recipe.codec
     if isinstance(codec, MLPVAE | ConvVAE | VQVAE):
         codec = replace(codec, fit=replace(codec.fit, steps=2, batch=8))
+        if isinstance(codec, ConvVAE | VQVAE):  # every picture is encoded once
+            codec = replace(codec, width=8)
     batch = max(8, getattr(recipe.model.loss, "group", 8))  # of which some losses take groups
     short = recipe.changed(steps=3, batch=batch, warmup=1, report_every=3, sampling_steps=2)
     return short.changed(data=data, net=tiny_net(recipe.model.net), codec=codec)
