@@ -45,10 +45,9 @@ class ConsistencyDistillation(FewStepLoss):
         if self.levels < 2:
             raise UserError(f"levels must be at least 2, not {self.levels}")
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights."""
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """Neighbours on the teacher's flow."""
         teacher = self.require(teacher)
-        student.adopt(teacher.denoiser)
 
         def loss(student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
             t, s = neighbours(student.process.schedule, self.levels, len(x_0), noise)
@@ -76,10 +75,8 @@ class ConsistencyTraining(FewStepLoss):
         if not 2 <= self.first <= self.last:
             raise UserError(f"levels are at least 2, and rise from first to last, not from {self.first} to {self.last}")
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights, if there is one."""
-        if teacher:
-            student.adopt(teacher.denoiser)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """Neighbours of one x_0 and one z."""
         return _Training(self, steps)
 
     def levels(self, share: float) -> int:

@@ -49,9 +49,9 @@ class ContinuousDistillation(FewStepLoss):
     def __post_init__(self) -> None:
         _check(self.warmup)
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights."""
-        return _Tangents(student, self.require(teacher), self.time, self.warmup * steps, distilled=True)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """V is the teacher's."""
+        return _Tangents(student, self.require(teacher), self.time, self.warmup * steps)
 
 
 @dataclass(frozen=True)
@@ -66,23 +66,19 @@ class ContinuousTraining(FewStepLoss):
     def __post_init__(self) -> None:
         _check(self.warmup)
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights, if there is one."""
-        return _Tangents(student, teacher, self.time, self.warmup * steps, distilled=False)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """V is that of one x_0 and one z."""
+        return _Tangents(student, None, self.time, self.warmup * steps)
 
 
 class _Tangents(nn.Module):
     """Continuous-time consistency, r = 1 after ``warmup`` steps."""
 
-    def __init__(
-        self, student: FlowMap, teacher: Teacher | None, time: TimeDistribution, warmup: float, distilled: bool
-    ) -> None:
+    def __init__(self, student: FlowMap, teacher: Teacher | None, time: TimeDistribution, warmup: float) -> None:
         super().__init__()
         if not (isinstance(student.process.schedule, VariancePreserving) and isinstance(student.prediction, V)):
             raise UserError("continuous consistency goes by angles: choose --schedule cosine --prediction v")
-        if teacher:
-            student.adopt(teacher.denoiser)
-        self.teacher, self.time, self.warmup, self.count = teacher if distilled else None, time, warmup, Count()
+        self.teacher, self.time, self.warmup, self.count = teacher, time, warmup, Count()
         self.waves, self.weight = Sinusoidal(WIDTH), nn.Linear(WIDTH, 1)
         nn.init.zeros_(self.weight.weight)
         nn.init.zeros_(self.weight.bias)

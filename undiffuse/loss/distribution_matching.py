@@ -65,11 +65,9 @@ class DistributionMatching(FewStepLoss):
         """With so many."""
         return replace(self, evaluations=count)
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> "TwoScores":
-        """Both the student and the fake denoiser begin with the teacher's weights."""
-        teacher = self.require(teacher)
-        student.adopt(teacher.denoiser)
-        return TwoScores(self, teacher, student.process.schedule)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> "TwoScores":
+        """Beside a fake denoiser, which begins with the teacher's weights too."""
+        return TwoScores(self, self.require(teacher), student.process.schedule)
 
 
 class TwoScores(nn.Module):

@@ -34,10 +34,8 @@ class EasyConsistencyTuning(FewStepLoss):
         if self.stages < 1:
             raise UserError(f"stages must be at least 1, not {self.stages}")
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights; without a teacher, the first stage trains a diffusion."""
-        if teacher:
-            student.adopt(teacher.denoiser)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """Stage by stage; without a teacher, the first trains a diffusion."""
         return _Tuning(self, steps)
 
     def nearer(self, sigma: Tensor, stage: int) -> Tensor:

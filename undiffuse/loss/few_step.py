@@ -99,9 +99,22 @@ class FewStepLoss(ABC):
         """The method that trains for samples of so many evaluations: most train for any number."""
         return self
 
-    @abstractmethod
     def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """What trains for so many ``steps``: loss(student, x_0, noise, conditions) -> (batch,)."""
+        """What trains for so many ``steps``; with a teacher, the student begins with its weights.
+
+        Raises UserError where a method that needs a teacher has none.
+        """
+        if teacher is not None:
+            student.adopt(teacher.denoiser)
+        return self.training(student, self.require(teacher) if self.taught else teacher, steps)
+
+    @abstractmethod
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """The method in training: loss(student, x_0, noise, conditions) -> (batch,)."""
+
+    def check_batch(self, count: int) -> None:
+        """Raises UserError for a batch that the method cannot take; most take any."""
+        return None
 
     def require(self, teacher: Teacher | None) -> Teacher:
         """The teacher. Raises UserError where there is none."""

@@ -41,10 +41,8 @@ class ImprovedConsistencyTraining(FewStepLoss):
         if not 2 <= self.first <= self.last or not self.std > 0:
             raise UserError(f"levels are at least 2 and rise from first to last, and std is above 0, not {self}")
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights, if there is one."""
-        if teacher:
-            student.adopt(teacher.denoiser)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """Neighbours of one x_0 and one z."""
         return _Improved(self, steps)
 
     def levels(self, share: float) -> int:

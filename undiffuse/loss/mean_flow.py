@@ -19,7 +19,7 @@ s^2/S_t^2 in place of s^2 S_s^2/S_t^4, with S_t^2 the variance of z_t, up to 1/s
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
@@ -35,6 +35,20 @@ from undiffuse.loss.few_step import Begun, FewStepLoss, Teacher
 from undiffuse.loss.straight import STRAIGHT, mean_velocity, spans, toward
 from undiffuse.loss.time import LogitNormal, TimeDistribution
 from undiffuse.process.schedule import Schedule
+
+
+class Point(NamedTuple):
+    """Rows on their ways, and how fast they go there."""
+
+    z_t: Tensor  # (batch, *shape)
+    t: Tensor  # (batch,)
+    v: Tensor  # (batch, *shape); of one pair z - x_0, at first
+    conditions: Conditions | None
+
+    def first(self, count: int) -> Self:
+        """The first ``count`` rows."""
+        conditions = None if self.conditions is None else self.conditions[:count]
+        return type(self)(self.z_t[:count], self.t[:count], self.v[:count], conditions)
 
 
 @dataclass(frozen=True)
@@ -63,18 +77,16 @@ class MeanVelocity(FewStepLoss):
         if not (self.power >= 0 and self.c > 0):
             raise UserError(f"the weight 1/(e^2 + c)^power needs power >= 0 and c > 0, not {self.power} and {self.c}")
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """With a teacher, the student begins with its weights."""
-        if teacher is not None:
-            student.adopt(teacher.denoiser)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """The identity at the times of a batch."""
 
         def loss(student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
             t, s = self.times(len(x_0), noise, student.process.schedule)
             z = noise.normal(x_0)
             z_t = combine(1 - t, x_0, t, z)
             with torch.no_grad():
-                v = self.velocity(student, teacher, z_t, z - x_0, t, conditions)
-                target = self.target(student, z_t, v, t, s, conditions)
+                at = Point(z_t, t, z - x_0, conditions)
+                target = self.target(student, at._replace(v=self.velocity(student, teacher, at)), s)
             squared = mean((mean_velocity(student, z_t, t, s, conditions) - target) ** 2)
             return squared / (squared.detach() + self.c) ** self.power
 
@@ -89,40 +101,28 @@ class MeanVelocity(FewStepLoss):
         """How many of ``count`` rows jump."""
         return max(round(self.jumps * count), 1)
 
-    def target(
-        self, student: FlowMap, z_t: Tensor, v: Tensor, t: Tensor, s: Tensor, conditions: Conditions | None
-    ) -> Tensor:
+    def target(self, student: FlowMap, at: Point, s: Tensor) -> Tensor:
         """V - (t - s) du/dt (batch, *shape); the rows that jump come first."""
-        first = slice(self.moving(len(z_t)))
-        there, when, where = z_t[first], t[first], s[first]
-        given = None if conditions is None else conditions[first]
-        along = self.along(student, there, v[first], when, given)
+        some = at.first(self.moving(len(at.z_t)))
+        where = s[: len(some.z_t)]
         with sdpa_kernel(SDPBackend.MATH):  # the other forms of attention have no forward derivative
             _, rate = cast(
                 tuple[Tensor, Tensor],
                 torch.func.jvp(
-                    lambda z_t, t: mean_velocity(student, z_t, t, where, given),
-                    (there, when),
-                    (along, torch.ones_like(when)),
+                    lambda z_t, t: mean_velocity(student, z_t, t, where, some.conditions),
+                    (some.z_t, some.t),
+                    (self.along(student, some), torch.ones_like(some.t)),
                 ),
             )
-        return torch.cat([v[first] - expand(when - where, rate) * rate, v[len(there) :]])
+        return torch.cat([some.v - expand(some.t - where, rate) * rate, at.v[len(some.z_t) :]])
 
-    def along(self, student: FlowMap, z_t: Tensor, v: Tensor, t: Tensor, conditions: Conditions | None) -> Tensor:
+    def along(self, student: FlowMap, at: Point) -> Tensor:
         """The direction of d/dt: v."""
-        return v
+        return at.v
 
     @abstractmethod
-    def velocity(
-        self,
-        student: FlowMap,
-        teacher: Teacher | None,
-        z_t: Tensor,
-        v: Tensor,
-        t: Tensor,
-        conditions: Conditions | None,
-    ) -> Tensor:
-        """What u(z_t, t, t) is to be, where one pair says v = z - x_0: (batch, *shape)."""
+    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Point) -> Tensor:
+        """What u(z_t, t, t) is to be: (batch, *shape)."""
 
 
 @dataclass(frozen=True)
@@ -142,17 +142,9 @@ class MeanFlow(MeanVelocity):
         if not (self.omega > 0 and 0 <= self.kappa < 1):
             raise UserError(f"guidance inside needs omega > 0 and kappa in [0, 1), not {self.omega} and {self.kappa}")
 
-    def velocity(
-        self,
-        student: FlowMap,
-        teacher: Teacher | None,
-        z_t: Tensor,
-        v: Tensor,
-        t: Tensor,
-        conditions: Conditions | None,
-    ) -> Tensor:
+    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Point) -> Tensor:
         """V, as it is guided."""
-        return guided(student, z_t, v, t, conditions, self.omega, self.kappa)
+        return guided(student, at, self.omega, self.kappa)
 
 
 @dataclass(frozen=True)
@@ -171,21 +163,13 @@ class ImprovedMeanFlow(MeanVelocity):
         if not 1 <= self.scale < math.inf:
             raise UserError(f"the scale of guidance inside is at least 1, not {self.scale}")
 
-    def along(self, student: FlowMap, z_t: Tensor, v: Tensor, t: Tensor, conditions: Conditions | None) -> Tensor:
+    def along(self, student: FlowMap, at: Point) -> Tensor:
         """u(z_t, t, t)."""
-        return mean_velocity(student, z_t, t, t, conditions)
+        return mean_velocity(student, at.z_t, at.t, at.t, at.conditions)
 
-    def velocity(
-        self,
-        student: FlowMap,
-        teacher: Teacher | None,
-        z_t: Tensor,
-        v: Tensor,
-        t: Tensor,
-        conditions: Conditions | None,
-    ) -> Tensor:
+    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Point) -> Tensor:
         """V, as it is guided."""
-        return guided(student, z_t, v, t, conditions, 1.0, 1 - 1 / self.scale)
+        return guided(student, at, 1.0, 1 - 1 / self.scale)
 
 
 @dataclass(frozen=True)
@@ -195,35 +179,15 @@ class MeanFlowDistillation(MeanVelocity):
     taught = True
     asked = (1, 1)
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights."""
-        return super().begin(student, self.require(teacher), steps)
-
-    def velocity(
-        self,
-        student: FlowMap,
-        teacher: Teacher | None,
-        z_t: Tensor,
-        v: Tensor,
-        t: Tensor,
-        conditions: Conditions | None,
-    ) -> Tensor:
+    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Point) -> Tensor:
         """E[z - x_0 | z_t], as the teacher says."""
-        return toward(self.require(teacher)(STRAIGHT, z_t, t, conditions), z_t, t)
+        return toward(self.require(teacher)(STRAIGHT, at.z_t, at.t, at.conditions), at.z_t, at.t)
 
 
-def guided(
-    student: FlowMap,
-    z_t: Tensor,
-    v: Tensor,
-    t: Tensor,
-    conditions: Conditions | None,
-    omega: float,
-    kappa: float,
-) -> Tensor:
+def guided(student: FlowMap, at: Point, omega: float, kappa: float) -> Tensor:
     """Omega v + kappa u(z_t, t, t) + (1 - omega - kappa) u(z_t, t, t | nothing); v itself without conditions."""
-    if conditions is None or (omega, kappa) == (1.0, 0.0):
-        return v
-    asked = mean_velocity(student, z_t, t, t, conditions)
-    free = mean_velocity(student, z_t, t, t, conditions.without())
-    return omega * v + kappa * asked + (1 - omega - kappa) * free
+    if at.conditions is None or (omega, kappa) == (1.0, 0.0):
+        return at.v
+    asked = mean_velocity(student, at.z_t, at.t, at.t, at.conditions)
+    free = mean_velocity(student, at.z_t, at.t, at.t, at.conditions.without())
+    return omega * at.v + kappa * asked + (1 - omega - kappa) * free

@@ -62,16 +62,18 @@ class MomentMatching(FewStepLoss):
         if self.c < 0 or not 0 <= self.ends <= 1:
             raise UserError(f"c is at least 0, and ends a share, not {self.c} and {self.ends}")
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """With a teacher, the student begins with its weights."""
-        if teacher is not None:
-            student.adopt(teacher.denoiser)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """The method itself, which has nothing to remember."""
         return self
+
+    def check_batch(self, count: int) -> None:
+        """Raises UserError where groups do not divide the batch."""
+        if count % self.group:
+            raise UserError(f"a batch of {count} does not split into groups of {self.group}: change --batch")
 
     def __call__(self, student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Losses (batch,), one for a group. Raises UserError where groups do not divide the batch."""
-        if len(x_0) % self.group:
-            raise UserError(f"a batch of {len(x_0)} does not split into groups of {self.group}: change --batch")
+        self.check_batch(len(x_0))
         t, s = spans(self.time, self.ends, len(x_0) // self.group, noise, student.process.schedule)
         t, s = t.repeat_interleave(self.group), s.repeat_interleave(self.group)
         r = torch.maximum(t - self.gap, s)

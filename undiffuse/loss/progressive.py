@@ -53,11 +53,9 @@ class ProgressiveDistillation(FewStepLoss):
         """Halved down to so many, from at least 16 times as many."""
         return replace(self, evaluations=count, first=count * 2 ** max(4, round(math.log2(self.first / count))))
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights."""
-        teacher = self.require(teacher)
-        student.adopt(teacher.denoiser)
-        return _Halving(self, student, teacher, steps)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """One stage after the other, each half as many steps."""
+        return _Halving(self, student, self.require(teacher), steps)
 
 
 class _Halving(nn.Module):

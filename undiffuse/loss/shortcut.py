@@ -56,10 +56,8 @@ class Shortcut(FewStepLoss):
         if not (0 < self.jumps <= 1 and 0 <= self.average < 1):
             raise UserError(f"jumps lies in (0, 1] and average in [0, 1), not {self.jumps} and {self.average}")
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> "Halves":
-        """With a teacher, the student begins with its weights."""
-        if teacher is not None:
-            student.adopt(teacher.denoiser)
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> "Halves":
+        """Beside an average of the student's weights."""
         return Halves(self, student)
 
 

@@ -40,10 +40,9 @@ class TrajectoryDistillation(FewStepLoss):
         if self.points < 2:
             raise UserError(f"points must be at least 2, not {self.points}")
 
-    def begin(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
-        """The student begins with the teacher's weights."""
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """Solutions of the teacher's flow, drawn anew at each step."""
         teacher = self.require(teacher)
-        student.adopt(teacher.denoiser)
 
         def loss(student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
             rows = max(1, len(x_0) // STATES)

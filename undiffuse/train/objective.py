@@ -85,6 +85,7 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | No
     denoiser = recipe.denoiser(codec.latent_shape, recipe.specifications(data.specifications))
     training, loss = recipe.training, built(recipe.model.loss)
     if isinstance(loss, FewStepLoss):
+        loss.check_batch(training.batch)
         loss = loss.begin(denoiser, teacher, training.steps)
     if training.flip and not (codec.in_place and len(codec.shape) == 3):
         raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
