@@ -9,6 +9,7 @@ how much of the held-out letters' variety they cover, beside what as many traini
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -60,7 +61,7 @@ def _measure(runs: list[Run], out: Path | None) -> None:
     )
     for run in runs:
         x = run.sample(len(held_out), label=held_out.labels)
-        right = float((judge.predict(x) == held_out.labels).double().mean())
+        right = float(torch.eq(judge.predict(x), held_out.labels).double().mean())
         made = manifold(judge.features(x), seen)
         ratio = made.coverage / floor.coverage
         print(
@@ -69,7 +70,7 @@ def _measure(runs: list[Run], out: Path | None) -> None:
         )
         if out:
             out.mkdir(parents=True, exist_ok=True)
-            *_, last = pages(run, lines(TEXT), seed=1)
+            *_, last = pages(run, lines(TEXT), replace(run.sampling, seed=1))
             write_atomically(out / f"{run.folder.name}.png", last.image.save)
 
 

@@ -42,7 +42,7 @@ from undiffuse.train.trainer import Trainer
 
 def folded(patch: tuple[int, int] | None = None, waves: int | None = None, **changes: Any) -> SpaceToDepth:
     """The recipe's network, changed."""
-    net = piano().net
+    net = piano().model.net
     assert isinstance(net, SpaceToDepth)
     return SpaceToDepth(replace(net.inner, **changes), patch or net.patch, net.waves if waves is None else waves)
 

@@ -94,7 +94,7 @@ def ddim_azula() -> Callable[[], Any]:
 def ddim_smalldiffusion() -> Callable[[], Any]:
     library = peers.smalldiffusion()
 
-    class Model(Stored, library.ModelMixin):
+    class Model(Stored, library.ModelMixin):  # type: ignore[name-defined]
         input_dims = SHAPE[1:]
 
     model, x = Model(), torch.randn(SHAPE)

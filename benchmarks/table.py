@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import TableFile as Printed
+from rich.table import Table as Printed
 from torch import Tensor
 
 from undiffuse.data.column import Column
