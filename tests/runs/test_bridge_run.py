@@ -149,6 +149,9 @@ def test_the_words_of_bridges(tmp_path, capsys, monkeypatch):
         (["train", "noise"], "unknown recipe 'noise'"),
         (["translate", str(run), "none.csv"], "none.csv: no such file"),
         (["translate", "plain", "x.csv"], "plain: makes points from noise, and translates nothing"),
+        (["distill", str(run), "--method", "progressive", "--out", "fast"], "is a bridge, whose ways cross"),
+        (["sample", "plian"], "unknown run 'plian'; did you mean plain?"),
+        (["sample", "nothing"], "unknown run 'nothing'; known: plain\n"),  # no file beside them
         (["likelihood", str(run)], "a bridge goes from data to data"),
         (["sample", str(run), "--sampler", "bridge"], "bridge cannot sample"),
         (["sample", str(run), "--sampler", "ddpm"], "ddpm cannot sample"),

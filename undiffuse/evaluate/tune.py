@@ -20,7 +20,6 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.data.dataset import random_conditions
 from undiffuse.process.affine import Affine
-from undiffuse.process.pinned import Pinned
 from undiffuse.run.guidance import guided, weight_for
 from undiffuse.run.run import Run
 from undiffuse.run.tuned import TUNED, Tuned, read_tuned
@@ -78,7 +77,7 @@ def check(run: Run, evaluations: Sequence[int], noises: int | None, rounds: int)
         raise UserError(
             f"{run.folder} is a model of few steps already, which jumps; tune the run that it was made from"
         )
-    if isinstance(run.denoiser.process, Pinned):
+    if run.is_bridge:
         raise UserError(f"{run.folder} is a bridge, which starts from data; only what starts from noise is tuned")
     if not isinstance(run.denoiser.process, Affine):
         what = "tokens" if run.is_of_tokens else "numbers beside tokens"

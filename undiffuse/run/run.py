@@ -38,6 +38,7 @@ from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset, form_of
 from undiffuse.denoiser.guidance import Conditional
 from undiffuse.denoiser.known import Known
+from undiffuse.process.pinned import Pinned
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.given import Given
 from undiffuse.run.guidance import check_guides, guided, weight_for
@@ -172,6 +173,11 @@ class Run:
     def is_few_step(self) -> bool:
         """Whether it is a flow map, which jumps to the data in one step or a few."""
         return bool(self.denoiser.jumps)
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether it starts from data, and so can translate them."""
+        return isinstance(self.denoiser.process, Pinned)
 
     @property
     def most(self) -> int | None:
@@ -491,8 +497,8 @@ def save_model(run: Run) -> None:
 def read_recipe(folder: Path) -> Recipe:
     """The recipe of a run. Raises UserError if there is no run, and names runs nearby."""
     if not folder.is_dir():
-        beside = [other.name for other in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        raise UserError(f"{folder}: {nearest(folder.name, beside, 'run') if beside else 'no such folder'}")
+        beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{RECIPE}"))
+        raise UserError(nearest(folder.name, beside, "run") if beside else f"{folder}: no such folder")
     if not (folder / RECIPE).is_file():
         raise UserError(
             f"{folder}: not a run, it holds no {RECIPE}; make one with: undiffuse train RECIPE --out FOLDER"

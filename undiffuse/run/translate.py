@@ -8,7 +8,7 @@ from torch import Tensor
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
-from undiffuse.denoiser.bridge import Backwards, BridgeDenoiser
+from undiffuse.denoiser.bridge import Backwards
 from undiffuse.run.run import Run
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.sampling.sampling import Sampling
@@ -40,6 +40,6 @@ def translate(run: Run, x: Tensor, back: bool = False, sampling: Sampling | None
 
 def require_bridge(run: Run) -> None:
     """Raises UserError for a run that is no bridge."""
-    if not isinstance(run.denoiser, BridgeDenoiser):
+    if not run.is_bridge:
         bridge = "a bridge is trained between two data sets: undiffuse train A --target B"
         raise UserError(f"{run.folder}: makes {run.kind} from noise, and translates nothing; {bridge}")
