@@ -27,7 +27,8 @@ from undiffuse.cli.words import (
     requested,
     sampling,
 )
-from undiffuse.core.errors import UserError
+from undiffuse.core.errors import UserError, shown
+from undiffuse.core.origin import read_origin
 from undiffuse.core.paths import path_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 FILM_STEPS = 40  # at least, without --steps: a film of fewer is over too soon
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
 FILM = ".gif"
+PICTURES = (".png", FILM)  # which are not data, alone
 
 
 def recipes(options: Namespace) -> None:
@@ -55,7 +57,11 @@ def data(options: Namespace) -> None:
     """Describe the data of a recipe or a run, or your own, and draw or save some of it."""
     from undiffuse.kind import ENDINGS, describe, kind_of
 
-    out = out_path(options, ENDINGS)
+    out, made_by = out_path(options, ENDINGS), read_origin(path_of(options.target))
+    for name, value in made_by.items():
+        say(f"{name}: {shown(value)}")
+    if made_by and Path(options.target).suffix.lower() in PICTURES:
+        return
     dataset = recipe_for(options.target).data.open(options.split)
     kind = kind_of(dataset)
     if out:

@@ -8,6 +8,7 @@ import argparse
 import csv
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -18,6 +19,7 @@ from undiffuse.cli import commands
 from undiffuse.cli.speech import complain, say, warnings_as_notes
 from undiffuse.core import parallel
 from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.origin import recording
 
 DEBUG = "UNDIFFUSE_DEBUG"
 OUT_OF_MEMORY = re.compile("out of memory|DefaultCPUAllocator")  # in torch's messages, on a GPU and on a CPU
@@ -62,15 +64,16 @@ def _run(words: list[str]) -> None:
         raise Usage(nearest(name, COMMANDS, "command" if not name.startswith("-") else "command or option"))
     parser = command_parser(name)
     takes_fields = any("--FIELD" in names for names, _ in COMMANDS[name][1])
-    words, fields = _split_fields(name, words) if takes_fields else (words, [])
-    options = parser.parse_args(words)
+    plain, fields = _split_fields(name, words) if takes_fields else (words, [])
+    options = parser.parse_args(plain)
     if name == "train" and (options.help or options.target is None):
         _help_train(parser, options)
         return
     if name in SAMPLING and parallel.launched():
         _as_one(name, options)
         return
-    COMMANDS[name][0](options, *([fields] if takes_fields else []))
+    with recording(shlex.join(["undiffuse", name, *words])):
+        COMMANDS[name][0](options, *([fields] if takes_fields else []))
 
 
 def _as_one(name: str, options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undiffuse.core.errors import UserError, nearest, usage
+from undiffuse.core.origin import note
 from undiffuse.core.paths import path_of
 
 HUB = "hf:"  # a data set of the Hugging Face hub: hf:user/name
@@ -112,14 +113,18 @@ def at_least_1(option: str, given: int | None, otherwise: int) -> int:
 
 
 def sampling(options: Namespace, run: "Run") -> "Sampling":
-    """The options of sampling, which override the run's defaults."""
+    """The options of sampling, which override the run's defaults; the files that are written carry them."""
+    from undiffuse.core.configuration import to_texts
     from undiffuse.sampling.sampling import Guidance
 
     names = ("negative", "rescale", "interval", "threshold")
     guides = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     how = {name: getattr(options, name, None) for name in ("sampler", "steps", "grid", "seed")}
     with usage():
-        return run.sampling.override(**how, guidance=Guidance(getattr(options, "guidance", None), **guides))
+        chosen = run.sampling.override(**how, guidance=Guidance(getattr(options, "guidance", None), **guides))
+    guided = {} if chosen.guidance != Guidance() else {"guidance": "none"}
+    note(run=str(run.folder), trained_steps=run.step, **to_texts(chosen) | guided)
+    return chosen
 
 
 def requested(options: Namespace, run: "Run") -> "Request":

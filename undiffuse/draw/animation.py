@@ -14,6 +14,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import write_atomically
+from undiffuse.core.origin import origin
 from undiffuse.draw.pictures import pictures
 from undiffuse.draw.points import Cloud, dots, frame, overlaid, panel_size, project
 from undiffuse.draw.style import FAINT, INK, MADE, PAPER, QUIET, colours, font, panels, picture, styled
@@ -80,7 +81,8 @@ def write_film(frames: "Iterable[Image]", path: str | Path, count: int, held: Co
         few = (page.quantize(SHADES, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE) for page in frames)
         first = next(few)
         durations = [TICK * HELD if k in {*held, count - 1} else TICK for k in range(count)]
-        first.save(temporary, "GIF", save_all=True, append_images=few, duration=durations, loop=0, optimize=False)
+        how = {"append_images": few, "duration": durations, "loop": 0, "optimize": False, "comment": origin()}
+        first.save(temporary, "GIF", save_all=True, **how)
 
     write_atomically(path, write)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_atomically, write_csv
+from undiffuse.core.origin import KEY, origin, png_text
 from undiffuse.core.paths import path_of
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
@@ -72,7 +73,7 @@ def check_writable(path: str | Path, endings: Iterable[str], force: bool = False
 def save_sheet(rows: Rows, path: Path) -> None:
     """Pictures as one sheet, .png."""
     sheet = pictures(rows.x, rows.captions)
-    write_atomically(path, lambda part: sheet.save(part, "PNG"))
+    write_atomically(path, lambda part: sheet.save(part, "PNG", pnginfo=png_text()))
 
 
 def save_plot(rows: Rows, path: Path) -> None:
@@ -93,6 +94,8 @@ def save_archive(rows: Rows, path: Path) -> None:
     if rows.labels is not None:
         arrays |= {"labels": rows.labels.cpu().numpy(), "label_names": np.array(rows.label_names, dtype=np.str_)}
     arrays |= {f"{CONDITION}{name}": values for name, values in rows.conditions.items()}
+    if made_by := origin():
+        arrays[KEY] = np.array(made_by)
     write_atomically(path, lambda part: np.savez(part, **arrays))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from undiffuse.core.files import write_atomically
+from undiffuse.core.origin import KEY, origin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,8 @@ def panels(columns: int = 1, rows: int = 1, size: tuple[float, float] = (4.0, 4.
 def save(figure: "Figure", path: str | Path) -> None:
     """Writes the figure in the format of its suffix (.png, .svg, .pdf), whole or not at all."""
     ending = Path(path).suffix.removeprefix(".") or "png"
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format=ending))
+    metadata = {KEY: origin()} if ending == "png" and origin() else None
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format=ending, metadata=metadata))
 
 
 @styled
