@@ -7,7 +7,7 @@ from stand_ins import name, numbers, seeded
 
 from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.core.errors import UserError
-from undiffuse.loss.mean_flow import ImprovedMeanFlow, MeanFlow, MeanFlowDistillation, Point
+from undiffuse.loss.mean_flow import ImprovedMeanFlow, MeanFlow, MeanFlowDistillation, Motion
 from undiffuse.loss.straight import STRAIGHT, last, mean_velocity, moved, toward
 from undiffuse.loss.time import Uniform
 from undiffuse.process import EDM, Cosine, Flow
@@ -61,7 +61,7 @@ def test_the_targets_variance_is_that_of_the_velocity_alone_along_the_own_tangen
     v = (z_t - x_0) / t
     for cls, expected in [(ImprovedMeanFlow, STD**2 / spread_t), (MeanFlow, STD**2 * spread_s / spread_t**2)]:
         times = (numbers(t).repeat(count), numbers(s).repeat(count))
-        target = cls(jumps=1.0).target(jumps(), Point(z_t, times[0], v, None), times[1])
+        target = cls(jumps=1.0).target(jumps(), Motion(z_t, times[0], v, None), times[1])
         assert target.var().item() == pytest.approx(expected, rel=0.04)
         assert target.mean().item() == pytest.approx(
             mean_velocity(jumps(), z_t[:1], *(x[:1] for x in times)).item(), abs=0.03
@@ -96,7 +96,7 @@ def test_the_identity_holds_for_a_mixtures_flow(cls):
     student = Jumps(fine, mixture, STRAIGHT)
     t, s = numbers(0.9, 0.9, 0.7, 0.5), numbers(0.1, 0.5, 0.05, 0.3)
     z = numbers(-1.0, 0.1, 0.4, 1.2)[:, None]
-    target = cls(jumps=1.0).target(student, Point(z, t, toward(mixture(z, t), z, t), None), s)
+    target = cls(jumps=1.0).target(student, Motion(z, t, toward(mixture(z, t), z, t), None), s)
     u = mean_velocity(student, z, t, s)
     assert torch.allclose(target, u, atol=1e-5)
     assert torch.allclose(moved(z, u, t, s), fine(z, t, s), atol=1e-12)
@@ -141,7 +141,7 @@ def test_guidance_inside_is_the_guided_field():
         MeanFlow(omega=2.0, kappa=0.2),
         ImprovedMeanFlow(scale=2.5),
     ]:
-        target = method.velocity(Says(), None, Point(torch.ones(4, 1).double(), t, v, conditions))
+        target = method.velocity(Says(), None, Motion(torch.ones(4, 1).double(), t, v, conditions))
         assert torch.allclose(target, torch.where(present, 6.0, 1.0).double()[:, None])
 
 

@@ -37,7 +37,7 @@ from undiffuse.loss.time import LogitNormal, TimeDistribution
 from undiffuse.process.schedule import Schedule
 
 
-class Point(NamedTuple):
+class Motion(NamedTuple):
     """Rows on their ways, and how fast they go there."""
 
     z_t: Tensor  # (batch, *shape)
@@ -85,7 +85,7 @@ class MeanVelocity(FewStepLoss):
             z = noise.normal(x_0)
             z_t = combine(1 - t, x_0, t, z)
             with torch.no_grad():
-                at = Point(z_t, t, z - x_0, conditions)
+                at = Motion(z_t, t, z - x_0, conditions)
                 target = self.target(student, at._replace(v=self.velocity(student, teacher, at)), s)
             squared = mean((mean_velocity(student, z_t, t, s, conditions) - target) ** 2)
             return squared / (squared.detach() + self.c) ** self.power
@@ -101,7 +101,7 @@ class MeanVelocity(FewStepLoss):
         """How many of ``count`` rows jump."""
         return max(round(self.jumps * count), 1)
 
-    def target(self, student: FlowMap, at: Point, s: Tensor) -> Tensor:
+    def target(self, student: FlowMap, at: Motion, s: Tensor) -> Tensor:
         """V - (t - s) du/dt (batch, *shape); the rows that jump come first."""
         some = at.first(self.moving(len(at.z_t)))
         where = s[: len(some.z_t)]
@@ -116,12 +116,12 @@ class MeanVelocity(FewStepLoss):
             )
         return torch.cat([some.v - expand(some.t - where, rate) * rate, at.v[len(some.z_t) :]])
 
-    def along(self, student: FlowMap, at: Point) -> Tensor:
+    def along(self, student: FlowMap, at: Motion) -> Tensor:
         """The direction of d/dt: v."""
         return at.v
 
     @abstractmethod
-    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Point) -> Tensor:
+    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Motion) -> Tensor:
         """What u(z_t, t, t) is to be: (batch, *shape)."""
 
 
@@ -142,7 +142,7 @@ class MeanFlow(MeanVelocity):
         if not (self.omega > 0 and 0 <= self.kappa < 1):
             raise UserError(f"guidance inside needs omega > 0 and kappa in [0, 1), not {self.omega} and {self.kappa}")
 
-    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Point) -> Tensor:
+    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Motion) -> Tensor:
         """V, as it is guided."""
         return guided(student, at, self.omega, self.kappa)
 
@@ -163,11 +163,11 @@ class ImprovedMeanFlow(MeanVelocity):
         if not 1 <= self.scale < math.inf:
             raise UserError(f"the scale of guidance inside is at least 1, not {self.scale}")
 
-    def along(self, student: FlowMap, at: Point) -> Tensor:
+    def along(self, student: FlowMap, at: Motion) -> Tensor:
         """u(z_t, t, t)."""
         return mean_velocity(student, at.z_t, at.t, at.t, at.conditions)
 
-    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Point) -> Tensor:
+    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Motion) -> Tensor:
         """V, as it is guided."""
         return guided(student, at, 1.0, 1 - 1 / self.scale)
 
@@ -179,12 +179,12 @@ class MeanFlowDistillation(MeanVelocity):
     taught = True
     asked = (1, 1)
 
-    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Point) -> Tensor:
+    def velocity(self, student: FlowMap, teacher: Teacher | None, at: Motion) -> Tensor:
         """E[z - x_0 | z_t], as the teacher says."""
         return toward(self.require(teacher)(STRAIGHT, at.z_t, at.t, at.conditions), at.z_t, at.t)
 
 
-def guided(student: FlowMap, at: Point, omega: float, kappa: float) -> Tensor:
+def guided(student: FlowMap, at: Motion, omega: float, kappa: float) -> Tensor:
     """Omega v + kappa u(z_t, t, t) + (1 - omega - kappa) u(z_t, t, t | nothing); v itself without conditions."""
     if at.conditions is None or (omega, kappa) == (1.0, 0.0):
         return at.v
