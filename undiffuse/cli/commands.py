@@ -101,10 +101,10 @@ def distill(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
 
 
 def resume(options: Namespace) -> None:
-    """Continue a training where it stopped."""
+    """Continue a training where it stopped, or make it longer."""
     from undiffuse.train.loop import resume
 
-    _say_trained(resume(options.folder, quiet=is_quiet(options)))
+    _say_trained(resume(options.folder, is_quiet(options), steps=options.steps, minutes=options.minutes))
 
 
 def sample(options: Namespace) -> None:

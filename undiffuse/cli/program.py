@@ -260,7 +260,15 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("--FIELD", metavar="VALUE", help="any field of the student's recipe: --steps 5000 --lr 1e-3"),
         ),
     ),
-    "resume": (commands.resume, (_RUN, _QUIET)),
+    "resume": (
+        commands.resume,
+        (
+            _RUN,
+            _arg("--steps", type=_whole, metavar="N", help="in all: longer than was asked for (the recipe's)"),
+            _arg("--minutes", type=_number, metavar="M", help="for so much longer, instead of --steps"),
+            _QUIET,
+        ),
+    ),
     "sample": (
         commands.sample,
         (

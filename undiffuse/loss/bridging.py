@@ -16,6 +16,7 @@ coupling. What these names share, and where they differ:
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -30,7 +31,13 @@ from undiffuse.process.pinned import Pinned, way
 
 
 class BridgeLoss(ABC):
-    """A method: loss.begin(denoiser, steps)(denoiser, x_0, x_1, noise) -> losses (batch,)."""
+    """A method: loss.begin(denoiser, steps)(denoiser, x_0, x_1, noise) -> losses (batch,).
+
+    Attributes:
+        staged: Whether what it asks for changes over the training, by the number of its steps.
+    """
+
+    staged: ClassVar[bool] = True
 
     @abstractmethod
     def begin(self, denoiser: BridgeDenoiser, steps: int) -> Callable[..., Tensor]:
@@ -47,6 +54,8 @@ class Matching(BridgeLoss):
         antithetic: Whether each pair is used twice, with w and -w, of half the batch: the variance of a bridge's noise
             near its ends cancels (Albergo et al. 2023, section 6).
     """
+
+    staged: ClassVar[bool] = False
 
     coupling: Coupling = field(default_factory=AsGiven)
     time: TimeDistribution = field(default_factory=Uniform)

@@ -82,6 +82,7 @@ class FewStepLoss(ABC):
         samplers: By name, those that it trains for; the first is the default.
         asked: How often a step evaluates the teacher and the student, beside the student's one with a gradient.
         length: How long a student is trained, beside its teacher, unless told otherwise.
+        staged: Whether what it asks for changes over the training, by the number of its steps.
     """
 
     told_where: ClassVar[bool] = False
@@ -89,6 +90,7 @@ class FewStepLoss(ABC):
     samplers: ClassVar[tuple[str, ...]] = ("consistency",)
     asked: ClassVar[tuple[float, float]] = (0, 0)
     length: ClassVar[float] = 1.0
+    staged: ClassVar[bool] = True
 
     @property
     def most(self) -> int | None:

@@ -4,7 +4,7 @@ A recipe's loss is asked where a training is planned, before anything is compute
 """
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
@@ -15,7 +15,13 @@ D_contra = TypeVar("D_contra", contravariant=True)  # the denoiser
 
 
 class Loss(ABC, Generic[D_contra]):
-    """loss(denoiser, x_0, noise, conditions) -> losses (batch,), of a denoiser of its type."""
+    """loss(denoiser, x_0, noise, conditions) -> losses (batch,), of a denoiser of its type.
+
+    Attributes:
+        staged: Whether what it asks for changes over the training, by the number of its steps.
+    """
+
+    staged: ClassVar[bool] = False
 
     def check(self, denoiser: D_contra) -> None:  # most losses train any of their type
         """Raises UserError for a denoiser that this does not train, or not all of."""

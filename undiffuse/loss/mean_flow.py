@@ -70,6 +70,7 @@ class MeanVelocity(FewStepLoss):
     told_where = True
     samplers = ("jump", "consistency")
     asked = (0, 1)
+    staged = False
 
     def __post_init__(self) -> None:
         if not (0 < self.jumps <= 1 and 0 <= self.ends <= 1):

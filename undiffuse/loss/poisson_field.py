@@ -14,6 +14,7 @@ probability flow is PFGM's ODE in z.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,8 @@ class PoissonField:
 
     The field of a batch is nearer to that of the data the larger the batch: theirs was of 4,096 rows.
     """
+
+    staged: ClassVar[bool] = False  # as `undiffuse.loss.loss` has it
 
     sigma: float = 0.01
     tau: float = 0.03

@@ -5,7 +5,7 @@ from typing import Literal
 
 from undiffuse.core.errors import UserError, check_seed
 from undiffuse.train.average import power
-from undiffuse.train.rate import Decay
+from undiffuse.train.rate import Decay, rate
 
 Precision = Literal["fp32", "bf16"]
 
@@ -62,6 +62,10 @@ class Training:
         self._require("averages", "one or more widths", len(set(self.averages)) == len(self.averages) > 0)
         for width in self.averages:
             power(width)
+
+    def lr_of(self, step: int) -> float:
+        """The learning rate of step 0, 1, ..."""
+        return self.lr * rate(step, self.steps, self.warmup, self.decay)
 
     def _require(self, name: str, wanted: str, met: bool) -> None:
         if not met:

@@ -1,14 +1,14 @@
 """Training, from a recipe to a run: steps, a log, reports, and states to go on from.
 
-    train(recipe, folder)       in a folder of its own
-    resume(folder)              from the last saved state, however the run ended
+    train(recipe, folder)           in a folder of its own
+    resume(folder)                  from the last saved state, however the run ended
+    resume(folder, steps=20_000)    longer than was asked for
 
 A run that is stopped, killed or cut off by a full disk continues bit for bit: N steps equal k steps, kill -9, N - k
 steps.
 """
 
 import copy
-import math
 import shutil
 import zlib
 from collections.abc import Callable
@@ -33,11 +33,12 @@ from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.guidance import teaching
 from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
 from undiffuse.train.bridging import Bridging, bridging
+from undiffuse.train.length import Clock, check_any_length, longer
 from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, Objective, denoising
 from undiffuse.train.product import Coded, Model, Product
 from undiffuse.train.recorder import Due, Recorder
-from undiffuse.train.state import Facts, load_state
+from undiffuse.train.state import Facts, load_state, seconds_of
 from undiffuse.train.stop import Stop
 from undiffuse.train.threads import threads_for
 from undiffuse.train.trainer import Trainer
@@ -51,33 +52,58 @@ CODEC = "codec"  # in a run's folder, where its codec is trained
 HELD = "codec."  # in a model's file, what the names of the codec's tensors begin with
 
 
-def train(recipe: Recipe, folder: str | Path, quiet: bool = False, teacher: Run | None = None) -> Run:
+def train(
+    recipe: Recipe,
+    folder: str | Path,
+    quiet: bool = False,
+    teacher: Run | None = None,
+    clock: Clock | None = None,
+) -> Run:
     """Train in a new folder, and open the run. A ``teacher`` is copied into it until the training is done.
+
+    With a ``clock``, the number of steps is changed on the way, in the folder's recipe too, so that the training ends
+    when the clock has run down; see `undiffuse.train.length`.
 
     Raises:
         UserError: The folder is not empty; the data, or the network for it, is not valid; the loss diverged; the disk
             is full. In the last two cases the last good state is on disk.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the state is saved, and the message says how to resume.
     """
+    folder = new_folder(folder)
+    if clock:
+        check_any_length(recipe)
+    return _run(recipe, folder, quiet, teacher, clock)
+
+
+def new_folder(folder: str | Path) -> Path:
+    """Where a new run may lie. Raises UserError if something lies there."""
     folder = path_of(folder)
     if (folder / RECIPE).exists():
         raise UserError(f"{folder} is a run already; go on with: undiffuse resume {folder}, or choose another --out")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already, and is no run; choose another --out")
-    return _run(recipe, folder, quiet, teacher)
+    return folder
 
 
-def resume(folder: str | Path, quiet: bool = False) -> Run:
-    """Resume the run in a folder. Raises as ``train`` does, and UserError if there is no run."""
+def resume(folder: str | Path, quiet: bool = False, *, steps: int | None = None, minutes: float | None = None) -> Run:
+    """Resume the run in a folder: to the end, to other ``steps`` in all, or for so many ``minutes`` more.
+
+    The learning rate then falls over the new number of steps. Where it is constant, a training of k steps that goes on
+    to N is one of N steps, bit for bit.
+
+    Raises as ``train`` does, and UserError if there is no run, or if it cannot be made longer; see
+    `undiffuse.train.length.longer`.
+    """
     folder = path_of(folder)
+    clock = None if minutes is None else Clock(minutes)
     recipe = read_recipe(folder)
     if _lacks_teacher(recipe, folder):
         run = load(folder)  # or there is no model yet, which it says
-        if run.step < recipe.training.steps:
+        if run.step < (steps or recipe.training.steps) or clock:
             raise UserError(f"{folder / TEACHER}: the teacher is gone, and the training is not done; distill anew")
         caution(f"{folder} is distilled already, and its teacher is not kept; nothing was done")
         return run
-    return _run(recipe, folder, quiet)
+    return _run(longer(recipe, folder, steps, clock), folder, quiet, clock=clock)
 
 
 def _lacks_teacher(recipe: Recipe, folder: Path) -> bool:
@@ -85,7 +111,7 @@ def _lacks_teacher(recipe: Recipe, folder: Path) -> bool:
     return isinstance(recipe.model, FewSteps) and recipe.model.loss.taught and not (folder / TEACHER).is_dir()
 
 
-def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None) -> Run:
+def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None, clock: Clock | None = None) -> Run:
     from accelerate import Accelerator
 
     accelerator = Accelerator()
@@ -121,7 +147,7 @@ def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None) 
         objective.codec.load_state_dict(codec.state_dict())
         looked = _looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
         trainer = Trainer(recipe, looked, accelerator, objective)
-        _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet)
+        _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet, clock)
         if main and teacher:  # all that is kept of it is what the student learned
             shutil.rmtree((folder / TEACHER).rename(folder / f".{TEACHER}.part"))
     accelerator.wait_for_everyone()
@@ -193,10 +219,16 @@ def _looked(codec: VAE | VQ, data: Dataset) -> Dataset:
 
 
 def _train(
-    trainer: Trainer, folder: Path, run: Path, product: Callable[[], Product], facts: Facts, quiet: bool
+    trainer: Trainer,
+    folder: Path,
+    run: Path,
+    product: Callable[[], Product],
+    facts: Facts,
+    quiet: bool,
+    clock: Clock | None = None,
 ) -> None:
     """Take all remaining steps, in ``folder``; ``run`` is the folder that the user resumes."""
-    accelerator, steps = trainer.accelerator, trainer.recipe.training.steps
+    accelerator = trainer.accelerator
     accelerator.wait_for_everyone()
     seconds = _restore(trainer, folder, facts)
     main = accelerator.is_main_process
@@ -208,13 +240,22 @@ def _train(
             tensors = trainer.tensors()
             if recorder:
                 recorder.save_state(tensors)
-        while trainer.done < steps:
+        if clock:
+            clock.begin(trainer.done)
+        while trainer.done < (planned := trainer.recipe.training.steps):
             trainer.step()
-            stopping = _agreed(accelerator, stop.requested)
-            due = Due.after(trainer.done, trainer.recipe.training, stopping)
+            stopping = _agreed(accelerator, stop.requested) > 0
+            steps = planned
+            if clock:
+                steps = _agreed(accelerator, clock.steps(trainer.done, planned, recorder.ending) if recorder else 0)
+            due = Due.after(trainer.done, trainer.recipe.training, stopping or steps != planned)
             tensors = trainer.tensors() if due.report or due.save else {}
             if recorder:
                 recorder.after_step(due, tensors)
+            if steps != planned and trainer.done < planned:
+                trainer.recipe = trainer.recipe.changed(steps=steps)  # after its state is saved, with which it agrees
+                if recorder:
+                    recorder.planned_anew()
             if stopping and (trainer.done < steps or folder != run):
                 accelerator.wait_for_everyone()  # a launcher ends those that are left, and one may still be writing
                 saved = f"stopped, and saved after step {trainer.done:,}"
@@ -229,17 +270,16 @@ def _restore(trainer: Trainer, folder: Path, facts: Facts) -> float:
     changed = [name for name, value in facts.items() if state.facts.get(name) != value]
     if changed:
         raise UserError(f"{folder}: the data is not what this run was trained on ({changed[0]} differs); train anew")
-    seconds = state.facts.get("seconds")
-    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise UserError(f"{folder / STATE}: does not say how many seconds the training took so far")
+    seconds = seconds_of(state.facts, folder / STATE)
     tables = getattr(getattr(trainer.objective.model, "encoder", None), "entries", ())
     sizes = tuple(len(entry.table.weight) - 1 for entry in tables if hasattr(entry, "table"))
     trainer.restore(state.step, renamed(state.tensors, trainer.recipe.is_classifier, sizes))
     return seconds
 
 
-def _agreed(accelerator: "Accelerator", requested: bool) -> bool:
-    """Whether any process was asked to stop: they must stop after the same step."""
+def _agreed(accelerator: "Accelerator", value: int) -> int:
+    """The sum over processes, which must all stop after the same step: of one that says something, and others that say
+    0."""
     if accelerator.num_processes == 1:
-        return requested
-    return bool(accelerator.reduce(torch.tensor(float(requested), device=accelerator.device)) > 0)
+        return int(value)
+    return int(accelerator.reduce(torch.tensor(int(value), device=accelerator.device)))

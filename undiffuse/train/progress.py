@@ -37,6 +37,10 @@ class Watch:
         """One step is over."""
         self._bar.advance(self._task)
 
+    def plan(self, steps: int) -> None:
+        """How many steps there will be in all."""
+        self._bar.update(self._task, total=steps)
+
     def loss(self, loss: float) -> None:
         """The loss as of late."""
         self._bar.update(self._task, description=f"loss {loss:.4f}")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.recipe.training import Training
-from undiffuse.run.run import STATE
+from undiffuse.run.run import RECIPE, STATE
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
 from undiffuse.train.progress import Watch
@@ -40,6 +40,9 @@ class Due(NamedTuple):
 class Recorder:
     """Writes what is due; only the main process has a recorder. ``tensors`` are the trainer's, whole.
 
+    Attributes:
+        ending: How many seconds the last report and save took.
+
     Args:
         trainer: What is trained.
         folder: Where to write.
@@ -54,7 +57,7 @@ class Recorder:
     ) -> None:
         self.trainer, self.folder, self.product, self.facts = trainer, folder, product, facts
         self._began = time.monotonic() - seconds
-        self._saved = trainer.done
+        self._saved, self.ending = trainer.done, 0.0
         self._log = Log(folder, trainer.done)
         self._watch = Watch(trainer.recipe.training.steps, trainer.done, quiet)
 
@@ -75,12 +78,20 @@ class Recorder:
         self._watch.step()
         if due.log:
             self._write_log()
+        began = time.monotonic()
         if due.report:
             self._watch.say(self.product.report(tensors, self._log, self._seconds()))
         if due.save:
             self._read()  # nothing that diverged is saved
             self.product.save(tensors, self._seconds())
             self.save_state(tensors)
+        if due.report:
+            self.ending = time.monotonic() - began
+
+    def planned_anew(self) -> None:
+        """The recipe has another number of steps, after the newest state was saved."""
+        self.trainer.recipe.save(self.folder / RECIPE)
+        self._watch.plan(self.trainer.recipe.training.steps)
 
     def save_state(self, tensors: dict[str, Tensor]) -> None:
         """What resuming from here needs."""

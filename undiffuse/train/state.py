@@ -6,6 +6,7 @@ so that after a kill at any moment, a full disk or a damaged file, one state to 
 """
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -96,6 +97,19 @@ def newest_facts(folder: Path) -> Mapping[str, Any]:
             held = json.loads(path.read_text(encoding="utf-8"))
             return held["facts"] if isinstance(held, dict) and isinstance(held.get("facts"), dict) else {}
     return {}
+
+
+def newest_step(folder: Path) -> int:
+    """How many steps the newest state was taken after; 0 where there is none."""
+    return max((int(path.stem) for path in _newest_first(folder)), default=0)
+
+
+def seconds_of(facts: Mapping[str, Any], folder: Path) -> float:
+    """How long the training took until a state with these facts. Raises UserError where they do not say it."""
+    seconds = facts.get("seconds")
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise UserError(f"{folder}: does not say how many seconds the training took so far")
+    return seconds
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -23,7 +23,6 @@ from undiffuse.train.average import Average
 from undiffuse.train.batches import Batches, BothEnds, key
 from undiffuse.train.bridging import Bridging
 from undiffuse.train.objective import Autoencoding, Objective, denoising
-from undiffuse.train.rate import rate
 from undiffuse.train.shard import Sharded, all_whole, requested, rows, whole
 
 if TYPE_CHECKING:
@@ -100,8 +99,7 @@ class Trainer:
 
     def lr(self, step: int) -> float:
         """The learning rate of step 0, 1, ..."""
-        training = self.recipe.training
-        return training.lr * rate(step, training.steps, training.warmup, training.decay)
+        return self.recipe.training.lr_of(step)
 
     def read(self) -> tuple[list[float], list[float]]:
         """Losses and gradient norms since the window began, oldest first; waits for the device.
