@@ -3,6 +3,7 @@
 # make fuzz   thousands of absurd command lines and damaged files (COUNT=20000)
 # make check  style and types
 # make mutants  whether the tests notice small changes to what differs from main (FILES=..., CORE=1: elsewhere)
+# make docs   the documentation as a site, in build/site
 # make bench  the measurements that the README quotes
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ endif
 
 COUNT ?= 20000
 
-.PHONY: demo test fuzz check mutants bench gallery clean gpu
+.PHONY: demo test fuzz check mutants docs bench gallery clean gpu
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -48,6 +49,11 @@ gpu: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks.all
+
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 gallery: $(INSTALLED)
 	$(BIN)/python examples/all.py

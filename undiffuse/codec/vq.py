@@ -35,7 +35,8 @@ class VQ(Codec):
         pixels: Of the data.
         encoder: Normalised x (batch, *shape) -> (batch, width, rows, columns).
         decoder: Vectors (batch, width, rows, columns) -> normalised x_hat.
-        codes, width: K vectors of so many numbers.
+        codes: K, how many vectors.
+        width: How many numbers a vector has.
         places: (rows, columns).
     """
 

@@ -39,8 +39,7 @@ class Column:
         kind: ``"number"``, ``"integer"``, ``"date"``, ``"category"``, or ``"constant"``, all cells alike.
         categories: The distinct cells, the most frequent first (see `frequent`); of a constant, at most one.
         frequent: How many categories have a class of their own. The others, in alphabetical order, are one class for
-        the
-            model ("other"), and their place in that order is a number.
+            the model ("other"), and their place in that order is a number.
         decimals: The least and most digits after the point; None writes the shortest form without loss.
         form: The form of dates, as for `datetime.strptime`.
         missing: How a missing cell is written; None if there is none.

@@ -30,7 +30,8 @@ class Batches:
         batch: Rows a step, over all processes.
         seed: Of the order.
         device: Where batches are wanted.
-        process, processes: The index of this process and their number; each takes its share of every batch.
+        process: The index of this process, which takes its share of every batch.
+        processes: How many there are.
     """
 
     def __init__(

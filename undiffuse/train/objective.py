@@ -31,8 +31,7 @@ class Objective(nn.Module):
         loss: loss(denoiser, x_0, noise, conditions) -> (batch,).
         codec: Between data and what diffuses.
         dropout: The share of rows, drawn one by one, whose conditions are dropped, all at once, so that the same
-        network
-            also learns to do without: what guidance steers away from.
+            network also learns to do without: what guidance steers away from.
         dropout_of_each: The share of single conditions that are also dropped, each independently, so that a sample can
             be asked for with only some of them.
         bf16: Whether the network computes in bfloat16.

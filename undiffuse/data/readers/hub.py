@@ -37,7 +37,8 @@ def hub(
     Args:
         name: ``"user/name"`` on the hub; a folder of ``save_to_disk``, or of parquet files; a parquet file.
         size: A side, or (height, width), to scale and crop to; without, all pictures must be of one size.
-        image, label: Columns; without, the first that holds pictures, and the one of class labels if there is one.
+        image: The column of pictures; without, the first that holds some.
+        label: The column of labels; without, the one of class labels if there is one.
         split: ``"train"``, ``"test"`` (its own test or validation split, else a tenth) or ``"all"``.
 
     Size, gray or colour, and the names of labels are decided over all splits, so that they agree. A missing label is
