@@ -77,12 +77,15 @@ def data(options: Namespace) -> None:
 
 def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     """Train a recipe, a saved recipe.yaml, or a model of your own data."""
+    from undiffuse.run.run import load
+    from undiffuse.train.fine_tune import fine_tuned
     from undiffuse.train.loop import train
 
     fields = [("data.condition" if name == "condition" else name, value) for name, value in fields]
-    recipe = overridden(bridge_for(options) or recipe_for(options.target, fields), fields)
-    run = train(recipe, options.out or Path("runs") / called(options), quiet=is_quiet(options))
-    _say_trained(run)
+    init = load(options.init) if options.init else None
+    recipe = bridge_for(options) or recipe_for(options.target, fields)
+    recipe = overridden(fine_tuned(init, recipe) if init else recipe, fields)
+    _say_trained(train(recipe, options.out or Path("runs") / called(options), is_quiet(options), init=init))
 
 
 def distill(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:

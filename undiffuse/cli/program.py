@@ -240,6 +240,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("target", nargs="?", metavar="RECIPE|FILE|FOLDER", help="a recipe's name or file, or your own data"),
             _arg("--target", dest="end", metavar="B", help="a bridge to this data from the first; noise is N(0, I)"),
             _arg("--method", metavar="NAME", help="of a bridge: flow, optimal-transport, schroedinger, ... (flow)"),
+            _arg("--init", metavar="RUN", help="go on from another run's weights, on this data (fine-tuning)"),
             _arg("--out", metavar="RUN", help="the folder of this training (runs/NAME)"),
             _QUIET,
             _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --batch 64"),

@@ -6,8 +6,8 @@ known, ``source.entropy()`` is the entropy of a row in nats.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -85,6 +85,10 @@ class Hub:
         """The pictures and their labels. Raises UserError if it cannot be loaded or holds no pictures."""
         return hub(self.name, self.size, self.image, self.label, split)
 
+    def shaped(self, shape: tuple[int, ...]) -> Self:
+        """Read to pictures of this shape."""
+        return replace(self, size=(shape[-2], shape[-1]))
+
 
 @dataclass(frozen=True)
 class Letters:
@@ -140,6 +144,10 @@ class Files:
             raise UserError(f"{self.path}: conditions of pictures are in a conditions.csv beside them; leave them out")
         return conditioned(open_data(self.path, self.size, "all"), self.condition).part(split)
 
+    def shaped(self, shape: tuple[int, ...]) -> Self:
+        """Read to pictures of this shape."""
+        return replace(self, size=(shape[-2], shape[-1])) if len(shape) == 3 else self
+
 
 @dataclass(frozen=True)
 class TableFile:
@@ -189,6 +197,10 @@ class TextFile:
         if not self.path:
             raise UserError("which text? add --data book.txt")
         return text(existing(self.path), self.length, self.unit, self.tokenizer, split, self.encoding)
+
+    def shaped(self, shape: tuple[int, ...]) -> Self:
+        """Read to pieces of this length."""
+        return replace(self, length=shape[0])
 
 
 @dataclass(frozen=True)
@@ -240,6 +252,10 @@ class SeriesFiles:
         if path.is_dir():
             return wav_folder(path, self.length, split)
         return long_form(path, self.by, self.length, split)
+
+    def shaped(self, shape: tuple[int, ...]) -> Self:
+        """Read to pieces of this length."""
+        return replace(self, length=shape[-1])
 
 
 @dataclass(frozen=True)

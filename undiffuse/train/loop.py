@@ -33,6 +33,7 @@ from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.guidance import teaching
 from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
 from undiffuse.train.bridging import Bridging, bridging
+from undiffuse.train.fine_tune import begin_with, check_fits
 from undiffuse.train.length import Clock, check_any_length, longer
 from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, Objective, denoising
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 
 TEACHER = "teacher"  # in a run's folder, the run that it is distilled from, while it is
+INIT = "init"  # in a run's folder, the run whose weights it began with
 CODEC = "codec"  # in a run's folder, where its codec is trained
 HELD = "codec."  # in a model's file, what the names of the codec's tensors begin with
 
@@ -58,8 +60,10 @@ def train(
     quiet: bool = False,
     teacher: Run | None = None,
     clock: Clock | None = None,
+    init: Run | None = None,
 ) -> Run:
-    """Train in a new folder, and open the run. A ``teacher`` is copied into it until the training is done.
+    """Train in a new folder, and open the run. A ``teacher`` is copied into it until the training is done; a run to
+    begin with, ``init``, stays there, for its codec (see `undiffuse.train.fine_tune`).
 
     With a ``clock``, the number of steps is changed on the way, in the folder's recipe too, so that the training ends
     when the clock has run down; see `undiffuse.train.length`.
@@ -72,7 +76,7 @@ def train(
     folder = new_folder(folder)
     if clock:
         check_any_length(recipe)
-    return _run(recipe, folder, quiet, teacher, clock)
+    return _run(recipe, folder, quiet, teacher, clock, init)
 
 
 def new_folder(folder: str | Path) -> Path:
@@ -111,7 +115,14 @@ def _lacks_teacher(recipe: Recipe, folder: Path) -> bool:
     return isinstance(recipe.model, FewSteps) and recipe.model.loss.taught and not (folder / TEACHER).is_dir()
 
 
-def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None, clock: Clock | None = None) -> Run:
+def _run(
+    recipe: Recipe,
+    folder: Path,
+    quiet: bool,
+    teacher: Run | None = None,
+    clock: Clock | None = None,
+    init: Run | None = None,
+) -> Run:
     from accelerate import Accelerator
 
     accelerator = Accelerator()
@@ -133,16 +144,23 @@ def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None, 
         torch.manual_seed(recipe.training.seed)
         if teacher is None and (folder / TEACHER).is_dir():
             teacher = load(folder / TEACHER, device)
-        codec = teacher.codec if teacher else _measured(recipe, data, folder, device)
+        if init is None and (folder / INIT).is_dir():
+            init = load(folder / INIT, device)
+        before = teacher or init
+        codec = before.codec if before else _measured(recipe, data, folder, device)
         taught = _taught_by(teacher, recipe) if teacher else None
         objective = objective_of(recipe, codec, data, taught)  # before anything is written
+        if init:
+            _begin(objective, recipe, data, init, said=not (folder / STATE).exists())
         if main:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(alone(folder))
             if teacher and not (folder / TEACHER).exists():
                 copy_whole(teacher.folder, folder / TEACHER, (RECIPE, MODEL))
+            if init and not (folder / INIT).exists():
+                copy_whole(init.folder, folder / INIT, (RECIPE, MODEL))
             recipe.save(folder / RECIPE)
-        if teacher is None and isinstance(recipe.codec, TRAINED_FIRST):
+        if before is None and isinstance(recipe.codec, TRAINED_FIRST):
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
         objective.codec.load_state_dict(codec.state_dict())
         looked = _looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
@@ -152,6 +170,14 @@ def _run(recipe: Recipe, folder: Path, quiet: bool, teacher: Run | None = None, 
             shutil.rmtree((folder / TEACHER).rename(folder / f".{TEACHER}.part"))
     accelerator.wait_for_everyone()
     return load(folder, device)
+
+
+def _begin(objective: Objective | Bridging, recipe: Recipe, data: Dataset, init: Run, said: bool) -> None:
+    """Give the denoiser the weights of a run, and say what begins new."""
+    check_fits(init, data)
+    lines = begin_with(objective.denoiser, recipe, data, init)
+    if said and lines:
+        caution(f"begins with {init.folder}; " + "; ".join(lines))
 
 
 def _taught_by(run: Run, recipe: Recipe) -> Teacher:
