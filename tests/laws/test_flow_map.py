@@ -8,9 +8,10 @@ import torch
 from undiffuse.condition.encoder import Encoder
 from undiffuse.core.noise import SeededNoise
 from undiffuse.denoiser.flow_map import FlowMap, landing
-from undiffuse.denoiser.prediction import X0, V, to_velocity
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.denoiser.prediction import X0, Eps, V, to_velocity
 from undiffuse.loss.few_step import Teacher, velocity
-from undiffuse.net import MLP
+from undiffuse.net import MLP, DiT, SpaceToDepth, UNet
 from undiffuse.process import EDM, Affine, Cosine, Flow
 from undiffuse.sampling.grid import angle_uniform
 from undiffuse.sampling.loop import last, trajectory
@@ -113,6 +114,36 @@ def test_weights_of_another_shape_are_left_as_they_were():
     assert 0 < len(alike) < len(before)
     for name, value in small.state_dict().items():
         assert torch.equal(value, large.state_dict()[name] if name in alike else before[name])
+
+
+@pytest.mark.parametrize("net", [MLP(width=16, depth=1), UNet(width=8), SpaceToDepth(UNet(width=8)), DiT(width=24)])
+def test_of_a_learned_variance_a_student_takes_the_mean(net):
+    """The last layer of every network says the mean first, then the variance."""
+    torch.manual_seed(0)
+    shape, encoder = ((2,) if isinstance(net, MLP) else (1, 4, 4)), Encoder({}, net.vector)
+    teacher = Denoiser(net.build(shape, encoder.widths, 2), Affine(Cosine()), V(), True, encoder)
+    for name, value in teacher.named_parameters():
+        if "head" in name:
+            torch.nn.init.normal_(value)
+    student = FlowMap(net.build(shape, encoder.widths), Affine(Cosine()), V(), Encoder({}, net.vector))
+    student.adopt(teacher)
+    x = torch.randn(3, *shape)
+    torch.testing.assert_close(student(x, 0.6), teacher(x, 0.6), atol=1e-5, rtol=1e-5)
+    assert (teacher.output(x, 0.6).v - 0.5).abs().max() > 0.1
+
+
+def test_a_student_that_predicts_something_else_begins_its_last_layer_anew():
+    """A last layer that says the noise would say nothing of v: at zero it says the mean of what is least known."""
+    torch.manual_seed(0)
+    teacher, student = flow_map(False), flow_map(False)
+    torch.nn.init.normal_(teacher.net.head.weight)
+    teacher.prediction = Eps()
+    student.adopt(teacher)
+    assert torch.equal(student.net.stem.weight, teacher.net.stem.weight)
+    assert not student.net.head.weight.any() and teacher.net.head.weight.any()
+    teacher.prediction = V()
+    student.adopt(teacher)
+    assert torch.equal(student.net.head.weight, teacher.net.head.weight)
 
 
 def test_without_noise_the_flow_map_is_the_identity():

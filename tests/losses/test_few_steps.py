@@ -3,6 +3,7 @@
 On N(m, s^2) the flow is a line: x_s - alpha_s m = (x_t - alpha_t m) S_s/S_t, S^2 = alpha^2 s^2 + sigma^2.
 """
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -22,7 +23,7 @@ from undiffuse.loss.few_step import Teacher, velocity
 from undiffuse.loss.improved_consistency import ImprovedConsistencyTraining
 from undiffuse.loss.methods import METHODS, method_of
 from undiffuse.loss.progressive import ProgressiveDistillation, aim
-from undiffuse.loss.trajectory import TrajectoryDistillation, solution
+from undiffuse.loss.trajectory import TrajectoryDistillation, on_the_way, shifted, solution
 from undiffuse.process import Affine, Cosine
 from undiffuse.sampling.grid import angle_uniform
 
@@ -95,6 +96,16 @@ def test_the_minimum_is_where_the_flow_ends(method):
         assert loss(student(), data(), seeded()).mean() < 1e-6
     below, here, above = (slope(loss, wrong) for wrong in (-0.1, 0.0, 0.1))
     assert below < 0 < above and abs(here) < 0.01 * min(-below, above)
+
+
+def test_what_a_trajectory_teaches_on_the_way_is_even_in_the_angle():
+    """As a sampler's grid is: in each sixth of the right angle as many states as in the next."""
+    times = shifted(PROCESS.schedule, 400, seeded())
+    i = on_the_way(student(), times, 20_000, seeded())
+    assert i.shape == (3, 20_000) and i.min() == 1 and 300 < i.max() < 400
+    angles = (-0.5 * PROCESS.schedule.at(torch.tensor(times, dtype=torch.float64)[i]).log_snr).exp().atan()
+    shares = torch.histc(angles, 6, 0, math.pi / 2) / angles.numel()
+    torch.testing.assert_close(shares, torch.full_like(shares, 1 / 6), atol=0.01, rtol=0)
 
 
 def test_a_quarter_of_what_a_trajectory_teaches_is_its_start():

@@ -12,6 +12,7 @@ from undiffuse.cli import main
 from undiffuse.condition.conditions import Conditions
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.source import Toy
+from undiffuse.denoiser.prediction import X0, Eps, V
 from undiffuse.loss.methods import METHODS
 from undiffuse.net import MLP
 from undiffuse.recipe.model import GaussianDiffusion
@@ -80,7 +81,21 @@ def test_a_student_does_what_a_run_does(teacher, run):
     assert "use its teacher" in run("sample", "progressive", "--given", "1=0.5", "--steps", 2, "--force")[2]
 
 
+@pytest.mark.parametrize(
+    ("of_teacher", "method", "says"),
+    [(Eps(), "progressive", V()), (X0(), "progressive", X0()), (X0(), "consistency", V()), (V(), "trajectory", V())],
+)
+def test_a_student_predicts_what_its_teacher_does_where_its_method_can(of_teacher, method, says, run, tmp_path):
+    model = GaussianDiffusion(TINY, prediction=of_teacher, learned_variance=True)
+    learned = train(TEACHER.changed(model=model, steps=4, batch=16), tmp_path / "teacher", quiet=True)
+    code, out, error = run("distill", learned.folder, "--method", method, "--out", "fast", *SHORT[:-1])
+    assert code == 0 and ("last layer begins anew" in out) == (says != of_teacher), error
+    assert undiffuse.load("fast").recipe.model.prediction == says
+
+
 def test_refused_in_one_line(teacher, run):
+    code, _, error = run("distill", teacher.folder, "--method", "consistency", "--prediction", "x0", "--out", "f")
+    assert code == 2 and "consistency-distillation does not train a network that predicts x0" in error
     assert "did you mean consistency" in run("distill", teacher.folder, "--method", "consistancy", "--out", "f")[2]
     words = ("distill", teacher.folder, "--method", "consistency")
     assert run(*words, "--out", "fast", *SHORT)[0] == 0

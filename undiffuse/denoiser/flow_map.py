@@ -79,9 +79,16 @@ class FlowMap(nn.Module):
 
     @torch.no_grad()
     def adopt(self, other: nn.Module) -> None:
-        """Begin with the weights of another denoiser, wherever it has one of the same name and shape."""
-        theirs = other.state_dict()
-        own = self.state_dict()
+        """Begin with the weights of another denoiser, wherever it has one of the same name and shape.
+
+        Of a last layer that also says a variance, the half that says the mean is taken. If the other predicts something
+        else, the last layer stays as it was drawn, at zero: in terms of this prediction its weights mean nothing.
+        """
+        theirs, own = other.state_dict(), self.state_dict()
+        if getattr(other, "prediction", self.prediction) != self.prediction:
+            theirs = {name: value for name, value in theirs.items() if not is_last(name)}
+        elif getattr(other, "learned_variance", False):
+            theirs |= {name: value.chunk(2)[0] for name, value in theirs.items() if is_last(name)}
         self.load_state_dict({name: _fitting(theirs.get(name), value) for name, value in own.items()})
 
 
@@ -90,6 +97,11 @@ def landing(schedule: Schedule, x_t: Tensor, x_0: Tensor, t: Number, s: Number) 
     now, then = schedule.at(t), schedule.at(s)
     r = then.sigma / now.sigma
     return combine(r, x_t, then.alpha - r * now.alpha, x_0)
+
+
+def is_last(name: str) -> bool:
+    """Whether weights of this name are of a network's last layer (`undiffuse.net`)."""
+    return "head" in name.split(".")
 
 
 def _fitting(given: Tensor | None, own: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from undiffuse.core.modules import HostModule
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.flow_map import FlowMap
 from undiffuse.denoiser.guidance import Conditional
+from undiffuse.denoiser.prediction import EDMPrediction, Prediction, V, Velocity
 from undiffuse.process.affine import Affine
 from undiffuse.process.schedule import Schedule
 
@@ -77,6 +78,7 @@ class FewStepLoss(ABC):
     """The description of a method that trains a `FlowMap`.
 
     Attributes:
+        predictions: What a student may predict; where its teacher predicts anything else, it predicts v.
         told_where: Whether the network is told where a jump ends.
         taught: Whether it needs a teacher.
         samplers: By name, those that it trains for; the first is the default.
@@ -85,6 +87,7 @@ class FewStepLoss(ABC):
         staged: Whether what it asks for changes over the training, by the number of its steps.
     """
 
+    predictions: ClassVar[tuple[type[Prediction], ...]] = (V, Velocity, EDMPrediction)
     told_where: ClassVar[bool] = False
     taught: ClassVar[bool] = False
     samplers: ClassVar[tuple[str, ...]] = ("consistency",)

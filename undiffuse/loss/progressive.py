@@ -21,6 +21,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.linear import combine
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.flow_map import FlowMap, landing
+from undiffuse.denoiser.prediction import X0
 from undiffuse.loss.consistency import whole
 from undiffuse.loss.denoising import cast, mean
 from undiffuse.loss.few_step import Begun, Count, FewStepLoss, Teacher
@@ -34,6 +35,7 @@ class ProgressiveDistillation(FewStepLoss):
 
     evaluations: int = 1
     first: int = 32
+    predictions = (*FewStepLoss.predictions, X0)
     taught = True
     samplers = ("jump",)
     asked = (2, 0)

@@ -40,11 +40,15 @@ class Number:
 
 @dataclass(frozen=True)
 class Measure:
-    """A function of (samples, data, seed), and the numbers that it gives."""
+    """A function of (samples, data, seed), and the numbers that it gives.
+
+    ``on_features`` looks at features where there are any; ``on_features_alone`` is left out where there are none.
+    """
 
     function: Callable[[Tensor, Tensor, int], Sequence[float]]
     numbers: tuple[Number, ...]
     on_features: bool = False
+    on_features_alone: bool = False
 
 
 MEASURES = (
@@ -88,6 +92,7 @@ MEASURES = (
             ),
         ),
         on_features=True,
+        on_features_alone=True,  # a cubic kernel of raw numbers depends on their units and on where their zero is
     ),
 )
 SHOWN = 8  # labels that a table names
@@ -213,6 +218,7 @@ def report(
         views[True] = _View(x, y, halves(pool, count, draws, generator)).through(judge.features)
     else:
         views[True] = views[False]
+        measures = [measure for measure in measures if not measure.on_features_alone]
 
     table = [row for measure in measures for row in _compared(measure, views[measure.on_features], seed)]
     by_label: tuple[LabelAgreement, ...] = ()

@@ -9,7 +9,8 @@ The contract
     y        the shape and dtype of x; built with ``out_multiple=2``, twice the first axis of shape: first the mean,
              then what else is learned of each value (its variance).
 
-A network starts as the zero function: its last layer is zero, so the first loss is that of the best constant.
+A network starts as the zero function: its last layer, ``head``, is zero, so the first loss is that of the best
+constant.
 
 The pattern
     A network is *described* by a small frozen dataclass of plain values, which a recipe can store, and *built* from it

@@ -202,18 +202,19 @@ class FewSteps:
 
     Attributes:
         net, schedule: As of `GaussianDiffusion`.
-        prediction: What the network is asked for; one that gives x_0 itself where there is no noise.
+        prediction: What the network is asked for: one that gives x_0 itself where there is no noise, or x0 where the
+            method never asks it there.
         loss: The method; see `undiffuse.loss.few_step`.
         distilled_guidance: The guidance scale of its teacher; two, A,B, are a range, and the scale is then a condition.
             Empty is the teacher's default.
 
     Raises:
-        UserError: More than two scales, or a range that does not rise.
+        UserError: More than two scales, a range that does not rise, or a prediction that the method does not train.
     """
 
     net: Net
     schedule: Schedule = field(default_factory=Cosine)
-    prediction: V | Velocity | EDMPrediction = field(default_factory=V)
+    prediction: V | X0 | Velocity | EDMPrediction = field(default_factory=V)
     loss: FewStepLoss = field(default_factory=ConsistencyDistillation)
     distilled_guidance: tuple[float, ...] = ()
 
@@ -222,6 +223,10 @@ class FewSteps:
         if len(scales) > 2 or not all(map(math.isfinite, scales)) or (len(scales) == 2 and not scales[0] < scales[1]):
             said = ",".join(f"{scale:g}" for scale in scales)
             raise UserError(f"guidance is one scale, as 2, or a range of two, the lower first, as 1,4; not {said}")
+        if not isinstance(self.prediction, self.loss.predictions):
+            able = ", ".join(kebab(one.__name__) for one in self.loss.predictions)
+            said, method = kebab(type(self.prediction).__name__), kebab(type(self.loss).__name__)
+            raise UserError(f"{method} does not train a network that predicts {said}; choose --prediction {able}")
 
     @property
     def scales(self) -> Numbers | None:
