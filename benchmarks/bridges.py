@@ -1,9 +1,11 @@
 """How near to the truth are trained bridges? python -m benchmarks.bridges [transport] [gaussian] [boots]
 
-transport   the recipe `swiss-roll-to-moons`: the cost of its way, the mean squared distance from 5,000 fresh points to
-            where they land, over the least cost (POT, exact) between 5,000 fresh points of each side, and between the
-            same points and where they land; and the sliced Wasserstein distance from fresh moons over its floor. Both
-            sides are standardised, as the bridge has them.
+transport   the recipe `swiss-roll-to-moons`: the cost of its way, the mean squared distance from fresh points to where
+            they land, over the least cost (POT, exact) between as many fresh points of each side, and between the same
+            points and where they land; and the sliced Wasserstein distance from fresh moons over its floor. Both sides
+            are standardised, as the bridge has them. All are means over lots of 5,000 points, 8 of each side: of one
+            lot the least cost is off by 3%. It is also printed for lots of 625, since the least cost between few points
+            is too high on average, and so a little too high between 5,000.
 gaussian    Markovian fitting between two standard Gaussians in the plane, sigma 1: means, variances and the covariance
             of both ends, against (sqrt 5 - 1)/2.
 boots       the recipe `sneakers-to-boots`: the share of held-out sneakers that a classifier trained on Fashion-MNIST
@@ -20,6 +22,7 @@ from statistics import fmean, stdev
 import numpy as np
 import ot
 import torch
+from torch import Tensor
 
 from undiffuse.data.source import Between, Files, Only, WellKnown
 from undiffuse.loss.coupling import squared_distances
@@ -36,7 +39,7 @@ from undiffuse.run.translate import translate
 from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.loop import train
 
-COUNT = 5_000
+COUNT, LOTS = 5_000, 8
 
 
 def trained(recipe: Recipe, seed: int, folder: str) -> Run:
@@ -47,20 +50,28 @@ def trained(recipe: Recipe, seed: int, folder: str) -> Run:
 def transport(seed: int, folder: str) -> dict[str, float]:
     run = trained(RECIPES["swiss-roll-to-moons"](), seed, folder)
     data = run.dataset("test")
-    start, end = data.start.x[:COUNT], data.x[:COUNT]
+    start, end, others = data.start.x[: LOTS * COUNT], data.x[: LOTS * COUNT], data.x[LOTS * COUNT : 2 * LOTS * COUNT]
     there = translate(run, start)
     a, b, fresh = run.codec.of_start().encode(start), run.codec.encode(there), run.codec.encode(end)
-    least = ot.emd2([], [], squared_distances(a, fresh).double().numpy(), numItermax=10**7)
-    others = data.x[COUNT : 2 * COUNT]
+    again = run.codec.of_start().encode(translate(run, there[:COUNT], back=True))
+    cost, least = float((a - b).square().sum(1).mean()), lots(least_cost, a, fresh)
     return {
-        "cost / least cost": float((a - b).square().sum(1).mean()) / least,
-        "cost / least cost to where it lands": float((a - b).square().sum(1).mean())
-        / ot.emd2([], [], squared_distances(a, b).double().numpy(), numItermax=10**7),
-        "sliced Wasserstein / floor": sliced_wasserstein(there, others) / sliced_wasserstein(end, others),
-        "round trip, standard deviations": float(
-            (run.codec.of_start().encode(translate(run, there, back=True)) - a).norm(dim=1).mean()
-        ),
+        "cost / least cost": cost / least,
+        "cost / least cost to where it lands": cost / lots(least_cost, a, b),
+        "least cost of lots of 625 / of 5,000": lots(least_cost, a, fresh, COUNT // 8) / least,
+        "sliced Wasserstein / floor": lots(sliced_wasserstein, there, others) / lots(sliced_wasserstein, end, others),
+        "round trip, standard deviations": float((again - a[:COUNT]).norm(dim=1).mean()),
     }
+
+
+def least_cost(x: Tensor, y: Tensor) -> float:
+    """Of carrying x onto y, as many rows each."""
+    return float(ot.emd2([], [], squared_distances(x, y).double().numpy(), numItermax=10**7))
+
+
+def lots(measure: Callable[[Tensor, Tensor], float], x: Tensor, y: Tensor, count: int = COUNT) -> float:
+    """The mean over lots of so many rows."""
+    return fmean(measure(*pair) for pair in zip(x.split(count), y.split(count), strict=True))
 
 
 def gaussian(seed: int, folder: str) -> dict[str, float]:
@@ -69,11 +80,11 @@ def gaussian(seed: int, folder: str) -> dict[str, float]:
         np.save(Path(folder) / f"{name}.npy", rng.normal(size=(50_000, 2)).astype(np.float32))
     ends = Between(*(Files(str(Path(folder) / f"{name}.npy")) for name in ("a", "b")))
     recipe = bridge(toy("moons"), toy("moons"), "schroedinger").changed(
-        data=ends, net=MLP(width=32, depth=2, waves=0), sigma=1.0, loss=Markovian(rounds=4), steps=600, batch=512
+        data=ends, net=MLP(width=32, depth=2, waves=0), sigma=1.0, loss=Markovian(rounds=6), steps=2_400, batch=512
     )
     run = trained(recipe, seed, folder)
     start = run.dataset("test").start.x
-    end = translate(run, start, sampling=Sampling("bridge", 100, "trailing"))
+    end = translate(run, start, sampling=Sampling("bridge", 100))
     found = torch.cov(torch.cat([start, end], 1).T)
     return {
         "mean": float(end.mean(0).abs().max()),

@@ -13,14 +13,17 @@ The first row is the teacher at 20 evaluations.
 """
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 
 import torch
 
+from undiffuse.evaluate.judged import FILE as JUDGE
 from undiffuse.kind import evaluate
 from undiffuse.loss.methods import METHODS
 from undiffuse.measure import sliced_wasserstein
@@ -108,7 +111,10 @@ class Table:
         self.say("teacher", teacher.step, TEACHER, [first])
 
     def row(self, name: str, runs: Sequence[Run]) -> None:
-        """One method, at each number of evaluations that it takes."""
+        """One method, at each number of evaluations that it takes; pictures are judged by the teacher's judge."""
+        for run in runs:
+            with suppress(FileNotFoundError):
+                shutil.copy(self.teacher.folder / JUDGE, run.folder / JUDGE)
         for count in EVALUATIONS:
             if runs[0].most is None or count <= runs[0].most:
                 found = [self.measure(run, run.sampling.override(steps=count)) for run in runs]

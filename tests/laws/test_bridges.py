@@ -14,7 +14,7 @@ from undiffuse.exact.bridge import GaussianBridge, TwoGaussians, schroedinger
 from undiffuse.loss.bridging import Matching, targets
 from undiffuse.loss.coupling import AsGiven, Entropic, OptimalTransport, entropic_plan, squared_distances
 from undiffuse.process import Affine, Flow, GaussianNoise, Pinned, StoredRows
-from undiffuse.sampling.grid import trailing
+from undiffuse.sampling.grid import slowing, trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.bridge import BridgeStep
 from undiffuse.step.ddim import DDIM, toward
@@ -30,10 +30,10 @@ def normal(count: int, seed: int, size: int = 1) -> torch.Tensor:
     return SeededNoise(seed).normal(torch.zeros(count, size, dtype=torch.float64))
 
 
-def crossed(denoiser, step, x, steps, belief=False):
+def crossed(denoiser, step, x, steps, belief=False, grid=trailing):
     """Where x lands, as a sampler takes it."""
     ask = denoiser.belief if belief else denoiser
-    return last(trajectory(step, ask, x, trailing(denoiser.process.schedule, steps), SeededNoise(7)))
+    return last(trajectory(step, ask, x, grid(denoiser.process.schedule, steps), SeededNoise(7)))
 
 
 # ------------------------------------------------------------------------------------------------ couplings
@@ -69,6 +69,34 @@ def test_the_entropic_plan_of_gaussians_on_a_grid_is_the_schroedinger_bridge_s()
         plan = entropic_plan(squared_distances(x_0, x_1), 2 * sigma**2)
         assert torch.allclose(plan.sum(0), torch.full((600,), 1 / 600, dtype=torch.float64), rtol=1e-3)
         assert abs((x_0 * plan * x_1.T).sum() - schroedinger(0, s_0, 0, s_1, sigma).c) < 0.005 * s_0 * s_1
+
+
+def log_mixture(x, weights, means, stds):
+    """log density (points,) of a mixture on the line."""
+    parts = torch.distributions.Normal(torch.tensor(means).double(), torch.tensor(stds).double()).log_prob(x[:, None])
+    return torch.logsumexp(parts + torch.tensor(weights).double().log(), 1)
+
+
+def test_the_entropic_plan_of_mixtures_is_sinkhorn_s_on_a_grid():
+    """Neither end is Gaussian. Rows of a batch stand for a distribution, nodes of a grid have its density."""
+    of = ([0.3, 0.7], [-1.5, 0.5], [0.3, 0.2]), ([0.5, 0.5], [-1.0, 1.5], [0.2, 0.4])
+    nodes = torch.linspace(-4, 4, 501, dtype=torch.float64)
+    log_0, log_1 = (log_mixture(nodes, *end).log_softmax(0) for end in of)
+    rows = []
+    for weights in (log_0, log_1):  # 800 quantiles
+        place = torch.searchsorted(weights.exp().cumsum(0), (torch.arange(800, dtype=torch.float64) + 0.5) / 800)
+        rows.append(nodes[place][:, None])
+    for sigma in (0.3, 1.0):
+        cost = (nodes[:, None] - nodes) ** 2 / (2 * sigma**2)
+        f = g = torch.zeros_like(nodes)
+        for _ in range(100):
+            f = -torch.logsumexp(g + log_1 - cost, 1)
+            g = -torch.logsumexp((f + log_0)[:, None] - cost, 0)
+        exact = ((f + log_0)[:, None] + g + log_1 - cost).exp()
+        plan = entropic_plan(squared_distances(*rows), 2 * sigma**2)
+        for power in (1, 2):
+            found = (rows[0] ** power * plan * rows[1].T ** power).sum()
+            assert math.isclose(found, (nodes[:, None] ** power * exact * nodes**power).sum(), rel_tol=0.02)
 
 
 def test_entropic_pairs_are_drawn_from_the_plan():
@@ -143,6 +171,16 @@ def test_the_sde_takes_one_gaussian_to_the_other_with_their_covariance(back):
     assert abs(end.mean() - (0.1 if back else -0.1)) < 0.02
     assert abs(end.var() - 1) < 0.02
     assert abs(torch.cov(torch.cat([start, end], 1).T)[0, 1] - ends.c) < 0.02
+
+
+def test_steps_that_shorten_towards_the_data_keep_the_variance():
+    """Of 20 steps of the SDE between two N(0, 1)."""
+    denoiser = GaussianBridge(Pinned(sigma=1.0), schroedinger(0.0, 1.0, 0.0, 1.0, 1.0))
+    start = normal(400_000, 5)
+    even, slow = (
+        crossed(denoiser, BridgeStep(denoiser.process), start, 20, True, grid) for grid in (trailing, slowing)
+    )
+    assert even.var() < 0.975 and abs(slow.var() - 1) < 0.012
 
 
 def test_a_bridge_that_is_not_schroedinger_s_loses_its_covariance():

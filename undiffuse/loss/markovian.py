@@ -25,7 +25,7 @@ from undiffuse.denoiser.bridge import BridgeDenoiser, Ends
 from undiffuse.loss.bridging import BridgeLoss, Matching, targets
 from undiffuse.loss.denoising import mean
 from undiffuse.loss.rounds import Rounds
-from undiffuse.sampling.grid import trailing
+from undiffuse.sampling.grid import slowing, trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.bridge import BridgeStep
 from undiffuse.step.heun import Heun
@@ -76,9 +76,10 @@ class MarkovianFitting(Rounds):
     def crossed(self, x: Tensor, back: bool, noise: Noise) -> Tensor:
         """Where the former bridge takes x from one end, at the other: (batch, *shape)."""
         crossing, process = self.crossing(back), self.former.process
-        times = trailing(process.schedule, self.how.crossing)
-        step, ask = (BridgeStep(process), crossing.belief) if process.sigma else (Heun(process), crossing)
-        return last(trajectory(step, ask, x, times, noise))
+        if process.sigma == 0:
+            return last(trajectory(Heun(process), crossing, x, trailing(process.schedule, self.how.crossing), noise))
+        times = slowing(process.schedule, self.how.crossing)
+        return last(trajectory(BridgeStep(process), crossing.belief, x, times, noise))
 
 
 def one_way(denoiser: BridgeDenoiser, ends: Ends, to_1: Tensor, noise: Noise) -> Tensor:

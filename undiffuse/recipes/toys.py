@@ -54,7 +54,6 @@ def recipe_of(name: str) -> Callable[[], Recipe]:
 
 def swiss_roll_moment_matching() -> Recipe:
     """a swiss roll in one evaluation, without a teacher"""
-    loss = MomentMatching(group=64, gap=1.0, c=0.0)
-    return toy("swiss-roll").changed(
-        model=FewSteps(MLP(), Flow(), Velocity(), loss), sampling=Sampling(sampler="jump", steps=1)
-    )
+    loss = MomentMatching(group=64, gap=1.0, c=0.0, ends=0.8)
+    model = FewSteps(MLP(), Flow(), Velocity(), loss)
+    return toy("swiss-roll").changed(model=model, steps=4_500, sampling=Sampling(sampler="jump", steps=1))

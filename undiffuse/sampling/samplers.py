@@ -6,7 +6,7 @@ from typing import Any
 
 from undiffuse.core.errors import UserError, caution, nearest
 from undiffuse.process import ABSORBING, Affine, Categorical, Mixed, Process
-from undiffuse.sampling.grid import Grid, Karras, angle_uniform, log_snr_uniform, trailing, widening
+from undiffuse.sampling.grid import Grid, Karras, angle_uniform, log_snr_uniform, slowing, trailing, widening
 from undiffuse.step import Step
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho
 from undiffuse.step.ancestral import Ancestral
@@ -102,7 +102,7 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
 }
 
 BRIDGE_SAMPLERS: dict[str, Sampler] = {
-    "bridge": Sampler(BridgeStep, trailing, "the SDE of a bridge with noise", of_belief=True),
+    "bridge": Sampler(BridgeStep, slowing, "the SDE of a bridge with noise", of_belief=True),
 }
 
 FLOW_MAP_SAMPLERS: dict[str, Sampler] = {

@@ -8,6 +8,7 @@ it is in its recipe, so it is trained, resumed and opened like any run.
 """
 
 from dataclasses import replace
+from typing import cast
 
 from undiffuse.core.configuration import kebab
 from undiffuse.core.errors import UserError, usage
@@ -49,7 +50,7 @@ def student(run: Run, method: FewStepLoss, evaluations: int | None = None, guida
     if evaluations is not None and evaluations < 1:
         raise UserError(f"evaluations must be at least 1, not {evaluations}")
     loss = method if evaluations is None else method.for_evaluations(evaluations)
-    prediction = model.prediction if isinstance(model.prediction, method.predictions) else V()
+    prediction = cast(V, model.prediction) if isinstance(model.prediction, method.predictions) else V()
     schedule = Cosine() if isinstance(model.schedule, Learning) else model.schedule
     training = replace(run.recipe.training, steps=max(1, round(method.length * run.recipe.training.steps)))
     return replace(
@@ -68,7 +69,8 @@ def cost(recipe: Recipe, teacher: Run) -> str:
     a_step = 1 + BACKWARD + of_student + twice * of_teacher
     pace = teacher.seconds / max(1, teacher.step) / (1 + BACKWARD) / teacher.recipe.training.batch
     seconds = pace * a_step * training.steps * training.batch
-    said, says = (kebab(type(one.model.prediction).__name__) for one in (teacher.recipe, recipe))
+    assert isinstance(teacher.recipe.model, GaussianDiffusion)
+    said, says = (kebab(type(model.prediction).__name__) for model in (teacher.recipe.model, recipe.model))
     anew = "" if says == said else f"; it predicts {says}, not {said} as its teacher, so its last layer begins anew"
     return (
         f"{training.steps:,} steps of {training.batch:,} rows, each asking the teacher {twice * of_teacher:g} times: "
