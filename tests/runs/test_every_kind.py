@@ -139,6 +139,45 @@ def test_what_is_known_comes_back(trained, capsys, monkeypatch):
         assert code == 0 and "filled" in out, error
 
 
+def whole(name: str, folder: Path) -> str:
+    """A file of such data of which nothing is missing."""
+    holes(name, folder)
+    return {"pictures": "half.png", "text": "text.txt", "points": "points.csv", "table": "table.csv"}.get(
+        name, f"{name}.npy"
+    )
+
+
+def test_it_starts_from_a_file(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    out = f"from{list(KINDS[run_of(folder).kind].writers)[1]}"
+    words = ["sample", "run", "--steps", "4", "--init-picture", whole(name, folder), "--strength", "0.5", "--out", out]
+    code, said, error = answers(words, capsys)
+    assert (code == 0) == (name != "text") and (code == 0 or "whole texts are not read" in error), error
+    assert code or "with 2 steps, 2 network evaluations" in said
+
+
+def test_it_is_inverted_and_interpolated(trained, capsys, monkeypatch):
+    name, folder = trained
+    monkeypatch.chdir(folder)
+    file, steps = whole(name, folder), ["--steps", "3"]
+    code, said, error = answers(["invert", "run", file, *steps, "--out", "z.npz"], capsys)
+    assert (code == 0) == (name not in ("table", "text")), error
+    if code:
+        assert "cannot invert: only numbers" in error
+        assert "cannot interpolate: only numbers" in answers(["interpolate", "run", "--seeds", "1,2"], capsys)[2]
+        return
+    assert "off by" in said
+    out = f"back{list(KINDS[run_of(folder).kind].writers)[1]}"
+    assert answers(["sample", "run", "--noise", "z.npz", *steps, "--out", out], capsys)[0] == 0
+    for between in (["--seeds", "1,2"], ["--files", f"{file},{file}"]):
+        for ending in (".png", ".gif"):
+            words = ["interpolate", "run", *between, *steps, "--out", f"way{ending}", "--force"]
+            words += ["-n", "200" if name == "points" else "3"] if between[0] == "--seeds" else ["-n", "600"]
+            if ending == ".png" or between[0] == "--seeds":
+                assert answers(words, capsys)[0] == 0, words
+
+
 def test_it_is_filmed(trained, capsys, monkeypatch):
     name, folder = trained
     monkeypatch.chdir(folder)

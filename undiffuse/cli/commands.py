@@ -17,8 +17,10 @@ from undiffuse.cli.words import (
     at_least_1,
     bridge_for,
     called,
+    ends,
     given,
     guiding,
+    inverting,
     is_data,
     is_quiet,
     out_path,
@@ -26,21 +28,24 @@ from undiffuse.cli.words import (
     recipe_for,
     requested,
     sampling,
+    started,
 )
 from undiffuse.core.errors import UserError, shown
 from undiffuse.core.origin import read_origin
 from undiffuse.core.paths import path_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from undiffuse.draw.animation import Frame
     from undiffuse.kind.kind import Kind
     from undiffuse.run.run import Run
-    from undiffuse.sampling.sampling import Sampling
 
 FILM_STEPS = 40  # at least, without --steps: a film of fewer is over too soon
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
 FILM = ".gif"
 PICTURES = (".png", FILM)  # which are not data, alone
+BETWEEN = 16  # samples on the way from one to another
 
 
 def recipes(options: Namespace) -> None:
@@ -121,12 +126,12 @@ def sample(options: Namespace) -> None:
     run = guiding(options)
     kind = kind_of(run)
     out = _out_of(kind, options, "samples")
-    known = given(options, run, kind)
-    count = at_least_1("-n", options.count, kind.shown if known is None else len(known.x))
+    known, start = given(options, run, kind), started(options, run, kind)
+    count = at_least_1("-n", options.count, _rows_of(known) or _rows_of(start) or kind.shown)
     how = sampling(options, run)
-    rows = kind.made(run, run.draw(count, requested(options, run), how, known))
+    rows = kind.made(run, run.draw(count, requested(options, run), how, known, start))
     kind.save(rows, out)
-    _say(kind.printed(rows), f"wrote {out}: {count:,} {kind.items}, {run.plan(how).describe()}")
+    _say(kind.printed(rows), f"wrote {out}: {count:,} {kind.items}, {run.plan(how, start).describe()}")
 
 
 def translate(options: Namespace) -> None:
@@ -161,6 +166,49 @@ def impute(options: Namespace) -> None:
     kind.save(rows, out)
     missing = int((~known.known).sum() - (rows.x.isnan().sum() if rows.x.is_floating_point() else 0))
     say(f"wrote {out}: {len(rows.x):,} {kind.items}, {missing:,} cells filled")
+
+
+def invert(options: Namespace) -> None:
+    """Find the noise that makes the pictures, points or series of a file, to edit them or to interpolate."""
+    from undiffuse.kind import kind_of
+    from undiffuse.run.invert import ENDING, check_invertible, invert, returned, write_noise
+
+    out = out_path(options, (ENDING,), otherwise=f"noise{ENDING}")
+    run = guiding(options)
+    check_invertible(run, "invert")
+    kind = kind_of(run)
+    x, how = kind.rows(run, path_of(options.rows), options.fit), inverting(options, run)
+    wanted = requested(options, run)
+    kept = invert(run, x, wanted, how, options.refine)
+    off = returned(run, kept, x, wanted, how)
+    write_noise(run, kept, out)
+    say(f"wrote {out}: the noise of {len(x):,} {kind.items}; what comes back is off by {off:.2g} (root mean square)")
+    say(f"next: undiffuse sample {run.folder} --noise {out} --sampler {how.sampler} --steps {how.steps}")
+
+
+def interpolate(options: Namespace) -> None:
+    """Draw the samples between samples of several seeds, or between the pictures of files: a sheet or a film."""
+    from undiffuse.draw.animation import Frame, write_film
+    from undiffuse.kind import ENDINGS, kind_of
+    from undiffuse.run.interpolate import interpolate
+    from undiffuse.run.invert import check_invertible
+
+    out = out_path(options, (*ENDINGS, FILM), otherwise="between.png")
+    run = guiding(options)
+    check_invertible(run, "interpolate")
+    kind, count = kind_of(run), at_least_1("-n", options.count, BETWEEN)
+    film = out.suffix.lower() == FILM
+    if not film:
+        kind.check_ending(out)
+    wanted = run.conditions(1, requested(options, run))
+    how = inverting(options, run) if options.files else sampling(options, run)
+    made = interpolate(run, ends(options, run, kind, wanted, how), count, wanted, how)
+    if film:
+        states = (Frame(made.x[k : k + 1], f"frame {k + 1} of {count}", "") for k in range(count))
+        write_film(kind.film(run, states, made._replace(x=made.x[:1], conditions=wanted)), out, count)
+    else:
+        kind.save(kind.made(run, made), out)
+    say(f"wrote {out}: {count:,} {kind.items} on the way, {run.plan(how).describe()}")
 
 
 def evaluate(options: Namespace) -> None:
@@ -251,14 +299,17 @@ def animate(options: Namespace) -> None:
     out = out_path(options, (FILM,), otherwise="undiffuse.gif")
     run = guiding(options)
     kind = kind_of(run)
-    count = at_least_1("-n", options.count, kind.filmed or 1)
+    known, start = given(options, run, kind), started(options, run, kind)
+    count = at_least_1("-n", options.count, _rows_of(known) or _rows_of(start) or kind.filmed or 1)
     steps = run.steps if run.is_few_step else max(FILM_STEPS, run.steps)
     options.steps = at_least_1("--steps", options.steps, steps)
-    frames, how = frames_to_show(options.steps + 1), sampling(options, run)
-    states = _tracked(_states(run, count, set(frames), options, how), "filming", len(frames))
-    drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, requested(options, run)))
-    write_film(kind.film(run, states, drawn), out, len(frames))
-    say(f"wrote {out}: {len(frames)} frames of {count:,} {kind.items}, {run.plan(how).describe()}")
+    how, wanted = sampling(options, run), requested(options, run)
+    plan = run.plan(how, start)
+    frames = frames_to_show(len(plan.times))
+    states = _shown(run.trajectory(count, wanted, how, given=known, start=start), frames, len(plan.times) - 1, run)
+    drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, wanted))
+    write_film(kind.film(run, _tracked(states, "filming", len(frames)), drawn), out, len(frames))
+    say(f"wrote {out}: {len(frames)} frames of {count:,} {kind.items}, {plan.describe()}")
 
 
 def write(options: Namespace) -> None:
@@ -315,13 +366,18 @@ def fields(target: str | None) -> str:
 # ----------------------------------------------------------------------------------------- what the commands share
 
 
-def _states(run: "Run", count: int, shown: set[int], options: Namespace, how: "Sampling") -> "Iterator[Frame]":
-    """The states of a trajectory that a film shows, and the captions above them."""
+def _shown(states: "Iterable[tuple[Tensor, float]]", frames: list[int], steps: int, run: "Run") -> "Iterator[Frame]":
+    """Those states of a trajectory that a film shows, and the captions above them."""
     from undiffuse.draw.animation import Frame
 
-    for k, (x, t) in enumerate(run.trajectory(count, requested(options, run), how)):
-        if k in shown:
-            yield Frame(x, f"step {k} of {options.steps}", run.denoiser.process.level(t))
+    for k, (x, t) in enumerate(states):
+        if k in frames:
+            yield Frame(x, f"step {k} of {steps}", run.denoiser.process.level(t))
+
+
+def _rows_of(told: object) -> int:
+    """How many rows there are of what is known or started from; 0 if there is nothing."""
+    return len(getattr(told, "x", ()))
 
 
 def _out_of(kind: "Kind", options: Namespace, name: str) -> Path:

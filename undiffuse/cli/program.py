@@ -214,6 +214,28 @@ _SAMPLING = (
 )
 
 
+_FIT = _arg("--fit", action="store_true", help="scale, crop and turn grey pictures of another size or colour")
+_REFINE = _arg(
+    "--refine", type=_whole, default=0, metavar="N", help="of an inversion: iterations that improve a step (0)"
+)
+_TOLD = (
+    _arg(
+        "--given",
+        type=_columns,
+        metavar="A=X,B=Y",
+        help="of tables and points: the known values of these columns",
+    ),
+    _arg("--prompt", metavar="TEXT", help="of text: the known text, with _ for each unknown token"),
+    _arg("--hole", default="_", metavar="C", help="the sign for an unknown token (_)"),
+    _arg("--known", metavar="FILE", help="partly known data: the rest (empty cells, NaN, --mask) is drawn"),
+    _arg("--mask", metavar="FILE", help="of pictures: white where --known is unknown"),
+    _arg("--init-picture", metavar="FILE", help="start from this picture, or from rows of a file, noised so far:"),
+    _arg("--strength", type=_number, metavar="S", help="the share of noise, from 0 (the picture) to 1 (0.6)"),
+    _arg("--noise", metavar="FILE.npz", help="start from the noise that undiffuse invert wrote"),
+    _FIT,
+)
+
+
 def completion(options: argparse.Namespace) -> None:
     """Print a completion script for your shell: commands, options, recipes and their fields."""
     from undiffuse.cli.completion import script
@@ -276,22 +298,41 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _RUN,
             _COUNT,
             *_SAMPLING,
-            _arg(
-                "--given",
-                type=_columns,
-                metavar="A=X,B=Y",
-                help="of tables and points: the known values of these columns",
-            ),
-            _arg("--prompt", metavar="TEXT", help="of text: the known text, with _ for each unknown token"),
-            _arg("--hole", default="_", metavar="C", help="the sign for an unknown token (_)"),
-            _arg("--known", metavar="FILE", help="partly known data: the rest (empty cells, NaN, --mask) is drawn"),
-            _arg("--mask", metavar="FILE", help="of pictures: white where --known is unknown"),
+            *_TOLD,
             _SEED,
             _arg(
                 "--out",
                 metavar="FILE",
                 help=".png, .npy, .npz, .csv, .tsv, .txt or .gif (samples.png, of tables .csv, of text .txt)",
             ),
+            _FORCE,
+        ),
+    ),
+    "invert": (
+        commands.invert,
+        (
+            _RUN,
+            _arg("rows", metavar="FILE", help="a picture, or pictures, points or series as .npy"),
+            *(option for option in _SAMPLING if option[0] != ("--sampler",)),
+            _REFINE,
+            _FIT,
+            _SEED,
+            _arg("--out", metavar="FILE.npz", help="the noise (noise.npz)"),
+            _FORCE,
+        ),
+    ),
+    "interpolate": (
+        commands.interpolate,
+        (
+            _RUN,
+            _arg("--seeds", type=_wholes, metavar="1,2", help="between the first samples of these seeds"),
+            _arg("--files", type=_list, metavar="A,B", help="between the pictures of these files, which are inverted"),
+            _arg("-n", "--count", type=_whole, metavar="N", help="how many, the ends included (16)"),
+            *_SAMPLING,
+            _REFINE,
+            _FIT,
+            _SEED,
+            _arg("--out", metavar="FILE", help=".png, .gif, or as samples are saved (between.png)"),
             _FORCE,
         ),
     ),
@@ -396,7 +437,15 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
     ),
     "animate": (
         commands.animate,
-        (_RUN, _COUNT, *_SAMPLING, _SEED, _arg("--out", metavar="FILE.gif", help="the film (undiffuse.gif)"), _FORCE),
+        (
+            _RUN,
+            _COUNT,
+            *_SAMPLING,
+            *_TOLD,
+            _SEED,
+            _arg("--out", metavar="FILE.gif", help="the film (undiffuse.gif)"),
+            _FORCE,
+        ),
     ),
     "completion": (
         completion,

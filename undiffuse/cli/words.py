@@ -11,6 +11,8 @@ from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.origin import note
 from undiffuse.core.paths import path_of
 
+STRENGTH = 0.6  # of --init-picture, unless told otherwise
+INVERTED = 50  # steps of an inversion, unless told otherwise
 HUB = "hf:"  # a data set of the Hugging Face hub: hf:user/name
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from undiffuse.recipe.recipe import Recipe
     from undiffuse.run.given import Given
     from undiffuse.run.run import Run
+    from undiffuse.run.start import FirstState, Kept
     from undiffuse.sampling.sampling import Sampling
 
 
@@ -156,7 +159,55 @@ def given(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
         return None
     path, mask = (path_of(name) if name else None for name in (options.known, options.mask))
     assert path is not None
-    return kind.known(run, path, mask)
+    return kind.known(run, path, mask, fit=options.fit)
+
+
+def started(options: Namespace, run: "Run", kind: "Kind") -> "FirstState":
+    """Where drawing starts: --init-picture noised to --strength, the noise of a file, or new noise."""
+    from undiffuse.run.invert import read_noise
+    from undiffuse.run.start import PURE_NOISE, Noised
+
+    with usage():
+        if options.strength is not None and options.init_picture is None:
+            raise UserError("--strength says how far --init-picture FILE is noised; give both")
+        if options.noise is not None and options.init_picture is not None:
+            raise UserError("give --init-picture or --noise, not both")
+    if options.noise is not None:
+        return read_noise(run, path_of(options.noise))
+    if options.init_picture is None:
+        return PURE_NOISE
+    x = kind.rows(run, path_of(options.init_picture), options.fit)
+    with usage():
+        return Noised(x, STRENGTH if options.strength is None else options.strength)
+
+
+def inverting(options: Namespace, run: "Run") -> "Sampling":
+    """The options of sampling, for the sampler that can be taken back."""
+    from dataclasses import replace
+
+    from undiffuse.run.invert import SAMPLER
+
+    with usage():
+        if getattr(options, "sampler", None) not in (None, SAMPLER):
+            raise UserError(f"what is in files is inverted by {SAMPLER}, not {options.sampler}; leave --sampler out")
+    how = sampling(options, run)
+    return replace(how, sampler=SAMPLER, steps=INVERTED if options.steps is None else how.steps)
+
+
+def ends(options: Namespace, run: "Run", kind: "Kind", wanted: "Request", how: "Sampling") -> "Kept":
+    """The noises between which samples are drawn: of --seeds, or of what is in --files."""
+    import torch
+
+    from undiffuse.run.interpolate import noises
+    from undiffuse.run.invert import invert
+
+    with usage():
+        if bool(options.seeds) == bool(options.files):
+            raise UserError("say between what: --seeds 1,2, or --files A.png,B.png")
+    if options.seeds:
+        return noises(run, options.seeds, how)
+    x = torch.cat([kind.rows(run, path_of(file), options.fit) for file in options.files])
+    return invert(run, x, wanted, how, options.refine)
 
 
 @usage()

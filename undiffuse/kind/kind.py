@@ -149,12 +149,16 @@ class Kind(ABC):
         """One text that is known except at its holes. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only a text takes a prompt")
 
-    def rows(self, run: Run, path: Path) -> Tensor:
-        """Rows of a file, (count, *shape), for a bridge to translate. Raises UserError if they do not fit the run."""
-        raise UserError(f"{run.folder}: {self.items} are not translated; a bridge joins points, pictures or series")
+    def rows(self, run: Run, path: Path, fit: bool = False) -> Tensor:
+        """Rows of a file, (count, *shape), of which nothing is missing, to start from or to translate.
 
-    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
-        """Rows of a file in which some entries are known: those that ``mask`` does not cover.
+        With ``fit``, pictures are scaled, cropped and turned grey as the run needs them. Raises UserError if they do
+        not fit the run.
+        """
+        raise UserError(f"{run.folder}: whole {self.items} are not read from files")
+
+    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False, fit: bool = False) -> Given:
+        """Rows of a file in which some entries are known: those that ``mask`` does not cover. ``fit`` as for `rows`.
 
         Raises UserError if the file holds other data, or if nothing or everything in it is known.
         """

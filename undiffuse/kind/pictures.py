@@ -1,6 +1,7 @@
 """Pictures: channels of pixels, possibly with a label, which is given or drawn with the picture."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,7 +13,7 @@ from torch import Tensor
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns, pixels
-from undiffuse.data.readers.pictures import decode_picture
+from undiffuse.data.readers.pictures import fitted, header
 from undiffuse.draw.animation import Frame, film_of_pictures
 from undiffuse.draw.pictures import pictures
 from undiffuse.draw.save import Rows, Writer, save_archive, save_array, save_sheet
@@ -77,30 +78,34 @@ class PicturesKind(Kind):
         """Frechet distance if a classifier is available for its features, else sliced Wasserstein."""
         return ruler_of_pictures(run, train, test)
 
-    def rows(self, run: Run, path: Path) -> Tensor:
+    def rows(self, run: Run, path: Path, fit: bool = False) -> Tensor:
         """Pictures from an image file, .npy or .npz."""
-        x = _read(path, run)
+        x = _read(path, run, fit)
         check_shape(x, run, path)
         return x
 
-    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
+    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False, fit: bool = False) -> Given:
         """Pictures from an image file, .npy or .npz; the ``mask`` is white where something is to be drawn.
 
         Without a mask, transparent pixels are drawn.
         """
-        x = _read(path, run)
-        check_shape(x, run, path)
-        hidden = _transparent(path, run) if mask is None else _covered(mask, run)
+        x = self.rows(run, path, fit)
+        hidden = _transparent(path, run, fit) if mask is None else _covered(mask, run, fit)
         return check_some(Given(x, ~hidden.expand(x.shape)), path if mask is None else mask)
 
 
-def _read(path: Path, run: Run) -> Tensor:
+def _read(path: Path, run: Run, fit: bool) -> Tensor:
     """Pictures (count, channels, height, width) uint8; one in a picture's file, of the run's size."""
-    if path.suffix.lower() not in ARRAYS:
-        if not run.codec.quantised:
-            raise UserError(f"{path}: this run makes pictures of numbers, not of bytes; give them as .npy")
-        return torch.tensor(_decoded(path, run))[None]
-    return _array(path, run)
+    if path.suffix.lower() in ARRAYS:
+        return _array(path, run)
+    if not run.codec.quantised:
+        raise UserError(f"{path}: this run makes pictures of numbers, not of bytes; give them as .npy")
+    x = _decoded(path, run.shape[1:], fit)
+    if run.shape[0] != 1:
+        return torch.tensor(x)[None]
+    if not (fit or (x == x[:1]).all()):
+        raise UserError(f"{path}: in colour, and this run makes grey pictures; add --fit to turn it grey")
+    return torch.tensor(_decoded(path, run.shape[1:], fit, grey=True))[None]
 
 
 def _array(path: Path, run: Run) -> Tensor:
@@ -112,38 +117,54 @@ def _array(path: Path, run: Run) -> Tensor:
     return x.reshape(-1, *run.shape) if x.ndim < 4 and x.numel() % torch.Size(run.shape).numel() == 0 else x
 
 
-def _decoded(path: Path, run: Run) -> np.ndarray:
+def _decoded(path: Path, size: tuple[int, ...], fit: bool, grey: bool = False) -> np.ndarray:
+    """A picture's file, (3 or 1, height, width) uint8. Raises UserError for another size, unless it may be scaled."""
+    height, width = size
+    with _opened(path) as opened:
+        found = header(opened)
+        if not fit and (found.height, found.width) != (height, width):
+            raise UserError(
+                f"{path}: {found.height} x {found.width} pixels, and this run makes {height} x {width}; "
+                "add --fit to scale and crop it"
+            )
+        return fitted(opened, height, width, grey)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator["Image"]:
+    """A picture's file, to be read. Raises UserError for a file that cannot be."""
     from PIL import Image
 
-    channels, height, width = run.shape
     try:
         with Image.open(path) as opened:
-            size = opened.height, opened.width
-        x = decode_picture(path, height, width, channels == 1)
+            yield opened
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as a picture ({error})") from None
-    if size != (height, width):
-        raise UserError(f"{path}: {size[0]} x {size[1]} pixels, and this run makes {height} x {width}; scale it first")
-    return x
 
 
-def _covered(mask: Path, run: Run) -> Tensor:
+def _covered(mask: Path, run: Run, fit: bool) -> Tensor:
     """True where a mask asks for pixels to be drawn, (count, 1 or channels, height, width) bool."""
     if mask.suffix.lower() in ARRAYS:
         return _array(mask, run).bool()
-    return torch.tensor(_decoded(mask, run)).amax(0, keepdim=True)[None] > WHITE
+    return torch.tensor(_decoded(mask, run.shape[1:], fit)).amax(0, keepdim=True)[None] > WHITE
 
 
-def _transparent(path: Path, run: Run) -> Tensor:
+def _transparent(path: Path, run: Run, fit: bool) -> Tensor:
     """Where a picture is transparent."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
+    unsaid = f"{path}: which of its pixels are known? say --mask FILE, white where they are to be drawn"
     if path.suffix.lower() in ARRAYS:
-        raise UserError(f"{path}: which of its pixels are known? say --mask FILE, white where they are to be drawn")
-    with Image.open(path) as opened:
+        raise UserError(unsaid)
+    with _opened(path) as opened:
         if not opened.has_transparency_data:
-            raise UserError(f"{path}: which of its pixels are known? say --mask FILE, white where they are to be drawn")
-        alpha = np.array(opened.convert("RGBA").getchannel("A"))
-    return torch.from_numpy(alpha < WHITE)[None, None]
+            raise UserError(unsaid)
+        alpha = ImageOps.exif_transpose(opened).convert("RGBA").getchannel("A")
+        height, width = run.shape[1:]
+        return torch.tensor(np.array(ImageOps.fit(alpha, (width, height), Image.Resampling.LANCZOS)) < WHITE)[
+            None, None
+        ]

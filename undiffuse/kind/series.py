@@ -94,10 +94,10 @@ class SeriesKind(Kind):
         """The distance between spectra."""
         return Ruler("spectrum", spectrum_distance)
 
-    def rows(self, run: Run, path: Path) -> Tensor:
+    def rows(self, run: Run, path: Path, fit: bool = False) -> Tensor:
         """Rows of a .npy, or of a .csv with a header."""
         return all_numbers(run, path)
 
-    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
+    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False, fit: bool = False) -> Given:
         """A .npy with NaN for what is to be drawn."""
         return known_numbers(run, path, mask)

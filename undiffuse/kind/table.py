@@ -101,7 +101,11 @@ class TableKind(Kind):
                     raise UserError(f"{name}={cell} was never seen: {column.write(low)} to {column.write(high)} were")
         return Given(x, known)
 
-    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
+    def rows(self, run: Run, path: Path, fit: bool = False) -> Tensor:
+        """A .csv or .tsv with a header; cells may be missing where they are in the data."""
+        return read_rows(path, codec_of(run).schema)
+
+    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False, fit: bool = False) -> Given:
         """A .csv or .tsv with a header; missing cells and missing columns are drawn.
 
         With ``complete``, every cell gets a value and none is drawn as missing, unless its column never held a value.

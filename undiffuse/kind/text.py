@@ -133,7 +133,7 @@ class TextKind(Kind):
             )
         return Given(torch.tensor([tokens + [0] * rest]), torch.tensor([known + [False] * rest]))
 
-    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False) -> Given:
+    def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False, fit: bool = False) -> Given:
         """A .txt with a hole, _, for each token that is to be drawn."""
         if mask is not None:
             raise UserError(f"what is not known of a text is {HOLE} in its file; leave --mask out")

@@ -85,6 +85,10 @@ class Process(Protocol):
         """The noise level at a time, in words."""
         ...
 
+    def time(self, share: float) -> float:
+        """The time at which this share of the data is lost to noise; the inverse of `level`."""
+        ...
+
     def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
         """What a denoiser is shown where x_0 is known."""
         ...

@@ -17,7 +17,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, combine, expand, scale
 from undiffuse.core.noise import Noise
 from undiffuse.process.radial import GaussianNoise, NoiseDistribution
-from undiffuse.process.schedule import Schedule
+from undiffuse.process.schedule import Schedule, logit, time_at
 
 
 class Belief(NamedTuple):
@@ -77,6 +77,10 @@ class Affine:
         """The noise level, in words."""
         alpha, sigma, _ = self.schedule.at(t)
         return f"noise {sigma / (alpha + sigma):.0%}"
+
+    def time(self, share: float) -> float:
+        """The time at which this share, in (0, 1), is noise: sigma/(alpha + sigma), as `level` says it."""
+        return time_at(self.schedule, 2 * logit(1 - share))
 
     def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
         """What a denoiser is shown where x_0 is known: x_t, which is x_0 with the noise of time t there too."""

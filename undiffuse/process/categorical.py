@@ -19,7 +19,7 @@ from undiffuse.core.distribution import Discrete, log
 from undiffuse.core.linear import Number
 from undiffuse.core.noise import Noise
 from undiffuse.process.kernel import ALL, NOTHING, Kernel, Survival
-from undiffuse.process.schedule import Schedule
+from undiffuse.process.schedule import Schedule, logit, time_at
 
 
 class TokenShape(tuple[int, ...]):
@@ -72,6 +72,10 @@ class Categorical:
     def level(self, t: float) -> str:
         """The share of tokens that are lost, in words."""
         return f"lost {float(self.survival(t).lose):.0%}"
+
+    def time(self, share: float) -> float:
+        """The time at which this share of the tokens, in (0, 1), is lost."""
+        return time_at(self.schedule, logit(1 - share))
 
     def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
         """What a denoiser is shown where x_0 is known: x_0.

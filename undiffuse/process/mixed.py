@@ -108,6 +108,10 @@ class Mixed:
         """The noise level of the numbers, in words."""
         return self.gaussian.level(t)
 
+    def time(self, share: float) -> float:
+        """The time at which this share of the numbers, in (0, 1), is noise."""
+        return self.gaussian.time(share)
+
     def reveal(self, x_t: Tensor, x_0: Tensor, known: Tensor) -> Tensor:
         """What a denoiser is shown where x_0 is known: x_0; `hints` tells it where."""
         return torch.where(known, x_0, x_t)

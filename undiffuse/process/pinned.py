@@ -92,6 +92,10 @@ class Pinned(Affine):
         """How far it has come, in words."""
         return f"{1 - t:.0%} of the way"
 
+    def time(self, share: float) -> float:
+        """Raises UserError: what a bridge adds is no noise."""
+        raise UserError("a bridge begins at data and not at noise; take a picture across it: undiffuse translate")
+
     def posterior(self, x_t: Tensor, x_0: Tensor | Belief, t: float, s: float) -> Normal:
         """q(x_s | x_t, x_0) for s < t: N(x_0 + s/t (x_t - x_0), sigma^2 s (t - s)/t), whatever x_1 was.
 

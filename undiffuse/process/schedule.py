@@ -18,6 +18,7 @@ Times are float64 on the CPU: schedules are evaluated a few times per step, at o
 sample, and the coefficients are cast to the data's type at the end. No accelerator needs float64.
 """
 
+import math
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar, overload
@@ -104,6 +105,16 @@ class Schedule(ABC):
     def steps(self) -> int | None:
         """How many discrete times the schedule was defined on; None if it is a function of continuous time."""
         return None
+
+
+def time_at(schedule: Schedule, log_snr: float) -> float:
+    """The time at which the log-SNR is this, in [0, 1]."""
+    return float(schedule.time(torch.tensor(log_snr, dtype=torch.float64)))
+
+
+def logit(share: float) -> float:
+    """log share/(1 - share), for a share in (0, 1)."""
+    return math.log(share) - math.log1p(-share)
 
 
 S = TypeVar("S", bound=Schedule)

@@ -42,6 +42,7 @@ from undiffuse.process.pinned import Pinned
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.given import Given
 from undiffuse.run.guidance import check_guides, guided, weight_for
+from undiffuse.run.start import PURE_NOISE, FirstState
 from undiffuse.run.tuned import TUNED, fingerprint, read_tuned
 from undiffuse.sampling.grid import GRIDS
 from undiffuse.sampling.loop import State, last, trajectory
@@ -238,6 +239,7 @@ class Run:
         guidance: float | Guidance | None = None,
         seed: int | None = None,
         given: Given | None = None,
+        start: FirstState = PURE_NOISE,
         batch: int | None = None,
         first: int = 0,
         **named: Any,
@@ -247,14 +249,15 @@ class Run:
         Sample i depends only on the seed and i (up to rounding), not on ``count`` or on the size of a ``batch``. An
         argument that is None takes its value from ``sampling``, whose default is the run's own. ``conditions`` are
         described at `conditions`; each may also be a keyword argument: label="3", age=30. ``guidance`` is a guidance
-        scale or a `Guidance`. Entries in ``given`` come back unchanged, and the rest is drawn.
+        scale or a `Guidance`. Entries in ``given`` come back unchanged, and the rest is drawn. Drawing may ``start``
+        from data or from kept noise instead of new noise (`undiffuse.run.start`).
 
         Raises:
             UserError: A count below 1; given entries of data that diffuses as a latent; an unknown sampler, grid or
                 condition; conditions or guidance for a model without conditions.
         """
         how = (sampling or self.sampling).override(sampler, steps, grid, guidance, seed)
-        return self.draw(count, self.request(conditions, named), how, given, batch, first).x
+        return self.draw(count, self.request(conditions, named), how, given, start, batch, first).x
 
     def draw(
         self,
@@ -262,20 +265,22 @@ class Run:
         conditions: Request = None,
         sampling: Sampling | None = None,
         given: Given | None = None,
+        start: FirstState = PURE_NOISE,
         batch: int | None = None,
         first: int = 0,
     ) -> Samples:
         """As `sample`, but also returns the conditions that were asked for or drawn with the samples."""
         how = sampling or self.sampling
-        plan, wanted = self.plan(how), self.conditions(count, conditions, first)
+        plan, wanted = self.plan(how, start), self.conditions(count, conditions, first)
 
         def made(rows: range) -> Tensor:
             chosen = None if wanted is None else wanted[rows.start : rows.stop]
-            known = None if given is None else given.take(range(first + rows.start, first + rows.stop))
-            return last(self._states(plan, len(rows), chosen, how.seed, first + rows.start, known))
+            numbers = range(first + rows.start, first + rows.stop)
+            known = None if given is None else given.take(numbers)
+            return last(self._states(plan, len(rows), chosen, how.seed, numbers.start, known, start.take(numbers)))
 
         batch = self.batch if batch is None else _at_least(1, "batch", batch)
-        z = in_batches(count, batch, made, self._blank(0))
+        z = in_batches(count, batch, made, self.blank(0))
         if z.is_floating_point() and not z.isfinite().all():
             raise UserError(f"{self.folder}: its samples are not finite: ask for less guidance, or train it anew")
         parts = z.to(self.device).split(self.batch)
@@ -285,12 +290,18 @@ class Run:
         drawn = [label.cpu() for label in map(self.codec.label, parts) if label is not None]
         return Samples(x, conditions_of(torch.cat(drawn), self.label_names) if drawn else wanted)
 
-    def _blank(self, count: int) -> Tensor:
+    def blank(self, count: int) -> Tensor:
         """States yet to be drawn, (count, *latent_shape)."""
         return self.denoiser.process.blank(count, self.codec.latent_shape, self.device)
 
     def trajectory(
-        self, count: int, conditions: Request = None, sampling: Sampling | None = None, first: int = 0
+        self,
+        count: int,
+        conditions: Request = None,
+        sampling: Sampling | None = None,
+        first: int = 0,
+        given: Given | None = None,
+        start: FirstState = PURE_NOISE,
     ) -> Iterator[tuple[Tensor, float]]:
         """Every state on the way, as (decoded x, t): noise first, at the end the samples that ``sample`` returns.
 
@@ -298,7 +309,9 @@ class Run:
         noise under every schedule. Raises UserError as ``sample`` does.
         """
         how = sampling or self.sampling
-        states = self._states(self.plan(how), count, self.conditions(count, conditions, first), how.seed, first)
+        numbers, wanted = range(first, first + count), self.conditions(count, conditions, first)
+        known = None if given is None else given.take(numbers)
+        states = self._states(self.plan(how, start), count, wanted, how.seed, first, known, start.take(numbers))
         for x, t in states:
             yield self.codec.decode(self.denoiser.process.shown(x, t)).cpu(), t
 
@@ -369,7 +382,7 @@ class Run:
             raise UserError(f"none for some conditions {needs}; give {names}")
 
     @usage()
-    def plan(self, sampling: Sampling | None = None) -> Plan:
+    def plan(self, sampling: Sampling | None = None, start: FirstState = PURE_NOISE) -> Plan:
         """How it is sampled, checked before anything is drawn. Raises UserError as ``sample`` does."""
         if self.is_classifier:
             raise UserError(
@@ -381,18 +394,21 @@ class Run:
         if self.most is not None and count > self.most:
             raise UserError(f"this model was trained for at most {self.most} evaluations a sample, not {count}")
         if how.grid == TUNED:
-            return self._tuned(how, count)
-        times = (_known(GRIDS, how.grid, "grid", TUNED) if how.grid else chosen.grid)(process.schedule, count)
+            return self._tuned(how, count, start)
+        grid = _known(GRIDS, how.grid, "grid", TUNED) if how.grid else chosen.grid
+        times = start.times(process, grid(process.schedule, count))
         of_belief = chosen.learned_variance or chosen.of_belief
         denoise: Conditional = self.in_half(self.denoiser.belief if of_belief else self.denoiser.__call__)
         guide = guided(denoise, self, how.guidance)
         weight = weight_for(self, how.guidance)
-        return Plan(how.sampler, chosen.make(process), times, guide, chosen.evaluations(count), weight)
+        return Plan(how.sampler, chosen.make(process), times, guide, chosen.evaluations(len(times) - 1), weight)
 
-    def _tuned(self, how: Sampling, count: int) -> Plan:
+    def _tuned(self, how: Sampling, count: int, start: FirstState) -> Plan:
         """With the run's own sampler, whichever else is named."""
         weight = weight_for(self, how.guidance)
         tableau = read_tuned(self.folder, self.fingerprint).of(self.folder, count, weight)
+        if start.times(self.denoiser.process, tableau.grid) != tableau.grid:
+            raise UserError("a tuned grid was fitted from noise to data, all of it; choose another --grid")
         denoise = guided(self.in_half(self.denoiser.__call__), self, how.guidance)
         return Plan(TUNED, Tabled(self.denoiser.process, tableau), tableau.grid, denoise, count, weight)
 
@@ -421,19 +437,26 @@ class Run:
         return cast(F, half(denoise))
 
     def _states(
-        self, plan: Plan, count: int, wanted: Conditions | None, seed: int, first: int, given: Given | None = None
+        self,
+        plan: Plan,
+        count: int,
+        wanted: Conditions | None,
+        seed: int,
+        first: int,
+        given: Given | None = None,
+        start: FirstState = PURE_NOISE,
     ) -> Iterator[State]:
         chosen = None if wanted is None else wanted.to(self.device)
         denoise: Callable[..., Any] = partial(plan.denoise, conditions=chosen)
         noise, process = SeededNoise(seed, first), self.denoiser.process
-        if given is None:
-            x = process.start(self._blank(count), noise, plan.times[0])
-        else:
+        entries = None
+        if given is not None:
             self._check_known(plan)
             entries = self.codec.entries(given.x.to(self.device), given.known.to(self.device), noise, given.complete)
+        x = start.state(process, self.codec, self.blank(count), plan.times[0], noise)
+        if entries is not None:
             denoise = partial(Known(plan.denoise, process, *entries), conditions=chosen)
-            start = process.start(entries.x_0, noise, plan.times[0])
-            x = process.reveal(start, entries.x_0, entries.known)
+            x = process.reveal(x, entries.x_0, entries.known)
         return trajectory(plan.step, denoise, x, plan.times, noise)
 
     @usage()

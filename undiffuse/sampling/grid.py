@@ -153,6 +153,11 @@ class Karras:
         return _of_levels(schedule, _ramp(high ** (1 / self.rho), low ** (1 / self.rho), count) ** self.rho)
 
 
+def cut(times: Sequence[float], t: float) -> tuple[float, ...]:
+    """The times of a grid from ``t`` on: t itself, and those below it."""
+    return (t, *(s for s in times if s < t))
+
+
 GRIDS: dict[str, Grid] = {
     "angle-uniform": angle_uniform,
     "trailing": trailing,

@@ -1,0 +1,130 @@
+"""Where drawing starts: pure noise, data that was noised part of the way, or noise that was kept.
+
+    run.sample(8, label="3", start=Noised(x, strength=0.6))
+
+Data x noised to the level of its ``strength`` and sampled from there keeps what that noise does not hide: of a picture
+its large forms, the more of them the lower the strength (Meng et al. 2022, SDEdit, algorithm 1). Sampling from time t
+on needs no training, because the state at t is one that the denoiser was trained on. Strength is the share of noise,
+sigma/(alpha + sigma), so it means the same on every schedule and grid; 1 is sampling as it always is.
+
+For data N(m, C), an ODE sampler turns x into draws of N(m + g (x - m), h) along each axis of C, of variance l, with
+g = alpha sqrt(l/(alpha^2 l + sigma^2)) and h = sigma^2 l/(alpha^2 l + sigma^2): what was drawn is a mixture of the
+picture and the data's own mean, and the variance that is missing from l is what the picture fixes.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from undiffuse.codec import Codec
+from undiffuse.core.errors import UserError
+from undiffuse.core.noise import Noise
+from undiffuse.process import Process
+from undiffuse.sampling.grid import cut
+
+LEAST = 1e-6  # the earliest time that a trajectory starts from
+
+
+class FirstState(Protocol):
+    """Where drawing starts."""
+
+    def take(self, rows: range) -> Self:
+        """What the samples numbered ``rows`` start from."""
+        ...
+
+    def times(self, process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
+        """The times of a grid that are left to visit."""
+        ...
+
+    def state(self, process: Process, codec: Codec, like: Tensor, t: float, noise: Noise) -> Tensor:
+        """The first state x_t, in the shape of ``like`` (batch, *latent_shape) and on its device."""
+        ...
+
+
+@dataclass(frozen=True)
+class PureNoise:
+    """Noise of the process: nothing but the condition is asked of the sample."""
+
+    def take(self, rows: range) -> Self:
+        """The same for all."""
+        return self
+
+    def times(self, process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
+        """All of them."""
+        return times
+
+    def state(self, process: Process, codec: Codec, like: Tensor, t: float, noise: Noise) -> Tensor:
+        """A draw of what the process ends in."""
+        return process.start(like, noise, t)
+
+
+PURE_NOISE = PureNoise()
+
+
+@dataclass(frozen=True)
+class Noised:
+    """Data to start from, noised to ``strength``; sample i starts from row i modulo their count.
+
+    Attributes:
+        x: (rows, *shape), as the data is stored.
+        strength: The share of noise, above 0; 1 uses nothing of x.
+    """
+
+    x: Tensor
+    strength: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise UserError(
+                f"strength is above 0 (the picture itself) and at most 1 (all noise), not {self.strength:g}"
+            )
+
+    def take(self, rows: range) -> "Noised":
+        """Their rows."""
+        return replace(self, x=_in_turn(self.x, rows))
+
+    def times(self, process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
+        """From the time of the strength; from the first if that is earlier."""
+        if self.strength == 1:
+            return times
+        return cut(times, min(times[0], max(LEAST, process.time(self.strength))))
+
+    def state(self, process: Process, codec: Codec, like: Tensor, t: float, noise: Noise) -> Tensor:
+        """A draw of q(x_t | x_0)."""
+        if self.strength == 1:
+            return process.start(like, noise, t)
+        return process.corrupt(codec.encode(self.x.to(like.device), noise), t, noise)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """States that were kept, such as the noise that makes a picture (`undiffuse.run.invert`).
+
+    Attributes:
+        x: (rows, *latent_shape).
+        t: Their time.
+    """
+
+    x: Tensor
+    t: float
+
+    def take(self, rows: range) -> "Kept":
+        """Their rows."""
+        return replace(self, x=_in_turn(self.x, rows))
+
+    def times(self, process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
+        """From their time on."""
+        return cut(times, self.t)
+
+    def state(self, process: Process, codec: Codec, like: Tensor, t: float, noise: Noise) -> Tensor:
+        """They themselves. Raises UserError if they are of another shape."""
+        if self.x.shape != like.shape:
+            of, wanted = (" x ".join(map(str, shape)) for shape in (self.x.shape[1:], like.shape[1:]))
+            raise UserError(f"this noise is of shape {of}, and what diffuses in this run of {wanted}")
+        return self.x.to(like)
+
+
+def _in_turn(x: Tensor, rows: range) -> Tensor:
+    return x[torch.arange(rows.start, rows.stop) % len(x)]
