@@ -53,7 +53,7 @@ class ClassifierFree:
         weaker = conditions.without() if self.negative is None else conditions.replaced(self.negative)
         answer = self.denoise(torch.cat([x_t, x_t]), twice, Conditions.cat([conditions, weaker]))
         strong, weak = (_half(answer, half) for half in (0, 1))
-        return _on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
+        return on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
 
     def _guided(self, strong: Tensor, weak: Tensor) -> Tensor:
         guided = torch.lerp(weak, strong, expand(self.weight, strong))
@@ -77,7 +77,7 @@ class AutoGuidance:
         if self.weight == 1.0:
             return answer
         weak = _mean(self.worse(x_t, t, conditions))
-        return _on_mean(answer, lambda strong: weak.lerp(strong, self.weight))
+        return on_mean(answer, lambda strong: weak.lerp(strong, self.weight))
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Classifier:
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.log_prob(x, t, conditions).sum(), x)
-        return _on_mean(answer, lambda mean: mean + step * gradient)
+        return on_mean(answer, lambda mean: mean + step * gradient)
 
 
 class Guide(Protocol):
@@ -161,7 +161,7 @@ class StaticThreshold:
     def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """Clip(x_0)."""
         answer = self.denoise(x_t, t, conditions)
-        return _on_mean(answer, lambda mean: _clipped(mean, self.low, self.high))
+        return on_mean(answer, lambda mean: _clipped(mean, self.low, self.high))
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class DynamicThreshold:
 
     def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """Clip(x_0, -s, s)/s, s = max(1, quantile), in those units."""
-        return _on_mean(self.denoise(x_t, t, conditions), self._scaled)
+        return on_mean(self.denoise(x_t, t, conditions), self._scaled)
 
     def _scaled(self, mean: Tensor) -> Tensor:
         middle, reach = (_like(mean, limit) for limit in ((self.low + self.high) / 2, (self.high - self.low) / 2))
@@ -202,7 +202,7 @@ def _mean(answer: Any) -> Tensor:
     return answer.mean if isinstance(answer, Belief) else answer
 
 
-def _on_mean(answer: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def on_mean(answer: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The same belief with another mean: a learned variance is kept."""
     return answer._replace(mean=change(answer.mean)) if isinstance(answer, Belief) else change(answer)
 

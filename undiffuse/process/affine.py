@@ -48,6 +48,14 @@ class Affine:
         """A draw of q(x_t | x_0), (batch, *shape)."""
         return self.mix(x_0, self.z.sample(x_0, noise), t)
 
+    def further(self, x_s: Tensor, s: float, t: float, noise: Noise) -> Tensor:
+        """A draw of q(x_t | x_s) for t > s: N(r x_s, sigma_t^2 - r^2 sigma_s^2), r = alpha_t/alpha_s."""
+        self.require_fresh_noise()
+        now, then = self.schedule.at(s), self.schedule.at(t)
+        r = then.alpha / now.alpha
+        fresh = then.sigma * math.sqrt(-math.expm1(then.log_snr - now.log_snr))
+        return combine(r, x_s, fresh, noise.normal(x_s))
+
     def start(self, like: Tensor, noise: Noise, t: float = 1.0) -> Tensor:
         """Where sampling starts at time t: noise with the standard deviation of x_t.
 
