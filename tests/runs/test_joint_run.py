@@ -169,7 +169,7 @@ def test_what_is_loaded_says_the_same(run):
         ("sample RUN --sampler ddim", "choose one of ddpm"),
         ("sample RUN --given colour=red", "have no columns"),
         ("compare RUN", "nothing to compare"),
-        ("train digits-joint --data toy", "pictures with one label each"),
+        ("train digits-joint --data toy", "labelled encodes pictures, not points"),
         ("train digits-joint --net mlp", "--net table-mlp"),
         ("train digits-joint --codec standard", "is of rows of numbers and tokens, and what diffuses here is numbers"),
         ("train digits --codec labelled", "--net table-mlp"),
@@ -188,7 +188,7 @@ def test_only_pictures_with_labels_are_read(run):
         plain = replace(run, codec=Standard().measure(Digits().open()))
         label_probabilities(plain, Digits().open().x[:2])
     for source in (Toy(count=100), Heartbeat(count=100)):
-        with pytest.raises(UserError, match="pictures with one label each"):
+        with pytest.raises(UserError, match="encodes pictures"):
             Labelled().measure(source.open())
     with pytest.raises(UserError, match="and it has none"):
         Labelled().measure(replace(Digits().open(), conditions=None, specifications={}))

@@ -151,7 +151,7 @@ def test_a_text_of_ones_own(book, capsys):
         ("train TEXT --sampler ddim", "ddim cannot sample masked tokens"),
         ("train TEXT --loss unrolled --kernel.mask 0", "first-hitting cannot sample tokens that are not masked"),
         ("train TEXT --prediction eps", "leave --prediction out"),
-        ("train TEXT --codec levels", "levels are of pictures"),
+        ("train TEXT --codec levels", "the codec levels encodes pictures, not text; leave --codec"),
         ("train TEXT --kernel.mask 0", "masks alone"),
         ("train TEXT --data.tokenizer nowhere", "tokenizer"),
         ("train swiss-roll --loss masked-bound", "--net token-transformer or embedded"),
@@ -160,7 +160,7 @@ def test_a_text_of_ones_own(book, capsys):
             "train swiss-roll --kernel.mask 0",
             "kernel is of discrete-diffusion, and this recipe is of gaussian-diffusion",
         ),
-        ("train digits --codec verbatim", "no text"),
+        ("train digits --codec verbatim", "tokens encodes text, not pictures"),
     ],
 )
 def test_mistakes(book, tmp_path, monkeypatch, capsys, words, message):

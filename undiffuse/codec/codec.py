@@ -7,12 +7,14 @@ new noise each time. Most codecs precompute nothing.
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from undiffuse.core.configuration import kebab
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
+from undiffuse.data.dataset import FORMS
 
 
 class Entries(NamedTuple):
@@ -21,6 +23,22 @@ class Entries(NamedTuple):
     x_0: Tensor  # (batch, *latent_shape); what it holds where nothing is known does not matter
     known: Tensor  # (batch, *latent_shape) bool
     ruled_out: Tensor | None = None  # (batch, tokens, classes) bool: classes that a token is known not to be
+
+
+class Encoding:
+    """A recipe's description of a codec.
+
+    Attributes:
+        kinds: Of data, by name, that it encodes: by default those whose rows are numbers and nothing besides.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = tuple(kind for kind, form in FORMS.items() if form.stored and not form.needs)
+
+    def check_kind(self, kind: str) -> None:
+        """Raises UserError for data of a kind that it does not encode."""
+        if kind not in self.kinds:
+            name, known = kebab(type(self).__name__), " or ".join(self.kinds)
+            raise UserError(f"the codec {name} encodes {known}, not {kind}; leave --codec and --net as they are")
 
 
 class Codec(nn.Module, ABC):

@@ -3,10 +3,10 @@
 import json
 from dataclasses import dataclass
 
+from undiffuse.codec.codec import Encoding
 from undiffuse.codec.normalise import Normalise
 from undiffuse.core.configuration import from_json
-from undiffuse.core.errors import UserError
-from undiffuse.data.dataset import FORMS, Dataset
+from undiffuse.data.dataset import Dataset
 
 
 class EndsCodec(Normalise):
@@ -30,13 +30,12 @@ class EndsCodec(Normalise):
 
 
 @dataclass(frozen=True)
-class TwoEnds:
+class TwoEnds(Encoding):
     """Both ends of a bridge, each of mean 0 and standard deviation 1."""
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> EndsCodec:
         """The codec, not yet measured. Raises UserError for data that no bridge joins."""
-        if kind not in FORMS or FORMS[kind].needs:
-            raise UserError(f"of {kind}, which no bridge joins")
+        self.check_kind(kind)
         told = from_json(dict[str, bool], facts or "{}", "codec")
         return EndsCodec(kind, shape, told.get("quantised"), told.get("start"))
 

@@ -6,12 +6,13 @@ label comes beside it. An unknown label is the mask, as is a label that the proc
 
 import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from undiffuse.codec.codec import Codec, Entries
+from undiffuse.codec.codec import Codec, Encoding, Entries
 from undiffuse.codec.normalise import Normalise
 from undiffuse.condition.read import LABEL
 from undiffuse.core.configuration import from_json
@@ -67,21 +68,25 @@ class LabelledCodec(Codec):
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labelled(Encoding):
     """Pictures and their labels diffuse together."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("pictures",)
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> LabelledCodec:
         """The codec that a file describes, to be loaded. Raises UserError for an invalid description."""
+        self.check_kind(kind)
         classes = from_json(dict[str, int], facts or "", "codec").get("classes", 0)
-        if kind != "pictures" or len(shape) != 3 or classes < 1:
+        if len(shape) != 3 or classes < 1:
             raise UserError(f"no pictures with labels, but {kind} of shape {shape} with {classes} labels")
         return LabelledCodec(shape, classes)
 
     def measure(self, data: Dataset) -> LabelledCodec:
         """The codec of this data. Raises UserError for data other than pictures, or without exactly one kind of
         label."""
-        if data.kind != "pictures" or not data.label_names or isinstance(data.label_names, dict):
-            has = "no pictures" if data.kind != "pictures" else "several labels each" if data.label_names else "none"
+        self.check_kind(data.kind)
+        if not data.label_names or isinstance(data.label_names, dict):
+            has = "several" if data.label_names else "none"
             raise UserError(f"{data.name}: pictures with one label each are wanted here, and it has {has}")
         codec = LabelledCodec(data.shape, len(data.label_names))
         codec.normalise = Normalise.measure(data)

@@ -6,11 +6,12 @@ With 256 levels nothing is lost; scikit-learn's digits have 17 levels, so 17 los
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from undiffuse.codec.codec import Codec, Entries
+from undiffuse.codec.codec import Codec, Encoding, Entries
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import Dataset
@@ -51,8 +52,10 @@ class LevelCodec(Codec):
 
 
 @dataclass(frozen=True)
-class Levels:
+class Levels(Encoding):
     """Pictures as tokens of ``count`` levels of brightness."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("pictures",)
 
     count: int = 16
 
@@ -62,12 +65,12 @@ class Levels:
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> LevelCodec:
         """The codec. Raises UserError for data other than pictures."""
-        if kind != "pictures":
-            raise UserError(f"levels are of pictures, not of {kind}; leave --codec as it is")
+        self.check_kind(kind)
         return LevelCodec(shape, self.count)
 
     def measure(self, data: Dataset) -> LevelCodec:
         """The codec of this data."""
+        codec = self.build(data.kind, data.shape)
         if data.x.dtype != torch.uint8:
             raise UserError(f"{data.name}: levels are of bytes, not of {data.x.dtype}; leave --codec as it is")
-        return self.build(data.kind, data.shape)
+        return codec

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from undiffuse.codec.codec import Codec, Entries
+from undiffuse.codec.codec import Codec, Encoding, Entries
 from undiffuse.core.configuration import from_json
-from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.data.dataset import FORMS, Dataset
 
@@ -98,13 +97,12 @@ class Normalise(Codec):
 
 
 @dataclass(frozen=True)
-class Standard:
+class Standard(Encoding):
     """The data itself diffuses, of mean 0 and standard deviation 1."""
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> Normalise:
         """The codec, not yet measured. Raises UserError for tables and texts, which have codecs of their own."""
-        if kind not in FORMS or FORMS[kind].needs:
-            raise UserError(f"of {kind}, which the codec of this recipe is not for")
+        self.check_kind(kind)
         told = from_json(dict[str, bool], facts, "codec") if facts else {}
         return Normalise(kind, shape, told.get("quantised"))
 

@@ -7,11 +7,12 @@ and ``shift_factor`` (one number each, measured on other data) unnecessary. The 
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from undiffuse.codec.codec import Encoding
 from undiffuse.codec.normalise import Normalise
 from undiffuse.codec.vae import VAE
 from undiffuse.core.errors import UserError, caution
@@ -21,17 +22,19 @@ from undiffuse.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class Pretrained(Encoding):
     """The ``AutoencoderKL`` in a folder that diffusers' ``save_pretrained`` wrote, or in its subfolder vae."""
 
+    kinds: ClassVar[tuple[str, ...]] = ("pictures",)
     path: str
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> VAE:
         """The codec, not yet measured. Raises UserError if there is none, or if it takes other pictures."""
+        self.check_kind(kind)
         autoencoder = _loaded(path_of(self.path))
         factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
         channels = autoencoder.config.in_channels
-        if kind != "pictures" or shape[0] != channels or any(side % factor for side in shape[1:]):
+        if shape[0] != channels or any(side % factor for side in shape[1:]):
             raise UserError(
                 f"{self.path}: takes pictures of {channels} channels whose height and width are multiples of "
                 f"{factor}, not data of shape {tuple(shape)}; give --data.size"

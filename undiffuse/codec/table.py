@@ -12,12 +12,12 @@ A row that diffuses is one float tensor (numbers + tokens,), as `undiffuse.proce
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from undiffuse.codec.codec import Codec, Entries
+from undiffuse.codec.codec import Codec, Encoding, Entries
 from undiffuse.codec.quantile import Quantile, to_normal, to_uniform
 from undiffuse.core.configuration import from_json
 from undiffuse.core.errors import UserError
@@ -50,11 +50,11 @@ def places(schema: Sequence[Column]) -> tuple[Place, ...]:
 
 def is_long(column: Column) -> bool:
     """Whether it has so many categories that the rare ones share a class."""
-    return column.kind == "category" and len(column.categories) > column.frequent + 1
+    return column.is_category and len(column.categories) > column.frequent + 1
 
 
 def _classes(column: Column) -> int:
-    if column.kind == "constant":
+    if column.is_constant:
         return 0
     own = 1 if column.is_number else column.frequent + 1 if is_long(column) else len(column.categories)
     return own + (column.missing is not None)
@@ -200,20 +200,22 @@ class _Facts:
 
 
 @dataclass(frozen=True)
-class Tabular:
+class Tabular(Encoding):
     """A table's rows: numbers by their quantiles, categories as tokens."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("table",)
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TableCodec:
         """The codec that a file describes, to be loaded. Raises UserError for an invalid description."""
+        self.check_kind(kind)
         told = from_json(_Facts, facts or "", "codec")
-        if kind != "table" or shape != (len(told.schema),):
-            raise UserError(f"{len(told.schema)} columns of a table for {kind} of shape {shape}")
+        if shape != (len(told.schema),):
+            raise UserError(f"{len(told.schema)} columns of a table for rows of shape {shape}")
         if len(told.distinct) != sum(place.number is not None for place in places(told.schema)):
             raise UserError(f"{len(told.distinct)} counts of values are not one for every column of numbers")
         return TableCodec(told.schema, told.distinct)
 
     def measure(self, data: Dataset) -> TableCodec:
         """The codec of this table. Raises UserError for data that is not a table."""
-        if data.kind != "table":
-            raise UserError(f"{data.name}: {data.kind}, and no table; leave --codec and --net as they are for it")
+        self.check_kind(data.kind)
         return TableCodec.measure(data)

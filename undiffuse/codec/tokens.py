@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from undiffuse.codec.codec import Codec, Entries
+from undiffuse.codec.codec import Codec, Encoding, Entries
 from undiffuse.core.configuration import from_json, to_values
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
@@ -53,20 +53,21 @@ class TokenCodec(Codec):
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Encoding):
     """Tokens as they are."""
 
+    kinds: ClassVar[tuple[str, ...]] = ("text",)
     formerly: ClassVar[str] = "Verbatim"
 
     def build(self, kind: str, shape: tuple[int, ...], facts: str | None = None) -> TokenCodec:
         """The codec that a file describes. Raises UserError for an invalid description."""
-        alphabet = from_json(Alphabet, facts or "", "codec")
-        if kind not in ("text", "tokens") or len(shape) != 1:  # tokens: in older files
-            raise UserError(f"no text, but {kind} of shape {shape}")
-        return TokenCodec(shape, alphabet)
+        self.check_kind(kind)
+        if len(shape) != 1:
+            raise UserError(f"a text has a length, and no shape {shape}")
+        return TokenCodec(shape, from_json(Alphabet, facts or "", "codec"))
 
     def measure(self, data: Dataset) -> TokenCodec:
         """The codec of this text. Raises UserError for data that is not text."""
-        if data.alphabet is None:
-            raise UserError(f"{data.name}: {data.kind}, and no text; leave --codec and --net as they are for it")
+        self.check_kind(data.kind)
+        assert data.alphabet is not None  # a text has one
         return TokenCodec(data.shape, data.alphabet)

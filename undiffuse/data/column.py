@@ -62,7 +62,7 @@ class Column:
             raise UserError(f"column {self.name!r}: its decimals, its frequent ones or its categories make no sense")
         if (self.kind == "date") != (self.form in FORMS):
             raise UserError(f"column {self.name!r}: dates have a form, such as {FORMS[0]}, and nothing else does")
-        if self.kind == "category" and not self.categories and self.missing is None:
+        if self.is_category and not self.categories and self.missing is None:
             raise UserError(f"column {self.name!r}: there are no categories")
 
     @cached_property
@@ -73,6 +73,16 @@ class Column:
     def is_number(self) -> bool:
         """Whether its values are quantities, which have an order."""
         return self.kind in ("number", "integer", "date")
+
+    @property
+    def is_category(self) -> bool:
+        """Whether its values are names without an order."""
+        return self.kind == "category"
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether its cells are all alike."""
+        return self.kind == "constant"
 
     def is_missing(self, cell: str) -> bool:
         """Whether a cell is missing."""

@@ -22,6 +22,7 @@ class Form(NamedTuple):
     layout: str
     dimensions: int | None = None  # any from 2 on, if None
     needs: str | None = None  # what only data sets of this kind have besides
+    stored: bool = True  # whether files hold it; else only training makes it
     channels: bool = False  # whether the first axis of a row is channels, each with its own scale
 
 
@@ -31,7 +32,8 @@ FORMS = {
     "series": Form((torch.float32,), "(count, channels, length)", 3, channels=True),
     "text": Form((torch.uint8, torch.int32), "(count, length...)", needs="alphabet"),
     "table": Form((torch.float64,), "(count, columns)", 2, needs="schema"),
-    "latents": Form((torch.float32, torch.int32), "(count, ...)"),  # what a codec precomputes from any of them
+    # what a codec precomputes from any of them
+    "latents": Form((torch.float32, torch.int32), "(count, ...)", stored=False),
 }
 
 

@@ -86,8 +86,8 @@ def table_report(
 def _target(schema: Sequence[Column], name: str) -> int:
     """The column to predict. Raises UserError for a column of numbers, naming those of categories."""
     k = find_column(schema, name)
-    if schema[k].kind != "category":
-        others = ", ".join(column.name for column in schema if column.kind == "category") or "there are none"
+    if not schema[k].is_category:
+        others = ", ".join(column.name for column in schema if column.is_category) or "there are none"
         raise UserError(f"{schema[k].name} is a {schema[k].kind}; what is predicted is a category: {others}")
     return k
 
@@ -209,7 +209,7 @@ def _trees(schema: Sequence[Column], seed: int) -> "HistGradientBoostingClassifi
 
 def _last_category(schema: Sequence[Column]) -> int | None:
     """The last column of a few categories, if there is one."""
-    found = [k for k, column in enumerate(schema) if column.kind == "category" and 2 <= len(column.categories) <= TOLD]
+    found = [k for k, column in enumerate(schema) if column.is_category and 2 <= len(column.categories) <= TOLD]
     return found[-1] if found else None
 
 
