@@ -1,9 +1,12 @@
 """The same random inputs every time, so that a failure is a change of the code; no clock, as machines are shared."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the hub, nor waits until it is known to be out of reach
 settings.register_profile("undiffuse", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("undiffuse")
 

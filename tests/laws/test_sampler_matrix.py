@@ -85,7 +85,7 @@ class Exact:
         x_0 = gain * x + (1 - gain * alpha) * MEAN_OF_ONE
         variance = alpha**2 * STD**2 + sigma**2
         off = y - alpha * self.means  # (SIZE, components)
-        share = (self.log_weights - off**2 / (2 * variance)).softmax(-1)
+        share = (self.log_weights - off**2 / (2 * variance)).T.contiguous().softmax(0).T  # faster than along rows
         y_0 = (share @ self.means)[:, None] + alpha * STD**2 / variance * (share * off).sum(-1, keepdim=True)
         return torch.cat([x_0, y_0])
 
