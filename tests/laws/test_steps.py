@@ -1,4 +1,4 @@
-"""One step is its formula, written a second time in other variables; and what it may be asked for ends where it says.
+"""One step is its formula, written a second time in other variables.
 
 The denoisers here are any functions, not of any data: a step is a formula in what they say. Multistep methods are met
 with denoisers that are polynomials in time alone, over which their steps are exact.
@@ -14,23 +14,16 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from undiffuse.core.errors import UserError
-from undiffuse.core.noise import SeededNoise
 from undiffuse.process import (
-    ABSORBING,
     EDM,
-    UNIFORM,
     VP,
     Affine,
-    Categorical,
     Cosine,
     Fading,
     Flow,
-    PoissonNoise,
     ZeroTerminal,
 )
 from undiffuse.process.schedule import Schedule
-from undiffuse.sampling.samplers import SAMPLERS, TOKEN_SAMPLERS
 from undiffuse.step.adams_bashforth import AdamsBashforth, in_log_rho, in_rho, in_time
 from undiffuse.step.ancestral import Ancestral
 from undiffuse.step.annealed_langevin import AnnealedLangevin
@@ -39,21 +32,16 @@ from undiffuse.step.deis import DEIS
 from undiffuse.step.dpm_solver import DPMSolverMultistep, DPMSolverSinglestep
 from undiffuse.step.euler import Euler
 from undiffuse.step.euler_maruyama import EulerMaruyama
-from undiffuse.step.forward_backward import ForwardBackward
 from undiffuse.step.gradient_estimation import GradientEstimation
 from undiffuse.step.heun import Heun
 from undiffuse.step.interpolate import GAIN, LONG, Node, mean_of_x0, steady
 from undiffuse.step.predictor_corrector import PredictorCorrector
-from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unipc import UniPC
-from undiffuse.step.unmask import FirstHitting, MostConfidentFirst
-from undiffuse.step.unrolling import Unrolling
 
 X = torch.tensor([[-1.2, 0.3, 2.0]], dtype=torch.float64)
 W = torch.tensor([[0.4, -1.1, 0.7]], dtype=torch.float64)  # the fresh noise
 SCHEDULES = {"VP": VP(), "Cosine": Cosine(), "Flow": Flow(), "EDM": EDM()}
 P = Affine(VP())
-TOKENS, MASKS = (Categorical(Fading(), kernel, 3, torch.float64) for kernel in (UNIFORM, ABSORBING))
 
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 every_pair = pytest.mark.parametrize(("t", "s"), [(0.7, 0.5), (0.3, 0.28), (0.7, 0.0)])
@@ -431,136 +419,3 @@ def test_no_node_is_extrapolated_too_far():
             assert abs(gains(more)).sum() > GAIN * -sum(masses)
     assert len(steady([0.0, -1.0], [7.0], [1.0])) == 2 and len(steady([0.0, -1.0], [7.1], [1.0])) == 1  # 1 + 2 d
     assert len(steady([0.0, -1.0, -2.0, -3.0], [0.0, 0.5, 1.0], [1 / 6, 4 / 6, 1 / 6])) == 4
-
-
-# ------------------------------------------------------------------------------------------------------ tokens
-
-
-DRAWS = 40_000
-
-
-@pytest.mark.parametrize("t, s", [(0.9, 0.5), (0.5, 0.1)])
-def test_a_leap_holds_the_rates_of_its_beginning(t, s):
-    """A token stays with probability e^(-rate (t - s)), and goes elsewhere in proportion to the rates."""
-    logits, h = torch.tensor([0.6, 0.3, 0.1]).double().log().expand(DRAWS, 1, 3), 1e-6
-    x_t = torch.full((DRAWS, 1), 1)
-    x_s, _ = TauLeaping(TOKENS)(lambda x, t: logits, x_t, t, s, None, SeededNoise(0))
-    rates = TOKENS.posterior(x_t[:1], logits[:1], t, t - h).log_probs.exp()[0, 0] / h
-    rates[1] = 0.0
-    leaves = 1 - math.exp(-float(rates.sum()) * (t - s))
-    law = rates / rates.sum() * leaves
-    law[1] = 1 - leaves
-    torch.testing.assert_close(x_s[:, 0].bincount(minlength=3) / DRAWS, law.float(), rtol=0, atol=0.01)
-    ended, _ = TauLeaping(TOKENS)(lambda x, t: logits, x_t, t, 0.0, None, SeededNoise(0))
-    decoded = TOKENS.decoder(x_t[:1], logits[:1], t).log_probs.exp()[0, 0]
-    torch.testing.assert_close(ended[:, 0].bincount(minlength=3) / DRAWS, decoded.float(), rtol=0, atol=0.01)
-
-
-@pytest.mark.parametrize("back", [0.3, 1.0])
-@pytest.mark.parametrize("corrections", [0, 1, 2])
-def test_lost_again_and_drawn_again(back, corrections):
-    """The law of x_s by products of matrices: down, then up and down again."""
-    t, s = 0.8, 0.4
-    every, logits = torch.arange(3)[:, None], torch.tensor([0.6, 0.3, 0.1]).double().log()
-    between = s + back * (t - s)
-
-    def down(t: float) -> Tensor:
-        return TOKENS.posterior(every, logits.expand(3, 1, 3), t, s).log_probs.exp()[:, 0]
-
-    keep = float(TOKENS.survival(between).keep / TOKENS.survival(s).keep)
-    up = keep * torch.eye(3).double() + (1 - keep) / 3
-    law = down(t)[1]
-    for _ in range(corrections):
-        law = law @ up @ down(between)
-    step = ForwardBackward(TOKENS, back, corrections)
-    start = torch.full((DRAWS, 1), 1)
-    x_s, _ = step(lambda x, t: logits.expand(*x.shape, 3), start, t, s, None, SeededNoise(0))
-    torch.testing.assert_close(x_s[:, 0].bincount(minlength=3) / DRAWS, law.float(), rtol=0, atol=0.01)
-
-
-@pytest.mark.parametrize("randomness", [0.5, 2.0])
-def test_how_sure_a_guess_is_has_gumbel_noise(randomness):
-    """Of three guesses of probability p the one shown is each in proportion to p^(1/(randomness share))."""
-    logits = torch.tensor([[40.0, 0.0, 0.0], [0.0, 0.0, -40.0], [0.0, 0.0, 0.0]]).double().expand(DRAWS, 3, 3)
-    x, _ = MostConfidentFirst(MASKS, randomness)(
-        lambda x, t: logits, torch.full((DRAWS, 3), 3), 1.0, 2 / 3, None, SeededNoise(0)
-    )
-    assert ((x == 3).sum(1) == 2).all()
-    shares = torch.tensor([1.0, 1 / 2, 1 / 3]) ** (1 / (randomness * 2 / 3))
-    torch.testing.assert_close((x != 3).float().mean(0), shares / shares.sum(), rtol=0, atol=0.012)
-
-
-@pytest.mark.parametrize("masks", [1, 4])
-def test_first_hitting_reveals_a_token_however_short_the_step(masks):
-    x, _ = FirstHitting(MASKS)(
-        lambda x, t: torch.zeros(*x.shape, 3), torch.full((5, masks), 3), 1.0, 0.99, None, SeededNoise(0)
-    )
-    assert ((x == 3).sum(1) == masks - 1).all()
-
-
-# ------------------------------------------------------------------------------------------- what may be asked
-
-
-BAD = {
-    "eta": (lambda v: DDIM(P, v), [0.0, 1.0], [-0.01, 1.01, math.nan]),
-    "multistep's eta": (lambda v: DPMSolverMultistep(P, 2, v), [0.0, 1.0], [-0.01, 1.01]),
-    "multistep's order": (lambda v: DPMSolverMultistep(P, v), [1, 2, 3], [0, 4, True, 1.5]),
-    "unipc's order": (lambda v: UniPC(P, v), [1, 2, 3], [0, 4, True]),
-    "unipc's b": (lambda v: UniPC(P, 3, v), [1, 2], [0, 3]),
-    "adams-bashforth's order": (lambda v: AdamsBashforth(P, v), [1, 2, 3, 4], [0, 5, True]),
-    "churn": (lambda v: Heun(P, v), [0.0, 1.0], [-0.01, 1.01]),
-    "mu": (lambda v: GradientEstimation(P, 1.0, v), [0.0, 0.99], [-0.01, 1.0]),
-    "gamma": (lambda v: GradientEstimation(P, v), [-1.0, 3.0], [math.inf, math.nan]),
-    "repeats": (lambda v: AnnealedLangevin(P, v), [1, 2], [0, -1]),
-    "size": (lambda v: AnnealedLangevin(P, 1, v), [0.01, 1.99], [0.0, 2.0]),
-    "snr": (lambda v: PredictorCorrector(P, None, v), [0.01, 0.99], [0.0, 1.0]),
-    "corrections": (lambda v: PredictorCorrector(P, None, 0.1, v), [0, 1], [-1]),
-    "back": (lambda v: ForwardBackward(TOKENS, v), [0.01, 1.0], [0.0, 1.01]),
-    "drawn again": (lambda v: ForwardBackward(TOKENS, 0.5, v), [0, 1], [-1]),
-    "temperature": (lambda v: Unrolling(TOKENS, v), [0.01, 5.0], [0.0, -0.01]),
-    "share": (lambda v: Unrolling(TOKENS, 1.0, v), [0.01, 1.0], [0.0, 1.01]),
-}
-
-
-@pytest.mark.parametrize(("make", "good", "bad"), BAD.values(), ids=BAD)
-def test_what_is_refused_begins_at_a_bound(make, good, bad):
-    for value in good:
-        make(value)
-    for value in bad:
-        with pytest.raises(UserError) as refused:
-            make(value)
-        assert "\n" not in str(refused.value)
-
-
-FRESH = (
-    lambda p: DDIM(p, 0.01),
-    lambda p: DPMSolverMultistep(p, 2, 0.01),
-    lambda p: Heun(p, 0.01),
-    lambda p: GradientEstimation(p, 1.0, 0.01),
-    *(Ancestral, EulerMaruyama, AnnealedLangevin, PredictorCorrector),
-)
-
-
-def test_who_draws_noise_needs_noise_that_is_gaussian():
-    flow = Affine(EDM(), PoissonNoise(4.0))
-    for make in FRESH:
-        with pytest.raises(UserError, match="only Gaussian noise"):
-            make(flow)
-    for make in (DDIM, DPMSolverMultistep, Heun, GradientEstimation, DPMSolverSinglestep, UniPC, DEIS, Euler):
-        make(flow)
-
-
-def test_the_defaults_are_what_the_documentation_says():
-    assert DDIM(P) == DDIM(P, eta=0.0)
-    assert Heun(P) == Heun(P, churn=0.0, churn_from=0.0, churn_to=math.inf, churn_std=1.0)
-    assert GradientEstimation(P) == GradientEstimation(P, gamma=2.0, mu=0.0)  # the paper's
-    assert DPMSolverMultistep(P) == DPMSolverMultistep(P, order=2, eta=0.0)
-    assert UniPC(P) == UniPC(P, order=3, b=2)
-    assert AdamsBashforth(P) == AdamsBashforth(P, 2, in_rho)
-    assert DEIS(P) == AdamsBashforth(P, 4, in_time)
-    assert AnnealedLangevin(P) == AnnealedLangevin(P, repeats=20, size=0.062)  # NCSNv2's size
-    assert PredictorCorrector(P) == PredictorCorrector(P, predictor=None, snr=0.16, corrections=1)
-    assert ForwardBackward(TOKENS) == ForwardBackward(TOKENS, back=0.5, corrections=1)
-    assert Unrolling(TOKENS) == Unrolling(TOKENS, temperature=0.8, share=0.3)
-    assert MostConfidentFirst(MASKS) == MostConfidentFirst(MASKS, randomness=1.0)
-    assert SAMPLERS["deis"].make(P) == DEIS(P) and TOKEN_SAMPLERS["first-hitting"].make(MASKS) == FirstHitting(MASKS)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from killed import assert_same, one_thread, stopped  # noqa: F401  # a fixture
 
 import undiffuse
-from tests.runs.test_resume import SERVER, assert_same, one_thread  # noqa: F401  # a fixture
 from undiffuse.cli import main
 from undiffuse.condition.conditions import Conditions
 from undiffuse.core.noise import SeededNoise
@@ -22,7 +22,6 @@ from undiffuse.run.guidance import teaching
 from undiffuse.sampling.sampling import Guidance
 from undiffuse.train.distill import student
 from undiffuse.train.loop import resume, train
-from undiffuse.train.trainer import Trainer
 
 TAUGHT = sorted(name for name, method in METHODS.items() if method.taught)
 SHORT = ["--steps", "6", "--batch", "16", "--report-every", "6", "--save-every", "3", "--quiet"]
@@ -155,21 +154,6 @@ def test_a_teacher_answers_by_the_scale_of_each_row(teacher):
         assert torch.allclose(answer[row], expected, atol=1e-5)
 
 
-def _distil(folder, method, step, parent, teacher):
-    torch.set_num_threads(1)
-    take_a_step = Trainer.step
-
-    def told(self):
-        take_a_step(self)
-        if self.done == step:
-            parent.send(step)
-            parent.poll(120)
-
-    Trainer.step = told
-    run = undiffuse.load(teacher)
-    train(_recipe(run, method), folder, True, run)
-
-
 def _recipe(run, method):
     return student(run, METHODS[method]()).changed(steps=24, batch=16, save_every=8, report_every=24, warmup=5)
 
@@ -177,12 +161,7 @@ def _recipe(run, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_distillation_that_is_killed_goes_on_bit_for_bit(method, teacher, tmp_path):
     whole = train(_recipe(teacher, method), tmp_path / "whole", True, teacher)
-    child, theirs = SERVER.Pipe()
-    process = SERVER.Process(target=_distil, args=(tmp_path / "killed", method, 19, theirs, teacher.folder))
-    process.start()
-    assert child.poll(120) and child.recv() == 19
-    process.kill()
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL
+    code, _ = stopped(_recipe(teacher, method), tmp_path / "killed", 19, signal.SIGKILL, teacher.folder)
+    assert code == -signal.SIGKILL
     assert_same(resume(tmp_path / "killed", quiet=True), whole)
     assert not (tmp_path / "killed" / "teacher").exists()

@@ -1,14 +1,12 @@
 """A run goes on bit for bit: N steps are k steps, kill -9, N - k steps. In processes of their own, really killed."""
 
 import json
-import multiprocessing
-import os
 import signal
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
+from killed import assert_same, one_thread, stopped, whole  # noqa: F401  # a fixture
 from logged import read_log
 
 from undiffuse.codec import MLPVAE
@@ -28,7 +26,6 @@ from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.lock import alone
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
-from undiffuse.train.trainer import Trainer
 
 TINY = MLP(width=16, depth=1, waves=8, embedding=8)
 STEPS = 130
@@ -56,77 +53,6 @@ RECIPES = {
         report_every=1000,
     ),
 }
-
-SERVER = multiprocessing.get_context("forkserver")  # imports once, and forks what is killed
-SERVER.set_forkserver_preload(["undiffuse.train.loop", "accelerate", "torch.utils.tensorboard", "matplotlib.figure"])
-
-
-def _train(recipe, folder, step, parent):
-    """In a process of its own: train, say when ``step`` steps are done, and go on when told to."""
-    torch.set_num_threads(1)
-    take_a_step = Trainer.step
-
-    def told(self):
-        take_a_step(self)
-        if self.done == step:
-            parent.send(step)
-            if not parent.poll(120):
-                sys.exit("nobody said to go on")
-            parent.recv()
-
-    Trainer.step = told
-    try:
-        train(Recipe.from_yaml(recipe), folder, quiet=True)
-    except KeyboardInterrupt as stop:
-        parent.send(str(stop))
-        sys.exit(130)
-
-
-def stopped(recipe, folder, step, how):
-    """A run that is sent a signal when ``step`` steps are done: (exit code, its last words).
-
-    A pipe, not an event: setting an event waits for whoever slept on it, and that process may be dead.
-    """
-    child, theirs = SERVER.Pipe()
-    process = SERVER.Process(target=_train, args=(recipe.to_yaml(), folder, step, theirs))
-    process.start()
-    assert child.poll(120) and child.recv() == step
-    os.kill(process.pid, how)
-    if how != signal.SIGKILL:
-        child.send("go on")
-    process.join(120)
-    return process.exitcode, child.recv() if child.poll(0) and process.exitcode == 130 else ""
-
-
-def whole(run):
-    """Everything that must be the same: all tensors of the state and of the model, the log, the last picture."""
-    state = load_state(run.folder / "state")
-    model, facts = read_tensors(run.folder / "model.safetensors")
-    facts.pop("seconds")
-    pictures = {path.name: path.read_bytes() for path in (run.folder / "pictures").iterdir()}
-    return state.tensors | {f"model {name}": value for name, value in model.items()}, [
-        state.step,
-        facts,
-        (run.folder / "log.jsonl").read_text(),
-        pictures,
-    ]
-
-
-def assert_same(one, other):
-    (tensors, facts), (others, other_facts) = whole(one), whole(other)
-    assert facts == other_facts
-    assert tensors.keys() == others.keys()
-    different = [name for name in tensors if not torch.equal(tensors[name], others[name])]
-    assert not different
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in one order, here and in the processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,13 @@ import pytest
 import torch
 from logged import read_log
 from PIL import Image
+from small_data import small_data
 
 from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
 from undiffuse.core.configuration import classes, hints
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
-from undiffuse.data.source import Between, Digits, Letters, Shakespeare, Toy, WellKnown
+from undiffuse.data.source import Digits, Toy
 from undiffuse.denoiser.prediction import EDMPrediction, Eps, Velocity
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform
@@ -75,15 +76,15 @@ def assert_samples(run, count=5):
     assert x.float().isfinite().all()
 
 
+@pytest.fixture(scope="module")
+def data_sets(tmp_path_factory):
+    return small_data(tmp_path_factory.mktemp("data"))
+
+
 @pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"table"}))  # which has no data of its own: see test_table_run
-def test_every_recipe_trains(name, tmp_path):
+def test_every_recipe_trains(name, data_sets, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNDIFFUSE_DATA", str(data_sets))
     recipe = tiny(RECIPES[name]())
-    ends = (recipe.data.start, recipe.data.end) if isinstance(recipe.data, Between) else (recipe.data,)
-    files = [getattr(end, "of", end) for end in ends]
-    if any(isinstance(end, WellKnown | Letters | Shakespeare) for end in files) and not os.environ.get(
-        "UNDIFFUSE_TEST_DATA"
-    ):
-        pytest.skip("UNDIFFUSE_TEST_DATA names no folder of data sets")
     run = train(recipe, tmp_path / "run", quiet=True)
     assert run.step == 3 and run.recipe == recipe and load(run.folder).recipe == recipe
     data = run.dataset()
