@@ -20,7 +20,8 @@ from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.judge import Judge
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
-from undiffuse.run.run import Run, load
+from undiffuse.run.folder import load
+from undiffuse.run.run import Run
 from undiffuse.train.loop import train
 
 NAMES = ("fashion-mnist", "fashion-mnist-latent", "fashion-mnist-ddpm")

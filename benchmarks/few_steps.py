@@ -30,7 +30,8 @@ from undiffuse.measure import sliced_wasserstein
 from undiffuse.measure.estimate import estimate
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
-from undiffuse.run.run import Run, load
+from undiffuse.run.folder import load
+from undiffuse.run.run import Run
 from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.distill import student
 from undiffuse.train.loop import train

@@ -25,7 +25,7 @@ from undiffuse.loss.time import Uniform
 from undiffuse.measure.estimate import Estimate
 from undiffuse.process import UNIFORM, Categorical
 from undiffuse.recipes import RECIPES
-from undiffuse.run.run import load
+from undiffuse.run.folder import load
 from undiffuse.theory.likelihood import reconstruction
 from undiffuse.train.loop import train
 

@@ -20,7 +20,8 @@ from undiffuse.kind.write import lines, pages
 from undiffuse.measure.judge import Judge
 from undiffuse.measure.manifold import manifold
 from undiffuse.recipes import RECIPES
-from undiffuse.run.run import Run, load
+from undiffuse.run.folder import load
+from undiffuse.run.run import Run
 from undiffuse.train.loop import train
 
 TEXT = "HELLO WORLD\nhow are you"

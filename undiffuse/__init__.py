@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from undiffuse.core.waiting import sleep_while_waiting
 
 if TYPE_CHECKING:
+    from undiffuse.run.folder import load as load
     from undiffuse.run.run import Run as Run
-    from undiffuse.run.run import load as load
 
 
 sleep_while_waiting()  # before torch is imported
@@ -19,7 +19,7 @@ sleep_while_waiting()  # before torch is imported
 def __getattr__(name: str) -> Any:
     """``load`` and ``Run``, imported when they are first used: importing undiffuse alone is free."""
     if name in ("load", "Run"):
-        from undiffuse.run import run
+        from undiffuse.run import folder
 
-        return getattr(run, name)
+        return getattr(folder, name)
     raise AttributeError(f"module 'undiffuse' has no attribute {name!r}")

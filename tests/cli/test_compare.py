@@ -12,7 +12,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.evaluate.compare import Comparison, Cost, Trial, plan
 from undiffuse.kind import compare
 from undiffuse.measure.floor import Floor
-from undiffuse.run.run import load
+from undiffuse.run.folder import load
 from undiffuse.sampling.samplers import SAMPLERS
 
 

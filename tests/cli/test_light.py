@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from undiffuse.cli.completion import script
-from undiffuse.cli.program import COMMANDS
+from undiffuse.cli.grammar import COMMANDS
 from undiffuse.recipes import RECIPES
 
 HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "undiffuse.recipes")

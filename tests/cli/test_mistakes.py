@@ -177,7 +177,7 @@ def test_what_the_system_refuses_is_one_line(run, monkeypatch, points_run):
     def refused(path):
         raise PermissionError(13, "Permission denied", "model.safetensors")
 
-    monkeypatch.setattr("undiffuse.run.run.load", refused)
+    monkeypatch.setattr("undiffuse.run.folder.load", refused)
     code, out, err = run("sample", points_run)
     assert code == 1
     assert_one_line(out, err, "model.safetensors: Permission denied")
@@ -187,7 +187,7 @@ def test_a_mistake_of_ours_is_one_line_that_says_how_to_see_more(run, monkeypatc
     def wrong(path):
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr("undiffuse.run.run.load", wrong)
+    monkeypatch.setattr("undiffuse.run.folder.load", wrong)
     code, out, err = run("sample", points_run)
     assert code == 1
     assert_one_line(out, err, f"ZeroDivisionError: division by zero (set {DEBUG}=1 to see where)")

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 import undiffuse
-from undiffuse.cli.program import _columns
+from undiffuse.cli.arguments import columns
 
 TINY = ["--steps", "2", "--batch", "4", "--report-every", "2", "--save-every", "2", "--sampling-steps", "2"]
 SMALL = {
@@ -59,7 +59,7 @@ def test_a_folder_whose_name_is_nearly_right_is_named(run, tmp_path):
     "text", ['city="New York, NY",age=30', '"city=New York, NY",age=30', 'age=30, city="New York, NY"']
 )
 def test_a_value_with_a_comma_is_quoted(text):
-    assert _columns(text) == {"city": "New York, NY", "age": "30"}
+    assert columns(text) == {"city": "New York, NY", "age": "30"}
 
 
 def test_a_picture_that_cannot_be_read_may_be_left_out(run, tmp_path):

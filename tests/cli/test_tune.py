@@ -11,7 +11,7 @@ from undiffuse.core.errors import Caution, UserError
 from undiffuse.evaluate import tune
 from undiffuse.process import Affine, Linear
 from undiffuse.process.pinned import Pinned
-from undiffuse.run.run import load
+from undiffuse.run.folder import load
 from undiffuse.run.tuned import FILE, TUNED, Tuned, fingerprint, read_tuned
 from undiffuse.sampling.sampling import Sampling
 from undiffuse.sampling.tuned.tableau import Tableau, read

@@ -12,7 +12,7 @@ from undiffuse.core.configuration import from_json, from_texts, to_texts
 from undiffuse.core.errors import LONG, UserError, nearest, shown
 from undiffuse.core.memory import ASIDE, require, within_file, within_memory
 from undiffuse.core.paths import path_of, walk
-from undiffuse.run.run import Facts
+from undiffuse.run.folder import Facts
 from undiffuse.sampling.grid import GRIDS, MOST
 
 AGE = Numbers(("age",), (3.0,), (1.0,), (0.0,), (9.0,))

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from undiffuse.core.files import read_tensors
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.run import Run, load
+from undiffuse.run.folder import load
+from undiffuse.run.run import Run
 from undiffuse.train.loop import train
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import undiffuse
-from undiffuse.cli.program import _label
+from undiffuse.cli.arguments import labels
 from undiffuse.condition.encoder import Encoder
 from undiffuse.condition.label import combined, conditions_of, labelled, labels_of, names_of, specifications_of
 from undiffuse.core.errors import UserError
@@ -35,7 +35,7 @@ NAMES = {"side": ("left", "right"), "height": ("low", "middle", "high")}
     ],
 )
 def test_the_words_of_the_command_line(words, meant):
-    assert _label(words) == meant
+    assert labels(words) == meant
 
 
 def test_combinations():

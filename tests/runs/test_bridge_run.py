@@ -17,7 +17,7 @@ from undiffuse.recipes import RECIPES
 from undiffuse.recipes.bridges import METHODS, bridge, only
 from undiffuse.recipes.digits import digits
 from undiffuse.recipes.toys import toy
-from undiffuse.run.run import load
+from undiffuse.run.folder import load
 from undiffuse.run.translate import translate
 from undiffuse.train.batches import BothEnds
 from undiffuse.train.loop import resume, train

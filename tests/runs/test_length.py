@@ -13,7 +13,7 @@ from undiffuse.core.errors import Caution, UserError
 from undiffuse.data.source import Between, StandardNormal, Toy
 from undiffuse.loss.markovian import Markovian
 from undiffuse.recipe.model import Bridge
-from undiffuse.run.run import read_recipe
+from undiffuse.run.folder import read_recipe
 from undiffuse.train import length
 from undiffuse.train.length import Clock
 from undiffuse.train.loop import resume, train

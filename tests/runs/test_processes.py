@@ -15,7 +15,7 @@ from undiffuse.core.noise import Stream
 from undiffuse.data.source import Toy
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
-from undiffuse.run.run import load
+from undiffuse.run.folder import load
 from undiffuse.train.batches import Batches
 
 TINY = "--steps 12 --batch 16 --net.width 16 --net.depth 1 --data.count 200 --report-every 12 --save-every 4"

@@ -28,7 +28,7 @@ from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training
 from undiffuse.recipes import RECIPES, own_data
-from undiffuse.run.run import load
+from undiffuse.run.folder import load
 from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.log import Log
 from undiffuse.train.loop import resume, train

@@ -82,7 +82,7 @@ def data(options: Namespace) -> None:
 
 def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     """Train a recipe, a saved recipe.yaml, or a model of your own data."""
-    from undiffuse.run.run import load
+    from undiffuse.run.folder import load
     from undiffuse.train.fine_tune import fine_tuned
     from undiffuse.train.loop import train
 
@@ -96,7 +96,7 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
 def distill(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     """Train a student of a run that needs one step, or a few, where the run needs many."""
     from undiffuse.loss.methods import method_of
-    from undiffuse.run.run import load
+    from undiffuse.run.folder import load
     from undiffuse.train.distill import cost, student
     from undiffuse.train.loop import train
 
@@ -137,7 +137,8 @@ def sample(options: Namespace) -> None:
 def translate(options: Namespace) -> None:
     """Take rows of a file across a bridge to its other data set, or back."""
     from undiffuse.kind import ENDINGS, kind_of
-    from undiffuse.run.run import Samples, load
+    from undiffuse.run.folder import load
+    from undiffuse.run.run import Samples
     from undiffuse.run.translate import require_bridge, translate
 
     if options.out:
@@ -154,7 +155,7 @@ def translate(options: Namespace) -> None:
 def impute(options: Namespace) -> None:
     """Fill the missing cells of a file, given the known cells of each row."""
     from undiffuse.kind import ENDINGS, kind_of
-    from undiffuse.run.run import load
+    from undiffuse.run.folder import load
 
     if options.out:
         out_path(options, ENDINGS)
@@ -226,7 +227,7 @@ def evaluate(options: Namespace) -> None:
 def likelihood(options: Namespace) -> None:
     """Measure the likelihood of held-out data, in bits or nats: by the bound, or by the probability flow."""
     from undiffuse.kind import kind_of
-    from undiffuse.run.run import load
+    from undiffuse.run.folder import load
 
     flow = options.flow or options.exact
     run, rows = load(options.folder), (options.count, options.seed, options.split)
@@ -241,7 +242,7 @@ def compare(options: Namespace) -> None:
     """Compare samplers, quality against network evaluations: a table, a plot, and the answer in words."""
     from undiffuse.evaluate.compare import FILES
     from undiffuse.kind import compare
-    from undiffuse.run.run import load
+    from undiffuse.run.folder import load
 
     folder = path_of(options.out) if options.out else None
     if folder and folder.exists() and not folder.is_dir():

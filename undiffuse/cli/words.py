@@ -32,7 +32,7 @@ def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
     """
     from undiffuse.recipe.recipe import Recipe
     from undiffuse.recipes import RECIPES, of_hub, own_data
-    from undiffuse.run.run import RECIPE
+    from undiffuse.run.folder import RECIPE
 
     path = path_of(target)
     options = {
@@ -137,7 +137,7 @@ def requested(options: Namespace, run: "Run") -> "Request":
 
 def guiding(options: Namespace) -> "Run":
     """The run in a folder, guided by the other runs that the options name."""
-    from undiffuse.run.run import load
+    from undiffuse.run.folder import load
 
     others = {name: load(folder) for name in ("classifier", "worse") if (folder := getattr(options, name, None))}
     return load(options.folder).guided_by(**others)

@@ -3,14 +3,9 @@
 run = undiffuse.load("runs/digits")
 run.sample(64, label="3", steps=20, guidance=2.0)
 
-recipe.yaml         the whole truth of the training
-model.safetensors   what sampling uses: averaged weights, the codec, what the data looked like
-state/              what resuming needs          (`undiffuse.train.state`)
-log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
-tuned.json          samplers of its own          (`undiffuse.run.tuned`)
+`undiffuse.run.folder` reads and writes its files.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -22,20 +17,16 @@ from torch import Tensor
 
 from undiffuse.codec import Codec
 from undiffuse.condition.conditions import Conditions
-from undiffuse.condition.label import Names, conditions_of, labels_of, names_of, specifications_of
+from undiffuse.condition.label import Names, conditions_of, labels_of, names_of
 from undiffuse.condition.read import Request, read, with_label, with_more
-from undiffuse.condition.renamed import is_old, renamed
 from undiffuse.condition.scale import NAME, with_none
-from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications
-from undiffuse.core.configuration import from_texts, to_texts
-from undiffuse.core.errors import UserError, caution, nearest, usage
-from undiffuse.core.files import read_tensors, write_tensors
-from undiffuse.core.memory import require, within_file
+from undiffuse.condition.specification import Labels, Numbers, Specifications
+from undiffuse.core.errors import UserError, nearest, usage
+from undiffuse.core.memory import require
 from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
-from undiffuse.core.paths import path_of
-from undiffuse.data.dataset import Dataset, form_of
+from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser.guidance import Conditional
 from undiffuse.denoiser.known import Known
 from undiffuse.process.pinned import Pinned
@@ -52,44 +43,10 @@ from undiffuse.sampling.tuned.tableau import Tabled
 from undiffuse.step import Step
 from undiffuse.step.consistency import Consistency
 
-FORMAT = "undiffuse 1"
-RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
-NUMBERS = 1 << 27  # in one sample: a codec is made of that shape before its tensors are compared
 VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The metadata of ``model.safetensors``. Raises UserError if no run can have it."""
-
-    kind: str
-    shape: tuple[int, ...]
-    columns: tuple[str, ...]
-    step: int
-    seconds: float
-    codec: str | None = None  # JSON of the codec's own
-    conditions: dict[str, Specification] | None = None
-    label_names: Names = ()  # of older files, instead
-
-    def __post_init__(self) -> None:
-        if min(self.shape, default=0) < 1 or math.prod(self.shape) > NUMBERS:
-            raise UserError(f"a shape is whole numbers from 1, and a sample at most {NUMBERS:,} numbers: {self.shape}")
-        object.__setattr__(self, "kind", {"tokens": "text"}.get(self.kind, self.kind))  # as older files have it
-        form = form_of(self.kind)
-        if form.dimensions and len(self.shape) != form.dimensions - 1:
-            raise UserError(f"{self.kind} have no shape {self.shape}")
-        if self.columns and len(self.columns) != self.shape[0]:
-            raise UserError(f"{len(self.columns)} names of columns for {self.shape[0]} columns")
-        if self.step < 0 or not 0 <= self.seconds < math.inf:
-            raise UserError(f"nothing is trained {self.step} steps in {self.seconds} seconds")
-
-    @property
-    def specifications(self) -> dict[str, Specification]:
-        """What its conditions are."""
-        return specifications_of(self.label_names) if self.conditions is None else self.conditions
 
 
 class Plan(NamedTuple):
@@ -222,6 +179,12 @@ class Run:
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.denoiser.parameters()).device
+
+    @property
+    def module(self) -> torch.nn.ModuleDict:
+        """All that its file holds tensors of."""
+        process = torch.nn.ModuleList(modules(self.denoiser.process))  # a learned schedule
+        return torch.nn.ModuleDict({"denoiser": self.denoiser, "codec": self.codec, "process": process})
 
     def dataset(self, split: str = "train") -> Dataset:
         """What it was trained on, or with ``"test"`` what was held out."""
@@ -415,7 +378,7 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """What tells its weights from others."""
-        return fingerprint(_modules(self).state_dict())
+        return fingerprint(self.module.state_dict())
 
     def guided_by(self, classifier: "Run | None" = None, worse: "Run | None" = None) -> "Run":
         """The same run, guided by a classifier of its noisy data, or away from a worse run: smaller, or trained less.
@@ -472,70 +435,6 @@ class Run:
         """How many samples are computed at once, unless told otherwise."""
         size = torch.Size(self.shape).numel()
         return max(1, VALUES.get(self.device.type, VALUES["cuda"]) // (size * self.denoiser.process.width))
-
-
-def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
-    """Open the run in a folder, on the accelerator if there is one.
-
-    Raises:
-        UserError: The folder does not exist, holds no run or no trained model yet, or the model is truncated or of
-            another recipe.
-    """
-    folder = path_of(folder)
-    recipe = read_recipe(folder)
-    path = folder / MODEL
-    if not path.is_file():
-        raise UserError(f"{folder}: holds no trained model yet; go on with: undiffuse resume {folder}")
-    tensors, texts = read_tensors(path)
-    if texts.get("format") != FORMAT:
-        raise UserError(f"{path}: not a model of undiffuse ({texts.get('format', 'no format given')})")
-    facts = from_texts(Facts, texts, str(path))
-    try:
-        with torch.random.fork_rng(devices=[]), within_file(sum(tensor.nbytes for tensor in tensors.values())):
-            codec = recipe.codec.build(facts.kind, facts.shape, facts.codec)
-            denoiser = recipe.denoiser(codec.latent_shape, facts.specifications)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    run = Run(folder, recipe, denoiser, codec, facts.specifications, facts.columns, facts.step, facts.seconds)
-    if is_old(tensors):
-        caution(f"{path}: written before conditions had an encoder; its tensors are renamed as it is opened")
-        names = run.label_names
-        sizes = tuple(map(len, names.values())) if isinstance(names, dict) else ()
-        tensors = renamed(tensors, recipe.is_classifier, sizes)
-    try:
-        _modules(run).load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(f"{path}: not of this recipe ({' '.join(str(error).split())[:150]})") from None
-    _modules(run).to(device or _best_device()).eval().requires_grad_(False)
-    return run
-
-
-def save_model(run: Run) -> None:
-    """Write ``model.safetensors`` into the run's folder, whole or not at all."""
-    specifications, seconds = dict(run.specifications), round(run.seconds, 3)
-    facts = Facts(run.kind, run.shape, run.columns, run.step, seconds, run.codec_facts, specifications)
-    write_tensors(run.folder / MODEL, _modules(run).state_dict(), {"format": FORMAT} | to_texts(facts))
-
-
-def read_recipe(folder: Path) -> Recipe:
-    """The recipe of a run. Raises UserError if there is no run, and names runs nearby."""
-    if not folder.is_dir():
-        beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{RECIPE}"))
-        raise UserError(nearest(folder.name, beside, "run") if beside else f"{folder}: no such folder")
-    if not (folder / RECIPE).is_file():
-        raise UserError(
-            f"{folder}: not a run, it holds no {RECIPE}; make one with: undiffuse train RECIPE --out FOLDER"
-        )
-    return Recipe.load(folder / RECIPE)
-
-
-def _modules(run: Run) -> torch.nn.ModuleDict:
-    process = torch.nn.ModuleList(modules(run.denoiser.process))  # a learned schedule
-    return torch.nn.ModuleDict({"denoiser": run.denoiser, "codec": run.codec, "process": process})
-
-
-def _best_device() -> torch.device:
-    return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
 def _at_least(least: int, name: str, value: int) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from undiffuse.core.errors import UserError, caution, usage
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.run import STATE
+from undiffuse.run.folder import STATE
 from undiffuse.train.state import newest_facts, newest_step, seconds_of
 
 WEEK = 7 * 24 * 60

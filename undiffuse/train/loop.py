@@ -30,8 +30,9 @@ from undiffuse.data.source import Between
 from undiffuse.loss.few_step import Teacher
 from undiffuse.recipe.model import Bridge, FewSteps
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.folder import MODEL, RECIPE, STATE, load, read_recipe
 from undiffuse.run.guidance import teaching
-from undiffuse.run.run import MODEL, RECIPE, STATE, Run, load, read_recipe
+from undiffuse.run.run import Run
 from undiffuse.train.bridging import Bridging, bridging
 from undiffuse.train.fine_tune import begin_with, check_fits
 from undiffuse.train.length import Clock, check_any_length, longer

@@ -10,7 +10,8 @@ from undiffuse.core.files import write_atomically
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.pictures import pictures
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.run import Run, save_model
+from undiffuse.run.folder import save_model
+from undiffuse.run.run import Run
 from undiffuse.train.log import Log
 from undiffuse.train.report import reporter_of, written
 from undiffuse.train.trainer import Trainer

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.recipe.training import Training
-from undiffuse.run.run import RECIPE, STATE
+from undiffuse.run.folder import RECIPE, STATE
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
 from undiffuse.train.progress import Watch
