@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ LAWS = [law for law in re.split(r"^- ", section("docs/design.md", "The laws"), f
 NAMED = re.compile(r"`(test_\w+)`")
 
 
+@cache
 def written() -> set[str]:
     files = [ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "tests").rglob("test_*.py")]
     return {node.name for file in files for node in ast.walk(file) if isinstance(node, ast.FunctionDef)}

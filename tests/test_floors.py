@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 HOUSE = Path(__file__).parents[1]
@@ -13,6 +14,11 @@ PLACED = {
 FILES = sorted(path.relative_to(HOUSE / "undiffuse").as_posix() for path in (HOUSE / "undiffuse").rglob("*.py"))
 
 
+@cache
+def nodes(file: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse((HOUSE / "undiffuse" / file).read_text())))
+
+
 def floor_of(file: str) -> int:
     return PLACED[max((place for place in PLACED if file.startswith(place)), key=len)]
 
@@ -20,7 +26,7 @@ def floor_of(file: str) -> int:
 def imported(file: str) -> set[str]:
     """The files that this one imports, anywhere: inside of functions, and for types, too."""
     found = set()
-    for node in ast.walk(ast.parse((HOUSE / "undiffuse" / file).read_text())):
+    for node in nodes(file):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "undiffuse":
             inner = (node.module or "").split(".")[1:]
             for names in ([*inner, name.name] for name in node.names):
@@ -68,7 +74,7 @@ def test_one_name_means_one_thing():
     """No two classes of the package have one name, but for private ones."""
     named: dict[str, list[str]] = {}
     for file in FILES:
-        for node in ast.walk(ast.parse((HOUSE / "undiffuse" / file).read_text())):
+        for node in nodes(file):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 named.setdefault(node.name, []).append(file)
     assert not {name: files for name, files in named.items() if len(files) > 1}
