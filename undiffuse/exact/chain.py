@@ -47,8 +47,16 @@ class Chain:
     def __call__(self, x_t: Tensor, t: Number, conditions: None = None) -> Tensor:
         """Logits of p(x_0^i | x_t) for tokens x_t (batch, length): (batch, length, classes).
 
-        For an impossible x_t all logits are 0.
+        For an impossible x_t all logits are 0. At one time for all, each x_t that occurs is computed once.
         """
+        if not (isinstance(t, Tensor) and t.ndim):
+            states = self.process.classes + 1
+            digit = states ** torch.arange(self.table.ndim, device=x_t.device)
+            number, which = (x_t * digit).sum(1).unique(return_inverse=True)
+            return self._logits(number[:, None] // digit % states, t)[which]
+        return self._logits(x_t, t)
+
+    def _logits(self, x_t: Tensor, t: Number) -> Tensor:
         joint = self._log_joint(x_t, t)
         classes, length = self.table.shape[0], self.table.ndim
         probs = joint.softmax(-1) @ F.one_hot(self.sequences, classes).flatten(1).to(joint)
@@ -75,11 +83,14 @@ class Chain:
 
     def _log_joint(self, x_t: Tensor, t: Number) -> Tensor:
         """log p(x_0, x_t), (batch, classes^length)."""
-        x_0 = self.sequences[None].expand(len(t) if isinstance(t, Tensor) and t.ndim else 1, -1, -1)
-        marginal = self.process.marginal(x_0, t).log_probs  # (batch or 1, sequences, length, states)
-        marginal = marginal.expand(len(x_t), -1, -1, -1)
-        here = x_t[:, None, :, None].expand(-1, marginal.shape[1], -1, 1)
-        return self._log_table + marginal.gather(-1, here)[..., 0].sum(-1)
+        every = torch.arange(self.table.shape[0], device=x_t.device)
+        every = every.expand(len(t) if isinstance(t, Tensor) and t.ndim else 1, -1)
+        marginal = self.process.marginal(every, t).log_probs.mT  # (batch or 1, states, classes)
+        marginal = marginal.expand(len(x_t), -1, -1)
+        rows, joint = torch.arange(len(x_t), device=x_t.device), self._log_table
+        for here, x_0 in zip(x_t.T, self.sequences.T, strict=True):  # a token after the other
+            joint = joint + marginal[rows, here][:, x_0]
+        return joint
 
     @cached_property
     def _log_table(self) -> Tensor:
