@@ -58,6 +58,17 @@ def recipes(options: Namespace) -> None:
         say(f"{name:{width}}  {(make.__doc__ or '').splitlines()[0]}")
 
 
+def runs(options: Namespace) -> None:
+    """List the runs below a folder: how far each is, and what it measured last."""
+    from undiffuse.train.listing import runs, table
+
+    lines = runs(path_of(options.folder))
+    if options.json:
+        print(json.dumps([line.to_json() for line in lines]))
+    else:
+        show(table(lines))
+
+
 def data(options: Namespace) -> None:
     """Describe the data of a recipe or a run, or your own, and draw or save some of it."""
     from undiffuse.kind import ENDINGS, describe, kind_of

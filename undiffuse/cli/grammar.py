@@ -229,6 +229,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _FORCE,
         ),
     ),
+    "runs": (commands.runs, (_arg("folder", nargs="?", default="runs", metavar="FOLDER", help="(runs)"), _JSON)),
     "compare": (
         commands.compare,
         (

@@ -117,6 +117,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: truncated, or not a safetensors file ({error})") from None
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors. Raises UserError as `read_tensors` does."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: truncated, or not a safetensors file ({error})") from None
+
+
 def _is_full(error: BaseException) -> bool:
     """Whether the disk is full; safetensors wraps the system's error in its own."""
     return getattr(error, "errno", None) in FULL or any(f"(os error {code})" in str(error) for code in FULL)
