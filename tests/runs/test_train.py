@@ -254,10 +254,11 @@ def test_a_run_that_exists_is_refused_with_what_to_type(tmp_path):
 
 def test_resuming_what_is_no_run(tmp_path):
     (tmp_path / "runs" / "swiss-roll").mkdir(parents=True)
-    with pytest.raises(UserError, match="did you mean swiss-roll"):
-        resume(tmp_path / "runs" / "swiss-rol", quiet=True)
     with pytest.raises(UserError, match=r"not a run, it holds no recipe.yaml"):
         resume(tmp_path / "runs" / "swiss-roll", quiet=True)
+    BASE.save(tmp_path / "runs" / "swiss-roll" / "recipe.yaml")
+    with pytest.raises(UserError, match="did you mean swiss-roll"):
+        resume(tmp_path / "runs" / "swiss-rol", quiet=True)
 
 
 @pytest.mark.parametrize("when", range(1, 9, 2))

@@ -4,6 +4,7 @@ A command is given the words that `undiffuse.cli.program` has read. Whatever it 
 """
 
 import json
+import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -93,15 +94,25 @@ def data(options: Namespace) -> None:
 
 def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     """Train a recipe, a saved recipe.yaml, or a model of your own data."""
+    began = time.monotonic()  # what is imported takes seconds
     from undiffuse.run.folder import load
+    from undiffuse.train.budget import planned
     from undiffuse.train.fine_tune import fine_tuned
-    from undiffuse.train.loop import train
+    from undiffuse.train.length import Clock
+    from undiffuse.train.loop import new_folder, train
 
+    own = options.end is None and is_data(options.target)
     fields = [("data.condition" if name == "condition" else name, value) for name, value in fields]
+    clock = None if options.minutes is None else Clock(options.minutes, began)
+    out = new_folder(options.out or Path("runs") / called(options))
     init = load(options.init) if options.init else None
     recipe = bridge_for(options) or recipe_for(options.target, fields)
     recipe = overridden(fine_tuned(init, recipe) if init else recipe, fields)
-    _say_trained(train(recipe, options.out or Path("runs") / called(options), is_quiet(options), init=init))
+    if clock:
+        recipe, line = planned(recipe, clock, {recipe.path_of(name) for name, _ in fields}, own and not init)
+        if not options.quiet:
+            say(line)
+    _say_trained(train(recipe, out, is_quiet(options), clock=clock, init=init, preview=options.preview))
 
 
 def distill(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
@@ -123,7 +134,8 @@ def resume(options: Namespace) -> None:
     """Continue a training where it stopped, or make it longer."""
     from undiffuse.train.loop import resume
 
-    _say_trained(resume(options.folder, is_quiet(options), steps=options.steps, minutes=options.minutes))
+    how = {"steps": options.steps, "minutes": options.minutes, "preview": options.preview}
+    _say_trained(resume(options.folder, is_quiet(options), **how))
 
 
 def sample(options: Namespace) -> None:

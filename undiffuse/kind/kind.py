@@ -22,6 +22,7 @@ from undiffuse.evaluate.compare import Ruler
 from undiffuse.evaluate.evaluate import Features
 from undiffuse.evaluate.likelihood import Likelihood, likelihood
 from undiffuse.measure.report import Report
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.given import Given
 from undiffuse.run.run import Run, Samples
 from undiffuse.sampling.sampling import Sampling
@@ -51,6 +52,8 @@ class Kind(ABC):
         writers: For each file ending, what saves rows to such a file; the first is the default.
         shown, filmed, measured, compared, reported: Default numbers of samples: to look at, in a film, to evaluate, to
             compare samplers, in a training's reports.
+        widths: Of networks, for a training by the clock.
+        enough: How many steps show what the data is.
     """
 
     name: ClassVar[str]
@@ -63,6 +66,8 @@ class Kind(ABC):
     measured: ClassVar[int]
     compared: ClassVar[int]
     reported: ClassVar[int]
+    widths: ClassVar[tuple[int, ...]]
+    enough: ClassVar[int]
 
     # ------------------------------------------------------------------------------------------ to look at
 
@@ -136,6 +141,12 @@ class Kind(ABC):
     ) -> Likelihood:
         """The likelihood of rows of the data; see `undiffuse.evaluate.likelihood`."""
         return likelihood(run, count, seed, split, flow, exact, steps, self.item)
+
+    # ------------------------------------------------------------------------------------------ what trains it
+
+    def widths_of(self, recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The widths that a network of this recipe may have, for rows of this shape; narrowest first."""
+        return self.widths
 
     # ------------------------------------------------------------------------------------------ what is known
 

@@ -1,5 +1,6 @@
 """Pictures: channels of pixels, possibly with a label, which is given or drawn with the picture."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from undiffuse.evaluate.evaluate import Features, of_samples
 from undiffuse.kind.distance import distance_reporter
 from undiffuse.kind.kind import Kind, Reporter, check_shape, check_some
 from undiffuse.measure.report import Report
+from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.given import Given
 from undiffuse.run.run import Run, Samples
 from undiffuse.sampling.sampling import Sampling
@@ -48,6 +50,8 @@ class PicturesKind(Kind):
     measured: ClassVar[int] = 1000
     compared: ClassVar[int] = 1000
     reported: ClassVar[int] = 128
+    widths: ClassVar[tuple[int, ...]] = (32, 48, 64, 96, 128)
+    enough: ClassVar[int] = 1_500
 
     def describe(self, data: Dataset) -> list[str]:
         """The range, mean and deviation of the pixels."""
@@ -72,7 +76,12 @@ class PicturesKind(Kind):
         def sheet(run: Run, samples: Rows, real: Rows) -> "Image":
             return pictures(run.sample(SHEET, seed=seed))
 
-        return distance_reporter(self, train, held_out, seed, sheet)
+        return distance_reporter(self, train, held_out, seed, sheet, novelty=True)
+
+    def widths_of(self, recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """At least as wide as a place has numbers, where patches are folded: else noise could not pass, and stays."""
+        numbers = shape[0] * math.prod(getattr(recipe.model.net, "patch", (1,)))
+        return tuple(width for width in self.widths if width >= numbers) or self.widths[-1:]
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
         """Frechet distance if a classifier is available for its features, else sliced Wasserstein."""

@@ -55,6 +55,8 @@ class PointsKind(Kind):
     measured: ClassVar[int] = 5000
     compared: ClassVar[int] = 5000
     reported: ClassVar[int] = 2000
+    widths: ClassVar[tuple[int, ...]] = (64, 128, 256)
+    enough: ClassVar[int] = 3_000
 
     def describe(self, data: Dataset) -> list[str]:
         """Every column's range, mean and deviation."""

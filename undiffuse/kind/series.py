@@ -61,6 +61,8 @@ class SeriesKind(Kind):
     measured: ClassVar[int] = 1000
     compared: ClassVar[int] = 1000
     reported: ClassVar[int] = 256
+    widths: ClassVar[tuple[int, ...]] = (16, 32, 48, 64)
+    enough: ClassVar[int] = 1_000
 
     def describe(self, data: Dataset) -> list[str]:
         """Every channel's range, mean and deviation."""
@@ -88,7 +90,7 @@ class SeriesKind(Kind):
         def sheet(run: Run, samples: Rows, real: Rows) -> "Image":
             return picture(series(samples.x, samples.captions[:MOST], value_limits(real.x)))
 
-        return distance_reporter(self, train, held_out, seed, sheet)
+        return distance_reporter(self, train, held_out, seed, sheet, novelty=True)
 
     def ruler(self, run: Run, train: Dataset, test: Dataset) -> Ruler:
         """The distance between spectra."""

@@ -46,6 +46,8 @@ class TableKind(Kind):
     measured: ClassVar[int] = 5000
     compared: ClassVar[int] = 0
     reported: ClassVar[int] = 2000
+    widths: ClassVar[tuple[int, ...]] = (128, 256, 512)
+    enough: ClassVar[int] = 1_500
 
     def describe(self, data: Dataset) -> list[str]:
         """Every column's kind, what it holds, and how much is missing."""

@@ -70,6 +70,8 @@ class TextKind(Kind):
     measured: ClassVar[int] = 200
     compared: ClassVar[int] = 500
     reported: ClassVar[int] = 256
+    widths: ClassVar[tuple[int, ...]] = (96, 192, 288)
+    enough: ClassVar[int] = 1_000
 
     def describe(self, data: Dataset) -> list[str]:
         """Some pieces."""

@@ -16,6 +16,8 @@ class Training:
 
     Attributes:
         steps, batch: The number of steps, and of samples in each step.
+        accumulate: In how many parts a batch is computed, one after the other: less memory, the same gradient.
+        recompute: Whether the network's blocks are computed twice: less memory, the same gradient.
         lr, warmup, decay, beta2, weight_decay, clip: AdamW; ``warmup`` in steps, ``clip`` the largest gradient norm.
         averages: Widths of the averages of the weights, as shares of the training; the first is used for sampling.
         condition_dropout: The share of rows that lose all conditions in training, which guidance needs.
@@ -25,6 +27,8 @@ class Training:
         precision: bf16 computes the network in half precision, in training and in sampling.
         compile: Whether the network is compiled (`torch.compile`): it takes a minute first, then steps are faster.
         seed: The seed of everything random in the training.
+        patience: After how many reports without a lower held-out loss the training ends; the model is that of the
+            lowest.
         save_every, report_every: The number of steps between saves, and between reports.
 
     Raises:
@@ -33,6 +37,8 @@ class Training:
 
     steps: int = 10_000
     batch: int = 128
+    accumulate: int = 1
+    recompute: bool = False
     lr: float = 1e-3
     warmup: int = 100
     decay: Decay = "cosine"
@@ -46,12 +52,14 @@ class Training:
     precision: Precision = "fp32"
     compile: bool = False
     seed: int = 0
+    patience: int | None = None
     save_every: int = 1000
     report_every: int = 2500
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "save_every", "report_every"):
+        for name in ("steps", "batch", "accumulate", "save_every", "report_every"):
             self._require(name, "at least 1", getattr(self, name) >= 1)
+        self._require("patience", "at least 1, or none", self.patience is None or self.patience >= 1)
         for name in ("lr", "clip"):
             self._require(name, "above 0", getattr(self, name) > 0)
         for name in ("warmup", "weight_decay"):

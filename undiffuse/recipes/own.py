@@ -25,6 +25,7 @@ from undiffuse.recipes.text import text
 from undiffuse.sampling.sampling import Guidance, Sampling
 
 BYTES = 256
+SMALL = 32  # pixels
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 S = TypeVar("S", Files, Hub, SeriesFiles, TableFile, TextFile)
@@ -114,21 +115,37 @@ def of_hub(name: str, options: Mapping[str, str] = NOTHING) -> Recipe:
 def pictures(source: Files | Hub, size: tuple[int, ...]) -> Recipe:
     """Pictures of (height, width) ``size``, from a folder of pictures, or of MNIST's or CIFAR-10's files.
 
-    From 16 pixels on, patches of 2 x 2, from 64 on of 4 x 4, are folded into channels, if they divide the size: four,
-    and sixteen, times the pictures in the same time. One level of the network for every halving of what is left, down
-    to 4 to 8 places.
+    Pictures of a folder are scaled to at most 32 pixels, unless their size was said: so small, minutes show what they
+    are. From 16 pixels on, patches of 2 x 2, from 64 on of 4 x 4, are folded into channels, if they divide the size:
+    four, and sixteen, times the pictures in the same time. One level of the network for every halving of what is left,
+    down to 4 to 8 places.
     """
+    source, size = _small(source, size)
     folds = {4: 64, 2: 16}  # the patch, and the least side that it is for
     patch = next((p for p, least in folds.items() if min(size) >= least and not any(s % p for s in size)), 1)
     levels = max(1, (min(size) // patch).bit_length() - 2)  # 8 to 15 places: 2; 16 to 31: 3
     multiples = (1, 2, 2, 4, 4)[:levels]
-    folded = SpaceToDepth(UNet(width=96, multiples=multiples, embedding=256), patch=(patch, patch))
+    inner = UNet(width=96 if patch == 4 else 64, multiples=multiples, embedding=256)
+    folded = SpaceToDepth(inner, patch=(patch, patch))
     return Recipe(
         data=source,
         model=GaussianDiffusion(folded if patch > 1 else UNet(multiples=multiples)),
-        training=Training(steps=20_000, batch=64, precision="bf16", save_every=500, report_every=2_000),
+        training=Training(steps=6_000, batch=32, lr=2e-3, save_every=500, report_every=500),
         sampling=Sampling(sampler="dpm++2m", guidance=Guidance(1.5)),
     )
+
+
+def _small(source: Files | Hub, size: tuple[int, ...]) -> tuple[Files | Hub, tuple[int, ...]]:
+    """The source and the size of its pictures, scaled down where it may be."""
+    if source.size is not None or min(size) <= SMALL:
+        return source, size
+    side = SMALL / min(size)
+    small = replace(source, size=(round(side * size[0]), round(side * size[1])))
+    try:
+        read = replace(small, skip_unreadable=True) if isinstance(small, Files) else small
+        return small, read.open().shape[1:]
+    except UserError:  # an array of pictures, which has its own size
+        return source, size
 
 
 OWN: dict[str, Callable[..., Recipe]] = {"points": points, "pictures": pictures, "series": series}  # by kind of data

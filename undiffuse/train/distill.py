@@ -20,6 +20,7 @@ from undiffuse.recipe.model import FewSteps, GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.run import Run
 from undiffuse.sampling.sampling import Sampling
+from undiffuse.train.progress import lasting
 
 BACKWARD = 2  # what gradients cost, in evaluations of the network
 
@@ -74,7 +75,7 @@ def cost(recipe: Recipe, teacher: Run) -> str:
     anew = "" if says == said else f"; it predicts {says}, not {said} as its teacher, so its last layer begins anew"
     return (
         f"{training.steps:,} steps of {training.batch:,} rows, each asking the teacher {twice * of_teacher:g} times: "
-        f"about {_spoken(seconds)}, at the pace of the teacher's own training{anew}"
+        f"about {lasting(seconds)}, at the pace of the teacher's own training{anew}"
     )
 
 
@@ -88,7 +89,3 @@ def _why_not(run: Run) -> str:
         names = ", ".join(run.samplers)
         return f"makes tokens, which follow no flow that could be distilled; sample it in fewer --steps, by {names}"
     return "makes rows of numbers and tokens, which follow no flow that could be distilled; sample it in fewer --steps"
-
-
-def _spoken(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"

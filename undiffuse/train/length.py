@@ -21,17 +21,17 @@ CLOSE = 0.02  # of the whole time: an error that is left as it is
 
 
 class Clock:
-    """Runs down in so many ``minutes``, from now on.
+    """Runs down so many ``minutes`` after it ``began``, by `time.monotonic`: by default now.
 
     Raises UserError for a time that is not above 0, or longer than a week.
     """
 
     @usage()
-    def __init__(self, minutes: float) -> None:
+    def __init__(self, minutes: float, began: float | None = None) -> None:
         if not 0 < minutes <= WEEK:
             raise UserError(f"minutes must be above 0 and at most {WEEK:,}, a week, not {minutes:g}")
         self.minutes = minutes
-        self.end = time.monotonic() + 60 * minutes
+        self.end = (time.monotonic() if began is None else began) + 60 * minutes
         self.begin(0)
 
     @property

@@ -45,6 +45,10 @@ class Log:
 
         self._board.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
+    def lines(self) -> list[dict[str, Any]]:
+        """All that was written so far, oldest first."""
+        return lines(self.path)
+
     def sync(self) -> None:
         """Flush the log to disk before a state that depends on it is saved."""
         os.fsync(self._file.fileno())
@@ -55,12 +59,17 @@ class Log:
         self._board.close()
 
 
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The numbers of a log, a line each, oldest first. Raises UserError for an invalid line."""
+    return [_read(line, f"{path}: line {k + 1}") for k, line in enumerate(path.read_text("utf-8").splitlines())]
+
+
 def _until(path: Path, step: int) -> list[str]:
     """The whole lines up to a step."""
     if not path.is_file():
         return []
-    lines = path.read_bytes().decode("utf-8", errors="replace").splitlines(keepends=True)
-    whole = [(_read(line, f"{path}: line {k + 1}"), line) for k, line in enumerate(lines) if line.endswith("\n")]
+    found = path.read_bytes().decode("utf-8", errors="replace").splitlines(keepends=True)
+    whole = [(_read(line, f"{path}: line {k + 1}"), line) for k, line in enumerate(found) if line.endswith("\n")]
     return [line for values, line in whole if values["step"] <= step]
 
 

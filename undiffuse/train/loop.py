@@ -62,6 +62,7 @@ def train(
     teacher: Run | None = None,
     clock: Clock | None = None,
     init: Run | None = None,
+    preview: str | Path | None = None,
 ) -> Run:
     """Train in a new folder, and open the run. A ``teacher`` is copied into it until the training is done; a run to
     begin with, ``init``, stays there, for its codec (see `undiffuse.train.fine_tune`).
@@ -77,7 +78,7 @@ def train(
     folder = new_folder(folder)
     if clock:
         check_any_length(recipe)
-    return _run(recipe, folder, quiet, teacher, clock, init)
+    return _run(recipe, folder, quiet, teacher, clock, init, preview)
 
 
 def new_folder(folder: str | Path) -> Path:
@@ -90,7 +91,14 @@ def new_folder(folder: str | Path) -> Path:
     return folder
 
 
-def resume(folder: str | Path, quiet: bool = False, *, steps: int | None = None, minutes: float | None = None) -> Run:
+def resume(
+    folder: str | Path,
+    quiet: bool = False,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    preview: str | Path | None = None,
+) -> Run:
     """Resume the run in a folder: to the end, to other ``steps`` in all, or for so many ``minutes`` more.
 
     The learning rate then falls over the new number of steps. Where it is constant, a training of k steps that goes on
@@ -108,7 +116,17 @@ def resume(folder: str | Path, quiet: bool = False, *, steps: int | None = None,
             raise UserError(f"{folder / TEACHER}: the teacher is gone, and the training is not done; distill anew")
         caution(f"{folder} is distilled already, and its teacher is not kept; nothing was done")
         return run
-    return _run(longer(recipe, folder, steps, clock), folder, quiet, clock=clock)
+    return _run(longer(recipe, folder, steps, clock), folder, quiet, clock=clock, preview=preview)
+
+
+def check_preview(path: str | Path | None) -> Path | None:
+    """Where the latest samples are drawn. Raises UserError unless it can be a picture."""
+    if path is None:
+        return None
+    preview = path_of(path)
+    if preview.suffix.lower() != ".png" or not preview.parent.is_dir():
+        raise UserError(f"{preview}: a preview is a .png, in a folder that is there")
+    return preview
 
 
 def _lacks_teacher(recipe: Recipe, folder: Path) -> bool:
@@ -123,9 +141,11 @@ def _run(
     teacher: Run | None = None,
     clock: Clock | None = None,
     init: Run | None = None,
+    preview: str | Path | None = None,
 ) -> Run:
     from accelerate import Accelerator
 
+    shown = check_preview(preview)
     accelerator = Accelerator()
     device, main = accelerator.device, accelerator.is_main_process
     data = recipe.data.open("train")
@@ -164,9 +184,9 @@ def _run(
         if before is None and isinstance(recipe.codec, TRAINED_FIRST):
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
         objective.codec.load_state_dict(codec.state_dict())
-        looked = _looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
-        trainer = Trainer(recipe, looked, accelerator, objective)
-        _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data), facts, quiet, clock)
+        rows = looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
+        trainer = Trainer(recipe, rows, accelerator, objective)
+        _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data, shown), facts, quiet, clock)
         if main and teacher:  # all that is kept of it is what the student learned
             shutil.rmtree((folder / TEACHER).rename(folder / f".{TEACHER}.part"))
     accelerator.wait_for_everyone()
@@ -240,7 +260,7 @@ def _fitted(
     return codec.eval().requires_grad_(False)
 
 
-def _looked(codec: VAE | VQ, data: Dataset) -> Dataset:
+def looked(codec: VAE | VQ, data: Dataset) -> Dataset:
     """What the codec precomputes for all rows, once, and their conditions."""
     return Dataset(precomputed(codec, data.x), data.conditions, data.specifications, kind="latents", name=data.name)
 
@@ -279,6 +299,8 @@ def _train(
             tensors = trainer.tensors() if due.report or due.save else {}
             if recorder:
                 recorder.after_step(due, tensors)
+            if due.report and _agreed(accelerator, bool(recorder and recorder.enough)):
+                steps = trainer.done
             if steps != planned and trainer.done < planned:
                 trainer.recipe = trainer.recipe.changed(steps=steps)  # after its state is saved, with which it agrees
                 if recorder:

@@ -20,6 +20,7 @@ from undiffuse.core.modules import built, modules
 from undiffuse.core.noise import Noise, Stream
 from undiffuse.data.dataset import Dataset
 from undiffuse.loss.few_step import FewStepLoss, Teacher
+from undiffuse.net.recompute import recompute
 from undiffuse.recipe.recipe import Recipe
 
 
@@ -88,6 +89,8 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | No
         loss = loss.begin(denoiser, teacher, training.steps)
     if training.flip and not (codec.in_place and len(codec.shape) == 3):
         raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
+    if training.recompute:
+        recompute(denoiser.net)
     bf16, dropout, each = training.precision == "bf16", training.condition_dropout, training.each_dropout
     return Objective(denoiser, loss, codec, dropout, bf16, each, training.flip, recipe.scales)
 

@@ -9,12 +9,16 @@ from torch import Tensor
 from undiffuse.core.files import write_atomically
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.pictures import pictures
+from undiffuse.loss.loss import Loss
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.folder import save_model
 from undiffuse.run.run import Run
+from undiffuse.train.held_out import HeldOut
 from undiffuse.train.log import Log
+from undiffuse.train.objective import Objective
 from undiffuse.train.report import reporter_of, written
 from undiffuse.train.trainer import Trainer
+from undiffuse.train.verdict import HELD_OUT, TRAINED, verdict
 
 SHOWN = 32  # pictures, each above what the codec makes of it
 
@@ -32,16 +36,25 @@ class Product(Protocol):
 
 
 class Model:
-    """A run: its samples, and ``model.safetensors``."""
+    """A run: its samples, and ``model.safetensors``. The latest picture of them is also written to ``preview``."""
 
-    def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path, data: Dataset) -> None:
+    def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path, data: Dataset, preview: Path | None) -> None:
         self.trainer, self.recipe, self.folder, self.data = trainer, recipe, folder, data
-        self._report = reporter_of(data, recipe.data.open("test"), recipe.training.seed, recipe.is_classifier)
+        held_out, seed = recipe.data.open("test"), recipe.training.seed
+        self._report, self.preview = reporter_of(data, held_out, seed, recipe.is_classifier), preview
+        measured = isinstance(trainer.objective, Objective) and isinstance(recipe.model.loss, Loss)
+        self._losses = HeldOut(trainer.objective, data, held_out, seed) if measured else None
 
     def report(self, tensors: dict[str, Tensor], log: Log, seconds: float) -> str:
-        """Samples beside held-out data."""
+        """Samples beside held-out data, its loss, and what they say of the training."""
         run = self._run(tensors, seconds)
-        return written(run, self._report(run), log)
+        progress = self._report(run)
+        losses = self._losses(run.denoiser) if self._losses else {}
+        line = written(run, progress._replace(numbers=progress.numbers | losses), log, self.preview)
+        said = verdict(log.lines())
+        if losses:
+            line += f"; loss {losses[TRAINED]:.4g}, held-out {losses[HELD_OUT]:.4g}"
+        return f"{line}: {said}" if said else line
 
     def save(self, tensors: dict[str, Tensor], seconds: float) -> None:
         """Codec and denoiser."""

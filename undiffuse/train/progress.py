@@ -17,6 +17,13 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:,.0f} it/s" if task.speed and task.speed >= 10 else f"{task.speed or 0:.2f} it/s")
 
 
+def lasting(seconds: float) -> str:
+    """A time in words: 90 s, 12 minutes, 3.5 hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
 class Watch:
     """A progress bar while this context is open; says nothing if ``quiet``."""
 

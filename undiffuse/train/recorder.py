@@ -14,9 +14,12 @@ from undiffuse.recipe.training import Training
 from undiffuse.run.folder import RECIPE, STATE
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
-from undiffuse.train.progress import Watch
+from undiffuse.train.progress import Watch, lasting
 from undiffuse.train.state import Checkpoint, Facts, save_state
 from undiffuse.train.trainer import WINDOW, Trainer
+from undiffuse.train.verdict import waited
+
+SETTLED = 3.0  # seconds after which the pace of a training is known
 
 
 class Due(NamedTuple):
@@ -30,10 +33,11 @@ class Due(NamedTuple):
     def after(cls, step: int, training: Training, stopping: bool) -> Self:
         """As the training says, at the last step, and before stopping."""
         last = step == training.steps
+        report = step % training.report_every == 0 or last
         return cls(
             log=step % WINDOW == 0 or last,
-            report=step % training.report_every == 0 or last,
-            save=step % training.save_every == 0 or last or stopping,
+            report=report,
+            save=step % training.save_every == 0 or last or stopping or (report and training.patience is not None),
         )
 
 
@@ -58,6 +62,8 @@ class Recorder:
         self.trainer, self.folder, self.product, self.facts = trainer, folder, product, facts
         self._began = time.monotonic() - seconds
         self._saved, self.ending = trainer.done, 0.0
+        self._told = False
+        self._first: tuple[int, float] | None = None  # a step, and when it was done
         self._log = Log(folder, trainer.done)
         self._watch = Watch(trainer.recipe.training.steps, trainer.done, quiet)
 
@@ -76,6 +82,7 @@ class Recorder:
             UserError: The loss diverged, with where the last good state is; the disk is full.
         """
         self._watch.step()
+        self._tell_how_long()
         if due.log:
             self._write_log()
         began = time.monotonic()
@@ -83,10 +90,22 @@ class Recorder:
             self._watch.say(self.product.report(tensors, self._log, self._seconds()))
         if due.save:
             self._read()  # nothing that diverged is saved
-            self.product.save(tensors, self._seconds())
+            if self.trainer.recipe.training.patience is None or (due.report and not self.waited):
+                self.product.save(tensors, self._seconds())
             self.save_state(tensors)
         if due.report:
             self.ending = time.monotonic() - began
+
+    @property
+    def waited(self) -> int:
+        """How many reports there were since the one with the least held-out loss."""
+        return waited(self._log.lines())
+
+    @property
+    def enough(self) -> bool:
+        """Whether as many reports as patience allows were no better."""
+        patience = self.trainer.recipe.training.patience
+        return patience is not None and self.waited >= patience
 
     def planned_anew(self) -> None:
         """The recipe has another number of steps, after the newest state was saved."""
@@ -99,6 +118,19 @@ class Recorder:
         facts = self.facts | {"seconds": self._seconds(), "threads": torch.get_num_threads()}
         save_state(self.folder / STATE, Checkpoint(self.trainer.done, tensors, facts))
         self._saved = self.trainer.done
+
+    def _tell_how_long(self) -> None:
+        """Once, when some steps after the first have shown the pace; the first begins much that stays."""
+        training, now = self.trainer.recipe.training, time.monotonic()
+        self._first = self._first or (self.trainer.done, now)
+        done, began = self._first
+        if self._told or self.trainer.done == done or now - began < SETTLED:
+            return
+        self._told = True
+        left = (training.steps - self.trainer.done) * (now - began) / (self.trainer.done - done)
+        if left > SETTLED:
+            what = f"about {lasting(left)} for {training.steps - self.trainer.done:,} steps"
+            self._watch.say(f"{what}, and reports every {training.report_every:,}")
 
     def _write_log(self) -> None:
         losses, norms = self._read()

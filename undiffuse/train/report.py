@@ -1,6 +1,8 @@
 """Reports during training: samples of the averaged weights, always from the same noise, are drawn, measured and
 logged."""
 
+from pathlib import Path
+
 import torch
 
 from undiffuse.core.files import write_atomically
@@ -32,12 +34,14 @@ def classifier_reporter(held_out: Dataset, seed: int) -> Reporter:
     return report
 
 
-def written(run: Run, progress: Progress, log: Log) -> str:
-    """Log the numbers, draw into ``pictures/STEP.png``; the line for a person."""
+def written(run: Run, progress: Progress, log: Log, preview: Path | None = None) -> str:
+    """Log the numbers, draw into ``pictures/STEP.png``, and into ``preview``; the line for a person."""
     if progress.picture is not None:
         folder = run.folder / "pictures"
         folder.mkdir(exist_ok=True)
         write_atomically(folder / f"{run.step:09d}.png", progress.picture.save)
+        if preview:
+            write_atomically(preview, progress.picture.save)
         log.picture(run.step, "samples", progress.picture)
     log.write(run.step, progress.numbers)
     return f"step {run.step:,}: {progress.line}"

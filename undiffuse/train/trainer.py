@@ -55,11 +55,8 @@ class Trainer:
         require(training.batch * data.x[0].numel() * 4, f"a batch of {training.batch:,}")
         self._seed(training.seed)
         self.objective: Any = (objective or denoising(recipe, recipe.codec.measure(data), data)).to(self.device)
-        if training.batch % processes:
-            raise UserError(
-                f"a batch of {training.batch} does not split evenly over {processes} processes; change --batch"
-            )
-        self.objective.noise = Stream(None, process, processes)
+        self._check_parts(processes)
+        self.process, self.processes = process, processes
         self.sharded = processes > 1 and requested()
         self._model: Any = self.objective.model  # of which copies are made
         self._shared: Any = self.objective  # which is called
@@ -84,18 +81,40 @@ class Trainer:
     def step(self) -> None:
         """Take one step."""
         training = self.recipe.training
-        self._seed(key(training.seed, self.done))
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(self.done)
-        loss = self._shared(*self.batches(self.done))
+        rows = self.batches(self.done)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = sum(self._backward(rows, part) for part in range(training.accumulate))
         norm = torch.nn.utils.clip_grad_norm_(self.learned, training.clip, foreach=True)
         self.optimizer.step()
-        self.window[0, self.done % WINDOW], self.window[1, self.done % WINDOW] = loss.detach(), whole(norm)
+        self.window[0, self.done % WINDOW], self.window[1, self.done % WINDOW] = loss, whole(norm)
         self.done += 1
         for average in self.averages:
             average.update(self.weights, self.done)
+
+    def _backward(self, rows: tuple[Any, Any], part: int) -> Tensor:
+        """Add the gradient of one part of a batch; returns its share of the loss, ().
+
+        A part is drawn as if a process of its own had it: from the noise of the whole batch. So the parts make the
+        gradient of the batch.
+        """
+        parts, training = self.recipe.training.accumulate, self.recipe.training
+        self._seed(key(training.seed, self.done))
+        self.objective.noise = Stream(None, self.process + part * self.processes, parts * self.processes)
+        some = rows if parts == 1 else tuple(None if one is None else one[part::parts] for one in rows)
+        loss: Tensor = self._shared(*some) / parts
+        loss.backward()
+        return loss.detach()
+
+    def _check_parts(self, processes: int) -> None:
+        """Raises UserError for a batch that cannot be shared out."""
+        training, parts = self.recipe.training, self.recipe.training.accumulate
+        over = " and ".join([f"{processes} processes"] * (processes > 1) + [f"{parts} parts"] * (parts > 1))
+        if training.batch % (parts * processes):
+            raise UserError(f"a batch of {training.batch} does not split evenly over {over}; change --batch")
+        if parts > 1 and self.recipe.model.loss.staged:
+            raise UserError("this method counts its steps, and takes whole batches; leave --accumulate out")
 
     def lr(self, step: int) -> float:
         """The learning rate of step 0, 1, ..."""

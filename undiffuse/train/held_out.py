@@ -1,0 +1,70 @@
+"""The loss of held-out rows, and of as many training rows: the same rows with the same noise at every report."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undiffuse.core.noise import SeededNoise
+from undiffuse.data.dataset import Dataset
+from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.train.objective import Objective
+from undiffuse.train.verdict import HELD_OUT, TRAINED
+
+ROWS, BATCH = 256, 64
+LEVELS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # sigma/alpha, in standard deviations of the data
+
+
+class HeldOut:
+    """held_out(model) -> numbers for the log.
+
+    Args:
+        objective: Its codec and its loss.
+        train, held_out: At most ``ROWS`` of each are drawn.
+        seed: Of the rows and the noise.
+    """
+
+    def __init__(self, objective: Objective, train: Dataset, held_out: Dataset, seed: int) -> None:
+        self.objective, self.seed = objective, seed
+        self.rows = {TRAINED: _some(train, seed), HELD_OUT: _some(held_out, seed)}
+
+    @torch.no_grad()
+    def __call__(self, model: Any) -> dict[str, float]:
+        """Both losses; of a model that predicts x_0 also the error of that at each noise level, 1 without a model."""
+        device = next(model.parameters()).device
+        numbers = {}
+        for name, rows in self.rows.items():
+            parts = torch.arange(len(rows)).split(BATCH)
+            numbers[name] = float(torch.cat([self._losses(model, rows, part, device) for part in parts]).mean())
+        if isinstance(model, Denoiser):
+            numbers |= self._errors(model, device)
+        return numbers
+
+    def _losses(self, model: Any, rows: Dataset, part: Tensor, device: torch.device) -> Tensor:
+        noise = SeededNoise(self.seed, int(part[0]))
+        x_0, conditions = self._encoded(rows, part, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.objective.bf16):
+            losses: Tensor = self.objective.loss(model, x_0, noise, conditions)
+        return losses.float().cpu()
+
+    def _errors(self, model: Denoiser, device: torch.device) -> dict[str, float]:
+        rows = self.rows[HELD_OUT]
+        x_0, conditions = self._encoded(rows, torch.arange(min(BATCH, len(rows))), device)
+        found = {}
+        for level in LEVELS:
+            t = model.process.schedule.time(torch.tensor(-2 * math.log(level), dtype=torch.float64))
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.objective.bf16):
+                mean = model(model.process.corrupt(x_0, float(t), SeededNoise(self.seed)), float(t), conditions)
+            found[f"held-out error at noise {level:g}"] = float((mean - x_0).square().mean() / x_0.square().mean())
+        return found
+
+    def _encoded(self, rows: Dataset, part: Tensor, device: torch.device) -> tuple[Tensor, Any]:
+        noise = SeededNoise(self.seed + 1, int(part[0]))  # of a codec that draws
+        conditions = None if rows.conditions is None else rows.conditions[part].to(device)
+        return self.objective.codec.encode(rows.x[part].to(device), noise), conditions
+
+
+def _some(data: Dataset, seed: int) -> Dataset:
+    """Some rows, drawn by the seed."""
+    return data.take(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:ROWS])
