@@ -1,4 +1,4 @@
-"""Every measurement that the README quotes, one after the other: make bench (about three hours on 2 cores)."""
+"""Every measurement that the README quotes, one after the other: make bench (several hours on 2 cores)."""
 
 import subprocess
 import sys
@@ -14,6 +14,8 @@ MEASUREMENTS = (
     "digits",
     "mixture",
     "tuned",
+    "few_steps",
+    "bridges",
     "letters",
     "table",
     "heartbeat",

@@ -58,6 +58,7 @@ def transport(seed: int, folder: str) -> dict[str, float]:
     return {
         "cost / least cost": cost / least,
         "cost / least cost to where it lands": cost / lots(least_cost, a, b),
+        "variance / that of fresh points": float(b.var(0).sum() / fresh.var(0).sum()),
         "least cost of lots of 625 / of 5,000": lots(least_cost, a, fresh, COUNT // 8) / least,
         "sliced Wasserstein / floor": lots(sliced_wasserstein, there, others) / lots(sliced_wasserstein, end, others),
         "round trip, standard deviations": float((again - a[:COUNT]).norm(dim=1).mean()),
@@ -80,7 +81,13 @@ def gaussian(seed: int, folder: str) -> dict[str, float]:
         np.save(Path(folder) / f"{name}.npy", rng.normal(size=(50_000, 2)).astype(np.float32))
     ends = Between(*(Files(str(Path(folder) / f"{name}.npy")) for name in ("a", "b")))
     recipe = bridge(toy("moons"), toy("moons"), "schroedinger").changed(
-        data=ends, net=MLP(width=32, depth=2, waves=0), sigma=1.0, loss=Markovian(rounds=6), steps=2_400, batch=512
+        data=ends,
+        net=MLP(width=32, depth=2, waves=0),
+        sigma=1.0,
+        loss=Markovian(rounds=4),
+        steps=2_400,
+        batch=512,
+        lr=1e-3,
     )
     run = trained(recipe, seed, folder)
     start = run.dataset("test").start.x

@@ -18,10 +18,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import torch
+from torch import Tensor
 
 from undiffuse.evaluate.judged import FILE as JUDGE
 from undiffuse.kind import evaluate
@@ -106,7 +108,7 @@ class Table:
 
     def __init__(self, teacher: Run) -> None:
         self.teacher = teacher
-        self.measure = of_pictures if teacher.label_names else of_points
+        self.measure = of_pictures if teacher.label_names else partial(of_points, floor=floor(teacher))
         first = self.measure(teacher, teacher.sampling.override(steps=TEACHER))
         print(f"{'':36}{'steps':>7}  evaluations{''.join(f'{name:>22}' for name in first)}")
         self.say("teacher", teacher.step, TEACHER, [first])
@@ -127,15 +129,20 @@ class Table:
         print(f"{name:36}{steps:>7,}{evaluations:>13}{''.join(cells)}", flush=True)
 
 
-def of_points(run: Run, sampling: Sampling) -> dict[str, float]:
+def of_points(run: Run, sampling: Sampling, floor: float) -> dict[str, float]:
     """The distance over its floor."""
-    held_out, real = run.dataset("test").x, run.dataset("train").x
-    samples = run.draw(len(held_out) // LOT * LOT, sampling=sampling).x
-    distances = [
-        fmean(sliced_wasserstein(a, b) for a, b in zip(part.split(LOT), held_out.split(LOT), strict=False))
-        for part in (samples, real[: len(samples)])
-    ]
-    return {"distance / floor": distances[0] / distances[1]}
+    held_out = run.dataset("test").x
+    return {"distance / floor": by_lots(run.draw(len(held_out), sampling=sampling).x, held_out) / floor}
+
+
+def floor(run: Run) -> float:
+    """The distance of as many training points."""
+    return by_lots(run.dataset("train").x, run.dataset("test").x)
+
+
+def by_lots(x: Tensor, held_out: Tensor) -> float:
+    """The mean sliced Wasserstein distance of lots of x from as many lots of held-out points."""
+    return fmean(sliced_wasserstein(*lots) for lots in zip(x.split(LOT), held_out.split(LOT), strict=False))
 
 
 def of_pictures(run: Run, sampling: Sampling) -> dict[str, float]:
