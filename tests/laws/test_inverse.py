@@ -129,6 +129,15 @@ def test_a_belief_keeps_its_variance_and_pure_noise_its_answer():
     assert torch.equal(plain(x_t, 1.0), exact(x_t, 1.0))
 
 
+def test_above_the_highest_noise_level_nothing_is_guided():
+    exact, operator = wide(Cosine()), OPERATORS["mask"]
+    y, x_t = operator(draw(1, *SHAPE)), draw(2, *SHAPE)
+    guided = Reconstruction(exact, exact.process, operator, y, 0.1, Isotropic(), highest=4.0)
+    for level, same in ((3.9, False), (4.1, True)):
+        t = exact.process.time(level / (1 + level))
+        assert torch.equal(guided(x_t, t), exact(x_t, t)) == same
+
+
 PLANE = torch.tensor([[1.0, 0.8], [0.8, 1.0]]).double()
 FIRST = torch.tensor([True, False])
 X_0 = torch.tensor([[1.5, 0.0]]).double()

@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
     from undiffuse.draw.animation import Frame
     from undiffuse.kind.kind import Kind
-    from undiffuse.run.run import Run
+    from undiffuse.run.given import Told
+    from undiffuse.run.run import Plan, Run
+    from undiffuse.run.start import FirstState
+    from undiffuse.sampling.sampling import Sampling
 
 FILM_STEPS = 40  # at least, without --steps: a film of fewer is over too soon
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
@@ -141,6 +144,7 @@ def resume(options: Namespace) -> None:
 def sample(options: Namespace) -> None:
     """Draw samples from a trained model: a picture, an array, a table or a film, by the suffix of --out."""
     from undiffuse.kind import ENDINGS, kind_of
+    from undiffuse.run.inverse import USUAL
 
     if options.out and Path(options.out).suffix.lower() == FILM:
         return animate(options)
@@ -154,7 +158,9 @@ def sample(options: Namespace) -> None:
     how = sampling(options, run)
     rows = kind.made(run, run.draw(count, requested(options, run), how, known, start))
     kind.save(rows, out)
-    _say(kind.printed(rows), f"wrote {out}: {count:,} {kind.items}, {run.plan(how, start).describe()}")
+    _say(kind.printed(rows), f"wrote {out}: {count:,} {kind.items}, {_planned(run, how, start, known).describe()}")
+    if options.low is not None or options.gray is not None:
+        say(f"  note: not trained for it, but guided by what is seen ({options.by or USUAL})")
 
 
 def translate(options: Namespace) -> None:
@@ -328,7 +334,7 @@ def animate(options: Namespace) -> None:
     steps = run.steps if run.is_few_step else max(FILM_STEPS, run.steps)
     options.steps = at_least_1("--steps", options.steps, steps)
     how, wanted = sampling(options, run), requested(options, run)
-    plan = run.plan(how, start)
+    plan = _planned(run, how, start, known)
     frames = frames_to_show(len(plan.times))
     states = _shown(run.trajectory(count, wanted, how, given=known, start=start), frames, len(plan.times) - 1, run)
     drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, wanted))
@@ -397,6 +403,11 @@ def _shown(states: "Iterable[tuple[Tensor, float]]", frames: list[int], steps: i
     for k, (x, t) in enumerate(states):
         if k in frames:
             yield Frame(x, f"step {k} of {steps}", run.denoiser.process.level(t))
+
+
+def _planned(run: "Run", how: "Sampling", start: "FirstState", known: "Told | None") -> "Plan":
+    plan = run.plan(how, start)
+    return plan if known is None else plan._replace(evaluations=known.evaluations(plan.evaluations))
 
 
 def _rows_of(told: object) -> int:

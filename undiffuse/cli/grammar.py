@@ -63,6 +63,13 @@ _TOLD = (
     _arg("--hole", default="_", metavar="C", help="the sign for an unknown token (_)"),
     _arg("--known", metavar="FILE", help="partly known data: the rest (empty cells, NaN, --mask) is drawn"),
     _arg("--mask", metavar="FILE", help="of pictures: white where --known is unknown"),
+    _arg("--low", metavar="FILE", help="a picture of fewer pixels, of which samples are larger ones"),
+    _arg("--gray", metavar="FILE", help="a grey picture, of which samples are coloured ones"),
+    _arg(
+        "--by",
+        metavar="NAME",
+        help="how they guide: pigdm, reconstruction, moment-matching, dps; --known: replacement, repaint, too",
+    ),
     _arg("--init-picture", metavar="FILE", help="start from this picture, or from rows of a file, noised so far:"),
     _arg("--strength", type=number, metavar="S", help="the share of noise, from 0 (the picture) to 1 (0.6)"),
     _arg("--noise", metavar="FILE.npz", help="start from the noise that undiffuse invert wrote"),

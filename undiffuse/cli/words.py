@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from undiffuse.condition.read import Request
     from undiffuse.kind.kind import Kind
     from undiffuse.recipe.recipe import Recipe
-    from undiffuse.run.given import Given
+    from undiffuse.run.given import Given, Told
     from undiffuse.run.run import Run
     from undiffuse.run.start import FirstState, Kept
     from undiffuse.sampling.sampling import Sampling
@@ -143,23 +143,35 @@ def guiding(options: Namespace) -> "Run":
     return load(options.folder).guided_by(**others)
 
 
-def given(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
-    """What is known of the samples, by --given, --prompt or --known; None without them."""
-    ways = [name for name in ("given", "prompt", "known") if getattr(options, name) is not None]
+def given(options: Namespace, run: "Run", kind: "Kind") -> "Told | None":
+    """What is told of the samples, by --given, --prompt, --known, --low or --gray; None without them."""
+    from undiffuse.run.inverse import USUAL, completed, seen
+
+    ways = [name for name in ("given", "prompt", "known", "low", "gray") if getattr(options, name) is not None]
     with usage():
         if len(ways) > 1:
             raise UserError(f"give --{ways[0]} or --{ways[1]}, not both")
         if options.mask and options.known is None:
             raise UserError("--mask says which part of --known FILE is unknown; give both")
+        if options.by and not {"known", "low", "gray"} & set(ways):
+            raise UserError("--by says how --known, --low or --gray FILE guides; give one of them")
+    if options.low is not None:
+        return seen(run, *kind.low(run, path_of(options.low)), options.by or USUAL)
+    if options.gray is not None:
+        return seen(run, *kind.grey(run, path_of(options.gray), options.fit), options.by or USUAL)
+    known = _known(options, run, kind)
+    return completed(run, known, options.by) if known and options.by else known
+
+
+def _known(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
     if options.given is not None:
         return kind.given(run, options.given)
     if options.prompt is not None:
         return kind.prompt(run, options.prompt, options.hole)
     if options.known is None:
         return None
-    path, mask = (path_of(name) if name else None for name in (options.known, options.mask))
-    assert path is not None
-    return kind.known(run, path, mask, fit=options.fit)
+    mask = path_of(options.mask) if options.mask else None
+    return kind.known(run, path_of(options.known), mask, fit=options.fit)
 
 
 def started(options: Namespace, run: "Run", kind: "Kind") -> "FirstState":

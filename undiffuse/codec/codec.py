@@ -91,6 +91,10 @@ class Codec(nn.Module, ABC):
         """
         raise UserError(f"what diffuses is a latent of the {self.kind}: no part of them can be given; train without it")
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """(mean, std) of x = mean + std z, as they broadcast to x. Raises UserError if a latent diffuses."""
+        raise UserError(f"what diffuses is a latent of the {self.kind}, not their numbers; train without it")
+
     def of_start(self) -> "Codec":
         """The codec of what a bridge starts from. Raises UserError for a codec of one data set."""
         raise UserError("a bridge standardises both of its ends: --codec two-ends")

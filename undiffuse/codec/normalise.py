@@ -87,6 +87,10 @@ class Normalise(Codec):
         """Every entry that diffuses is one of the data."""
         return Entries(self.encode(x, noise), known)
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The mean and standard deviation."""
+        return self.mean, self.std
+
     def decode(self, z: Tensor) -> Tensor:
         """Back to the data's kind: float32 points (whole-number columns too), or uint8 pictures, rounded and clipped.
 

@@ -16,8 +16,12 @@ So this is a denoiser too, for any sampler, and needs no training. What is left 
 The last is exact for every Gaussian. u comes from conjugate gradients: one iteration where A C A^T is a multiple of I,
 as for a mask, for means of pixels and for brightness under `Isotropic`; with `Matched` every one costs a further
 derivative. Nothing is exact for data that is not normal; `benchmarks/inverse.py` says how far each is.
+
+A network's derivative is wrong by a little, and where there is little but noise, sigma^2/alpha makes that much. So with
+a network, `highest` ends guidance above a noise level at which x_t says hardly anything yet.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -85,6 +89,7 @@ class Reconstruction:
         deviation: s, that of the noise in y.
         covariance: C.
         iterations: Of conjugate gradients.
+        highest: The noise level sigma/alpha above which nothing is guided.
     """
 
     denoise: Conditional
@@ -94,11 +99,12 @@ class Reconstruction:
     deviation: float
     covariance: Covariance
     iterations: int = 1
+    highest: float = math.inf
 
     def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
-        """The belief given y too; without it, where nothing of the data is left (alpha = 0). t is one number."""
+        """The belief given y too; without it, where too little of the data is left. t is one number."""
         at = self.process.schedule.at(float(t))
-        if at.alpha == 0:
+        if at.alpha == 0 or at.sigma > self.highest * at.alpha:
             return self.denoise(x_t, t, conditions)
         with torch.enable_grad():
             x = x_t.detach().requires_grad_()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from undiffuse.condition.label import combined, labels_of, names_of, written
 from undiffuse.core.errors import UserError, check_seed, usage
+from undiffuse.core.operator import Operator
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.animation import Frame
 from undiffuse.draw.save import Rows, Writer
@@ -174,6 +175,14 @@ class Kind(ABC):
         Raises UserError if the file holds other data, or if nothing or everything in it is known.
         """
         raise UserError(f"{run.folder}: {self.items} of which some is known are not read from files")
+
+    def low(self, run: Run, path: Path) -> tuple[Tensor, Operator]:
+        """Pictures of fewer pixels, and what sees a sample so. Raises UserError for other kinds of data."""
+        raise UserError(f"{run.folder}: makes {self.items}; only pictures have fewer pixels")
+
+    def grey(self, run: Run, path: Path, fit: bool = False) -> tuple[Tensor, Operator]:
+        """Grey pictures, and what sees a sample so. Raises UserError for other kinds of data."""
+        raise UserError(f"{run.folder}: makes {self.items}; only pictures have colours")
 
 
 def check_some(given: Given, path: Path) -> Given:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.operator import Averaged, Brightness, Operator
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns, pixels
 from undiffuse.data.readers.pictures import fitted, header
@@ -89,7 +90,7 @@ class PicturesKind(Kind):
 
     def rows(self, run: Run, path: Path, fit: bool = False) -> Tensor:
         """Pictures from an image file, .npy or .npz."""
-        x = _read(path, run, fit)
+        x = _read(path, run, run.shape[1:], fit)
         check_shape(x, run, path)
         return x
 
@@ -102,35 +103,58 @@ class PicturesKind(Kind):
         hidden = _transparent(path, run, fit) if mask is None else _covered(mask, run, fit)
         return check_some(Given(x, ~hidden.expand(x.shape)), path if mask is None else mask)
 
+    def low(self, run: Run, path: Path) -> tuple[Tensor, Operator]:
+        """Of a whole number of times fewer pixels, in each direction."""
+        x = _read(path, run, size=None)
+        (channels, *sides), found = run.shape, x.shape[2:]
+        factor = sides[0] // max(1, found[0]) if x.ndim == 4 else 0
+        if factor < 2 or x.shape[1] != channels or [side * factor for side in found] != sides:
+            fewer = [f"{sides[0] // k} x {sides[1] // k}" for k in (2, 4, 8) if not any(side % k for side in sides)]
+            raise UserError(
+                f"{path}: {' x '.join(map(str, found))} pixels; this run makes {sides[0]} x {sides[1]}, "
+                f"of fewer pixels by a whole number of times: {', '.join(fewer) or 'none by 2'}"
+            )
+        return x, Averaged(factor)
 
-def _read(path: Path, run: Run, fit: bool) -> Tensor:
-    """Pictures (count, channels, height, width) uint8; one in a picture's file, of the run's size."""
+    def grey(self, run: Run, path: Path, fit: bool = False) -> tuple[Tensor, Operator]:
+        """Of one channel."""
+        if run.shape[0] != 3 or not run.codec.quantised:
+            raise UserError(f"{run.folder}: makes pictures without colour, so none can be given one")
+        x = _array(path, (1, *run.shape[1:])) if path.suffix.lower() in ARRAYS else None
+        x = torch.tensor(_decoded(path, run.shape[1:], fit, grey=True))[None] if x is None else x
+        if tuple(x.shape[1:]) != (1, *run.shape[1:]):
+            raise UserError(f"{path}: of shape {tuple(x.shape[1:])}, not {(1, *run.shape[1:])}")
+        return x, Brightness()
+
+
+def _read(path: Path, run: Run, size: tuple[int, ...] | None, fit: bool = False) -> Tensor:
+    """Pictures (count, channels, height, width) uint8; one in a picture's file, of this size, or of its own if None."""
     if path.suffix.lower() in ARRAYS:
-        return _array(path, run)
+        return _array(path, run.shape)
     if not run.codec.quantised:
         raise UserError(f"{path}: this run makes pictures of numbers, not of bytes; give them as .npy")
-    x = _decoded(path, run.shape[1:], fit)
+    x = _decoded(path, size, fit)
     if run.shape[0] != 1:
         return torch.tensor(x)[None]
     if not (fit or (x == x[:1]).all()):
         raise UserError(f"{path}: in colour, and this run makes grey pictures; add --fit to turn it grey")
-    return torch.tensor(_decoded(path, run.shape[1:], fit, grey=True))[None]
+    return torch.tensor(_decoded(path, size, fit, grey=True))[None]
 
 
-def _array(path: Path, run: Run) -> Tensor:
+def _array(path: Path, shape: tuple[int, ...]) -> Tensor:
     try:
         found = np.load(path, allow_pickle=False)
         x = torch.from_numpy(found["x"] if path.suffix.lower() == ".npz" else found)
     except (ValueError, TypeError, KeyError, OSError, EOFError) as error:
         raise UserError(f"{path}: not an array of pictures ({' '.join(str(error).split())[:100]})") from None
-    return x.reshape(-1, *run.shape) if x.ndim < 4 and x.numel() % torch.Size(run.shape).numel() == 0 else x
+    return x.reshape(-1, *shape) if x.ndim < 4 and x.numel() % torch.Size(shape).numel() == 0 else x
 
 
-def _decoded(path: Path, size: tuple[int, ...], fit: bool, grey: bool = False) -> np.ndarray:
+def _decoded(path: Path, size: tuple[int, ...] | None, fit: bool, grey: bool = False) -> np.ndarray:
     """A picture's file, (3 or 1, height, width) uint8. Raises UserError for another size, unless it may be scaled."""
-    height, width = size
     with _opened(path) as opened:
         found = header(opened)
+        height, width = size or (found.height, found.width)
         if not fit and (found.height, found.width) != (height, width):
             raise UserError(
                 f"{path}: {found.height} x {found.width} pixels, and this run makes {height} x {width}; "
@@ -158,7 +182,7 @@ def _opened(path: Path) -> Iterator["Image"]:
 def _covered(mask: Path, run: Run, fit: bool) -> Tensor:
     """True where a mask asks for pixels to be drawn, (count, 1 or channels, height, width) bool."""
     if mask.suffix.lower() in ARRAYS:
-        return _array(mask, run).bool()
+        return _array(mask, run.shape).bool()
     return torch.tensor(_decoded(mask, run.shape[1:], fit)).amax(0, keepdim=True)[None] > WHITE
 
 

@@ -28,10 +28,9 @@ from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser.guidance import Conditional
-from undiffuse.denoiser.known import Known
 from undiffuse.process.pinned import Pinned
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.given import Given
+from undiffuse.run.given import Drawing, Told
 from undiffuse.run.guidance import check_guides, guided, weight_for
 from undiffuse.run.start import PURE_NOISE, FirstState
 from undiffuse.run.tuned import TUNED, fingerprint, read_tuned
@@ -201,7 +200,7 @@ class Run:
         grid: str | None = None,
         guidance: float | Guidance | None = None,
         seed: int | None = None,
-        given: Given | None = None,
+        given: Told | None = None,
         start: FirstState = PURE_NOISE,
         batch: int | None = None,
         first: int = 0,
@@ -212,8 +211,9 @@ class Run:
         Sample i depends only on the seed and i (up to rounding), not on ``count`` or on the size of a ``batch``. An
         argument that is None takes its value from ``sampling``, whose default is the run's own. ``conditions`` are
         described at `conditions`; each may also be a keyword argument: label="3", age=30. ``guidance`` is a guidance
-        scale or a `Guidance`. Entries in ``given`` come back unchanged, and the rest is drawn. Drawing may ``start``
-        from data or from kept noise instead of new noise (`undiffuse.run.start`).
+        scale or a `Guidance`. Entries in ``given`` come back unchanged, and the rest is drawn; or it
+        is what is seen of the samples (`undiffuse.run.inverse`). Drawing may ``start`` from data or from kept noise
+        instead of new noise (`undiffuse.run.start`).
 
         Raises:
             UserError: A count below 1; given entries of data that diffuses as a latent; an unknown sampler, grid or
@@ -227,7 +227,7 @@ class Run:
         count: int,
         conditions: Request = None,
         sampling: Sampling | None = None,
-        given: Given | None = None,
+        given: Told | None = None,
         start: FirstState = PURE_NOISE,
         batch: int | None = None,
         first: int = 0,
@@ -263,7 +263,7 @@ class Run:
         conditions: Request = None,
         sampling: Sampling | None = None,
         first: int = 0,
-        given: Given | None = None,
+        given: Told | None = None,
         start: FirstState = PURE_NOISE,
     ) -> Iterator[tuple[Tensor, float]]:
         """Every state on the way, as (decoded x, t): noise first, at the end the samples that ``sample`` returns.
@@ -406,21 +406,17 @@ class Run:
         wanted: Conditions | None,
         seed: int,
         first: int,
-        given: Given | None = None,
+        given: Told | None = None,
         start: FirstState = PURE_NOISE,
     ) -> Iterator[State]:
         chosen = None if wanted is None else wanted.to(self.device)
-        denoise: Callable[..., Any] = partial(plan.denoise, conditions=chosen)
         noise, process = SeededNoise(seed, first), self.denoiser.process
-        entries = None
+        drawing = Drawing(process, self.codec, plan.step, plan.denoise, noise, self.device)
         if given is not None:
             self._check_known(plan)
-            entries = self.codec.entries(given.x.to(self.device), given.known.to(self.device), noise, given.complete)
-        x = start.state(process, self.codec, self.blank(count), plan.times[0], noise)
-        if entries is not None:
-            denoise = partial(Known(plan.denoise, process, *entries), conditions=chosen)
-            x = process.reveal(x, entries.x_0, entries.known)
-        return trajectory(plan.step, denoise, x, plan.times, noise)
+            drawing = given.heeded(drawing)
+        x = drawing.first(start.state(process, self.codec, self.blank(count), plan.times[0], noise))
+        return trajectory(drawing.step, partial(drawing.denoise, conditions=chosen), x, plan.times, noise)
 
     @usage()
     def _check_known(self, plan: Plan) -> None:
