@@ -48,7 +48,7 @@ def check_fits(run: Run, data: Dataset) -> None:
         raise UserError(f"{data.name}: {data.kind}, and {run.folder} was trained on {run.kind}; leave --init out")
     if data.shape != run.shape:
         ours, theirs = (" x ".join(map(str, shape)) for shape in (data.shape, run.shape))
-        raise UserError(f"{data.name}: rows of {ours}, and {run.folder} makes {theirs}; they must agree")
+        raise UserError(f"{data.name}: rows of {ours}, and {run.folder} makes {theirs}; train anew, without --init")
     for name, what in (("alphabet", "characters"), ("schema", "columns and categories")):
         if hasattr(run.codec, name) and getattr(run.codec, name) != getattr(data, name):
             raise UserError(f"{data.name}: its {what} are not those of {run.folder}, which its codec needs; train anew")
