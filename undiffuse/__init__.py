@@ -11,13 +11,18 @@ from undiffuse.core.waiting import sleep_while_waiting
 if TYPE_CHECKING:
     from undiffuse.run.folder import load as load
     from undiffuse.run.run import Run as Run
+    from undiffuse.train.fit import fit as fit
 
 
 sleep_while_waiting()  # before torch is imported
 
 
 def __getattr__(name: str) -> Any:
-    """``load`` and ``Run``, imported when they are first used: importing undiffuse alone is free."""
+    """``load``, ``Run`` and ``fit``, imported when they are first used: importing undiffuse alone is free."""
+    if name == "fit":
+        from undiffuse.train.fit import fit
+
+        return fit
     if name in ("load", "Run"):
         from undiffuse.run import folder
 

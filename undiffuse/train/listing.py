@@ -11,6 +11,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.files import read_metadata
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.folder import MODEL, RECIPE
+from undiffuse.train.progress import lasting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -99,11 +100,7 @@ def table(lines: list[Line]) -> "Table":
             continue
         steps = f"{line.steps:,}" if line.steps == line.of else f"{line.steps:,} of {line.of:,}"
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in line.numbers.items())
-        found.add_row(line.folder, line.data, line.net, steps, _spoken(line.seconds), numbers)
+        found.add_row(
+            line.folder, line.data, line.net, steps, "" if line.seconds is None else lasting(line.seconds), numbers
+        )
     return found
-
-
-def _spoken(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
