@@ -21,6 +21,7 @@ MEASUREMENTS = (
     "heartbeat",
     "text",
     "throughput",
+    "inverse",
     "fashion",
 )
 

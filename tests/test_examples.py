@@ -16,6 +16,7 @@ TINY = {
     "couplings": {"count": 40},
     "ddpm_swiss_roll": {"rows": 128, "epochs": 2, "count": 100, "steps": 20},
     "embeddings": {"levels": 50, "width": 16},
+    "from_pictures": {"count": 20, "steps": 4, "components": 2},
     "langevin": {"count": 200, "steps": 5},
     "memorising_map": {"side": 12, "steps": 10},
     "projection": {"count": 50, "steps": 3, "levels": 4},

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import undiffuse
 from undiffuse.cli import main
 from undiffuse.kind import KINDS
+from undiffuse.run.start import Noised
 
 SHORT = ["--steps", "3", "--batch", "8", "--warmup", "1", "--report-every", "3", "--save-every", "3", "--quiet"]
 TEXT = "The cat sat on the mat, and the hat was on the cat. " * 60
@@ -155,6 +157,10 @@ def test_it_starts_from_a_file(trained, capsys, monkeypatch):
     code, said, error = answers(words, capsys)
     assert (code == 0) == (name != "text") and (code == 0 or "whole texts are not read" in error), error
     assert code or "with 2 steps, 2 network evaluations" in said
+    run = run_of(folder)
+    x = run.dataset().x[:2]
+    near = run.sample(2, steps=4, start=Noised(x, 1e-4))  # the kinds that no file is read of, too
+    assert near.shape == x.shape and torch.allclose(near.double(), x.double(), atol=0.02 * float(x.double().std()) + 1)
 
 
 def test_it_is_inverted_and_interpolated(trained, capsys, monkeypatch):
@@ -234,6 +240,8 @@ def test_a_student_of_it_takes_few_steps(trained, capsys, monkeypatch):
         return
     ending = list(KINDS[run_of(folder).kind].writers)[1]
     assert answers(["sample", "fast", "-n", "3", "--out", f"fast{ending}"], capsys)[0] == 0
+    start = ["sample", "fast", "--init-picture", whole(name, folder), "--out", f"near{ending}"]
+    assert answers(start, capsys)[0] == 0
     holes(name, folder)
     known = ["sample", "fast", "-n", "3", *KNOWN[name], "--out", f"fast{ending}", "--force"]
     code, _, error = answers(known, capsys)
