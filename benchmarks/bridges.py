@@ -42,13 +42,14 @@ from undiffuse.train.loop import train
 COUNT, LOTS = 5_000, 8
 
 
-def trained(recipe: Recipe, seed: int, folder: str) -> Run:
-    quiet = recipe.changed(seed=seed, report_every=recipe.training.steps + 1)
+def trained(recipe: Recipe, seed: int, folder: str, steps: int | None) -> Run:
+    steps = steps or recipe.training.steps
+    quiet = recipe.changed(seed=seed, steps=steps, report_every=steps + 1)
     return train(quiet, Path(folder) / f"run {seed}", quiet=True)
 
 
-def transport(seed: int, folder: str) -> dict[str, float]:
-    run = trained(RECIPES["swiss-roll-to-moons"](), seed, folder)
+def transport(seed: int, folder: str, steps: int | None) -> dict[str, float]:
+    run = trained(RECIPES["swiss-roll-to-moons"](), seed, folder, steps)
     data = run.dataset("test")
     start, end, others = data.start.x[: LOTS * COUNT], data.x[: LOTS * COUNT], data.x[LOTS * COUNT : 2 * LOTS * COUNT]
     there = translate(run, start)
@@ -75,7 +76,7 @@ def lots(measure: Callable[[Tensor, Tensor], float], x: Tensor, y: Tensor, count
     return fmean(measure(*pair) for pair in zip(x.split(count), y.split(count), strict=True))
 
 
-def gaussian(seed: int, folder: str) -> dict[str, float]:
+def gaussian(seed: int, folder: str, steps: int | None) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     for name in ("a", "b"):
         np.save(Path(folder) / f"{name}.npy", rng.normal(size=(50_000, 2)).astype(np.float32))
@@ -89,7 +90,7 @@ def gaussian(seed: int, folder: str) -> dict[str, float]:
         batch=512,
         lr=1e-3,
     )
-    run = trained(recipe, seed, folder)
+    run = trained(recipe, seed, folder, steps)
     start = run.dataset("test").start.x
     end = translate(run, start, sampling=Sampling("bridge", 100))
     found = torch.cov(torch.cat([start, end], 1).T)
@@ -100,8 +101,8 @@ def gaussian(seed: int, folder: str) -> dict[str, float]:
     }
 
 
-def boots(seed: int, folder: str) -> dict[str, float]:
-    run = trained(RECIPES["sneakers-to-boots"](), seed, folder)
+def boots(seed: int, folder: str, steps: int | None) -> dict[str, float]:
+    run = trained(RECIPES["sneakers-to-boots"](), seed, folder, steps)
     train_, test = (WellKnown("fashion-mnist").open(split) for split in ("train", "test"))
     judge = Judge.train(train_.x, train_.labels, test.x, test.labels, seed=seed)
     wanted = test.label_names.index("ankle boot")
@@ -117,7 +118,7 @@ def boots(seed: int, folder: str) -> dict[str, float]:
     }
 
 
-PARTS: dict[str, Callable[[int, str], dict[str, float]]] = {
+PARTS: dict[str, Callable[[int, str, int | None], dict[str, float]]] = {
     part.__name__: part for part in (transport, gaussian, boots)
 }
 
@@ -126,10 +127,11 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     words.add_argument("--seeds", type=int, default=3)
+    words.add_argument("--steps", type=int, help="of training, in place of the recipe's")
     options = words.parse_args()
     for part in options.parts or PARTS:
         with tempfile.TemporaryDirectory() as folder:
-            runs = [PARTS[part](seed, folder) for seed in range(options.seeds)]
+            runs = [PARTS[part](seed, folder, options.steps) for seed in range(options.seeds)]
         for name in runs[0]:
             values = [run[name] for run in runs]
             spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
