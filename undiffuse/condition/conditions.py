@@ -8,7 +8,7 @@ What the entries mean is in their specifications (`undiffuse.condition.specifica
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import torch
@@ -33,11 +33,14 @@ class Entry(NamedTuple):
 class Conditions:
     """The conditions of a batch, by name.
 
+    ``variants`` are other values that a row may have instead, (batch, several, ...): other captions of a picture.
+
     Raises:
         UserError: No entries, entries of different lengths, or ``present`` that is not (batch,) bool.
     """
 
     entries: Mapping[str, Entry]
+    variants: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.entries:
@@ -109,6 +112,18 @@ class Conditions:
             conditions = conditions._where(each >= share_of_each)
         return conditions
 
+    def varied(self, noise: Noise) -> Self:
+        """Each row with one of its variants, or what it has, all equally likely; then there are no variants left."""
+        if not self.variants:
+            return self
+        entries = dict(self.entries)
+        for name, others in self.variants.items():
+            values, present = entries[name]
+            chosen = (noise.uniform(torch.empty(len(values), device=values.device)) * (others.shape[1] + 1)).long()
+            every = torch.cat([values[:, None], others.to(values.dtype)], 1)
+            entries[name] = Entry(every[torch.arange(len(values), device=values.device), chosen], present)
+        return type(self)(entries)
+
     def complete(self) -> Tensor:
         """Which rows have all of their entries, (batch,) bool."""
         return torch.stack([entry.present for entry in self.entries.values()]).all(0)
@@ -123,7 +138,8 @@ class Conditions:
         )
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        return type(self)({name: entry.each(change) for name, entry in self.entries.items()})
+        entries = {name: entry.each(change) for name, entry in self.entries.items()}
+        return type(self)(entries, {name: change(others) for name, others in self.variants.items()})
 
 
 def _joined(entries: Sequence[Entry]) -> Entry:

@@ -2,59 +2,30 @@
 
     encoder(log_snr, conditions) -> Routes
 
-    vector     modulates layers: SiLU(W waves(log_snr) + the sum of the vectors of labels, numbers and embeddings)
+    vector     modulates layers: SiLU(W waves(log_snr) + the sum of the vectors of conditions)
     tokens     for cross-attention: those of all texts, one after the other
     channels   beside those of x: pictures, each with a channel that is 1 if the picture is present
 
 No network knows what it is conditioned on: it has a route or lacks it. In sampling the noise level is one number for
 the whole batch, which is embedded once and broadcast. An absent condition has a learned vector of its own, only the
-token that every text begins with, or channels of zeros.
+token that every text begins with (`undiffuse.condition.text`), or channels of zeros.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.routes import Routes, Widths
 from undiffuse.condition.specification import Labels, Numbers, Picture, Specification, Specifications, Text, Vector
+from undiffuse.condition.text import Lookup, LookupEntry, TextEncoder, Transformer, TransformerEntry
 from undiffuse.condition.waves import Sinusoidal
 from undiffuse.core.errors import UserError
 
 REACH = 20.0  # standard deviations: the longest period of a numeric condition's waves
-
-
-class Routes(NamedTuple):
-    """What a network is given; None is a route without conditions. The first axis is 1 if the batch shares it."""
-
-    vector: Tensor | None = None  # (batch or 1, width)
-    tokens: Tensor | None = None  # (batch or 1, count, width)
-    tokens_present: Tensor | None = None  # (batch or 1, count) bool, in each row at least one
-    channels: Tensor | None = None  # (batch or 1, channels, height, width), of any height and width
-
-
-@dataclass(frozen=True)
-class Widths:
-    """The width of each route, 0 for one without conditions: a network is built for these.
-
-    ``names`` are the conditions that need tokens and channels, for messages.
-    """
-
-    vector: int = 0
-    tokens: int = 0
-    channels: int = 0
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def require_only(self, network: str, *routes: str) -> None:
-        """Raises UserError, naming the condition, if one needs a route that the ``network`` lacks."""
-        for route in ("tokens", "channels"):
-            if getattr(self, route) and route not in routes:
-                conditions = ", ".join(map(repr, self.names.get(route, ()))) or "a condition"
-                takes = {"tokens": "a unet or dit, with attention,", "channels": "a unet, folded or dit"}[route]
-                raise UserError(f"{network} takes no {route}, which {conditions} needs; choose {takes} for --net")
 
 
 class Encoder(nn.Module):
@@ -71,17 +42,16 @@ class Encoder(nn.Module):
     def __init__(self, specifications: Specifications, width: int, level: bool = True, second: bool = False) -> None:
         super().__init__()
         self.names, self.reads_level, self.width = tuple(specifications), level, width
-        self._routes = [ENTRIES[type(one)].route for one in specifications.values()]
-        modulates = level or "vector" in self._routes
-        self.level = nn.Sequential(Sinusoidal(width), nn.Linear(width, width)) if modulates else None
         self.entries = nn.ModuleList(ENTRIES[type(one)](one, width) for one in specifications.values())
+        modulates = level or any("vector" in entry.routes for entry in self.entries)
+        self.level = nn.Sequential(Sinusoidal(width), nn.Linear(width, width)) if modulates else None
         self.second = nn.Sequential(Sinusoidal(width), _zero(nn.Linear(width, width))) if second else None
 
     @property
     def widths(self) -> Widths:
         """What a network for these routes is built for."""
         names = {
-            route: tuple(name for name, taken in zip(self.names, self._routes, strict=True) if taken == route)
+            route: tuple(name for name, entry in zip(self.names, self.entries, strict=True) if route in entry.routes)
             for route in ("tokens", "channels")
         }
         channels = sum(entry.channels for entry in self.entries if isinstance(entry, PictureEntry))
@@ -95,16 +65,12 @@ class Encoder(nn.Module):
         given: Mapping[str, Entry] = {} if conditions is None else conditions.entries
         if len(given) > len(self.names) or any(name not in self.names for name in given):
             self._refuse(given)
-        made: dict[str, list[Tensor]] = {"vector": [], "tokens": [], "present": [], "channels": []}
-        for name, route, entry in zip(self.names, self._routes, self.entries, strict=True):
-            found = entry(given.get(name))
-            if route == "tokens":
-                made["present"].append(found[1])
-            made[route].append(found[0] if route == "tokens" else found)
+        made = [entry(given.get(name)) for name, entry in zip(self.names, self.entries, strict=True)]
+        vectors, *parts = ([part[k] for part in made if part[k] is not None] for k in range(len(Routes._fields)))
         if self.second is not None and second is not None:
-            made["vector"].append(self.second(second.reshape(-1)))
-        vector = None if self.level is None else self._vector(log_snr, made["vector"])
-        return Routes(vector, *(_beside(made[route]) for route in ("tokens", "present", "channels")))
+            vectors.append(self.second(second.reshape(-1)))
+        vector = None if self.level is None else self._vector(log_snr, vectors)
+        return Routes(vector, *map(_beside, parts))
 
     def _vector(self, log_snr: Tensor, conditions: list[Tensor]) -> Tensor:
         assert self.level is not None
@@ -126,23 +92,23 @@ def level_alone(log_snr: Tensor, conditions: Conditions | None = None) -> Routes
 class LabelsEntry(nn.Module):
     """A learned vector for each name, and one for none."""
 
-    route = "vector"
+    routes = ("vector",)
 
     def __init__(self, of: Labels, width: int) -> None:
         super().__init__()
         self.table = nn.Embedding(len(of.names) + 1, width)  # the first is for none
 
-    def forward(self, entry: Entry | None) -> Tensor:
-        """(batch, width); (1, width) where there is no entry."""
+    def forward(self, entry: Entry | None) -> Routes:
+        """A vector (batch, width); (1, width) where there is no entry."""
         if entry is None:
-            return self.table.weight[:1]
-        return self.table((entry.values + 1).masked_fill(~entry.present, 0))
+            return Routes(self.table.weight[:1])
+        return Routes(self.table((entry.values + 1).masked_fill(~entry.present, 0)))
 
 
 class NumbersEntry(nn.Module):
     """Each number and its waves, through one linear layer; a learned vector where the numbers are absent."""
 
-    route = "vector"
+    routes = ("vector",)
 
     def __init__(self, of: Numbers, width: int) -> None:
         super().__init__()
@@ -150,61 +116,35 @@ class NumbersEntry(nn.Module):
         self.linear = nn.Linear(len(of.columns) * (width + 1), width)
         self.absent = nn.Parameter(torch.randn(1, width))
 
-    def forward(self, entry: Entry | None) -> Tensor:
-        """(batch, width); (1, width) where there is no entry."""
+    def forward(self, entry: Entry | None) -> Routes:
+        """A vector (batch, width); (1, width) where there is no entry."""
         if entry is None:
-            return self.absent
+            return Routes(self.absent)
         read = torch.cat([entry.values[..., None], self.waves(entry.values)], -1).flatten(1)
-        return torch.where(entry.present[:, None], self.linear(read), self.absent)
+        return Routes(torch.where(entry.present[:, None], self.linear(read), self.absent))
 
 
 class VectorEntry(nn.Module):
     """One linear layer; a learned vector where it is absent."""
 
-    route = "vector"
+    routes = ("vector",)
 
     def __init__(self, of: Vector, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(of.width, width)
         self.absent = nn.Parameter(torch.randn(1, width))
 
-    def forward(self, entry: Entry | None) -> Tensor:
-        """(batch, width); (1, width) where there is no entry."""
+    def forward(self, entry: Entry | None) -> Routes:
+        """A vector (batch, width); (1, width) where there is no entry."""
         if entry is None:
-            return self.absent
-        return torch.where(entry.present[:, None], self.linear(entry.values), self.absent)
-
-
-class TextEntry(nn.Module):
-    """A learned vector for each token and each place, after one token that is always present.
-
-    An absent text has only that token; attention to no token at all would be undefined.
-    """
-
-    route = "tokens"
-
-    def __init__(self, of: Text, width: int) -> None:
-        super().__init__()
-        self.vocabulary = of.vocabulary
-        self.table = nn.Embedding(of.vocabulary + 1, width)
-        self.place = nn.Parameter(0.1 * torch.randn(of.length, width))
-        self.absent = nn.Parameter(torch.randn(1, 1, width))
-
-    def forward(self, entry: Entry | None) -> tuple[Tensor, Tensor]:
-        """(batch, 1 + length, width), and which of them are present; (1, 1, width) without an entry."""
-        always = torch.ones(1, 1, dtype=torch.bool, device=self.absent.device)
-        if entry is None:
-            return self.absent, always
-        count = len(entry.values)
-        tokens = torch.cat([self.absent.expand(count, -1, -1), self.table(entry.values) + self.place], 1)
-        there = (entry.values < self.vocabulary) & entry.present[:, None]
-        return tokens, torch.cat([always.expand(count, -1), there], 1)
+            return Routes(self.absent)
+        return Routes(torch.where(entry.present[:, None], self.linear(entry.values), self.absent))
 
 
 class PictureEntry(nn.Module):
     """The picture's channels and a channel of ones; all are zero where the picture is absent."""
 
-    route = "channels"
+    routes = ("channels",)
     blank: Tensor  # (1, channels, height, width)
 
     def __init__(self, of: Picture, width: int) -> None:
@@ -212,21 +152,30 @@ class PictureEntry(nn.Module):
         self.size, self.channels = of.size, of.size[0] + 1
         self.register_buffer("blank", torch.zeros(1, self.channels, *of.size[1:]), persistent=False)
 
-    def forward(self, entry: Entry | None) -> Tensor:
-        """(batch, 1 + channels, height, width); (1, ...) where there is no entry."""
+    def forward(self, entry: Entry | None) -> Routes:
+        """Channels (batch, 1 + channels, height, width); (1, ...) where there is no entry."""
         if entry is None:
-            return self.blank
+            return Routes(channels=self.blank)
         there = entry.present.to(entry.values).view(-1, 1, 1, 1)
         shown = entry.values.masked_fill(~entry.present.view(-1, 1, 1, 1), 0.0)
-        return torch.cat([shown, there.expand(-1, 1, *self.size[1:])], 1)
+        return Routes(channels=torch.cat([shown, there.expand(-1, 1, *self.size[1:])], 1))
 
 
-ENTRIES: dict[type[Specification], type[Any]] = {
+def text_entry(of: Text, width: int) -> nn.Module:
+    """The module of a text, by its encoder."""
+    return TEXT_ENTRIES[type(of.encoder)](of.encoder, of.length, of.vocabulary, width)
+
+
+ENTRIES: dict[type[Specification], Callable[[Any, int], nn.Module]] = {
     Labels: LabelsEntry,
     Numbers: NumbersEntry,
     Vector: VectorEntry,
-    Text: TextEntry,
+    Text: text_entry,
     Picture: PictureEntry,
+}
+TEXT_ENTRIES: dict[type[TextEncoder], Callable[[Any, int, int, int], nn.Module]] = {
+    Lookup: LookupEntry,
+    Transformer: TransformerEntry,
 }
 
 

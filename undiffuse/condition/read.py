@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions, Entry
-from undiffuse.condition.specification import NONE, Labels, Specification, Specifications, check
+from undiffuse.condition.specification import NONE, Labels, Specification, Specifications, Text, check
 from undiffuse.core.errors import UserError, nearest
 
 Row = Mapping[str, Any]
@@ -168,6 +168,8 @@ def _several(of: Specification, said: Any) -> list[Any]:
         return [said]
     if isinstance(said, Tensor):
         return list(said) if said.ndim > len(of.shape) or (of.shape == (1,) and said.ndim) else [said]
+    if isinstance(of, Text) and any(isinstance(one, str) for one in said):
+        return list(said)
     if of.shape in ((), (1,)) or any(isinstance(one, list | tuple | Tensor) or one in NONE for one in said):
         return list(said)
     return [said]

@@ -5,7 +5,7 @@
     Labels    one of some names          values (batch,) int64, below the number of names
     Numbers   some columns of numbers    values (batch, columns) float32, standardised
     Vector    an embedding               values (batch, width) float32, unchanged
-    Text      tokens                     values (batch, length) int64; the id ``vocabulary`` is padding
+    Text      words, or tokens           values (batch, length) int64; the id ``vocabulary`` is padding
     Picture   pixels, beside x           values (batch, channels, height, width) float32, about [-1, 1]
 
 Each reads a user's word as one value, converts a value to a word, and writes a batch for a file.
@@ -15,7 +15,8 @@ network's inputs.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,7 +24,9 @@ import torch
 from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions, Entry
-from undiffuse.core.errors import UserError, caution, nearest
+from undiffuse.condition.text import Lookup, TextEncoder
+from undiffuse.condition.words import Reader, Words
+from undiffuse.core.errors import SHORT, UserError, caution, nearest, shown
 
 NONE = (None, "none")
 
@@ -184,10 +187,16 @@ class Vector:
 
 @dataclass(frozen=True)
 class Text:
-    """At most ``length`` tokens, ids below ``vocabulary``; a shorter text is padded with the id ``vocabulary``."""
+    """At most ``length`` tokens, ids below ``vocabulary``; a shorter text is padded with the id ``vocabulary``.
+
+    reader     what makes ids of words; without one, a user gives ids
+    encoder    what makes vectors of ids; see `undiffuse.condition.text`
+    """
 
     length: int
     vocabulary: int
+    reader: Reader | None = None
+    encoder: TextEncoder = field(default_factory=Lookup)
     dtype: ClassVar[torch.dtype] = torch.int64
 
     def __post_init__(self) -> None:
@@ -200,24 +209,62 @@ class Text:
         return (self.length,)
 
     def read(self, said: Any, name: str) -> Tensor:
-        """Token ids. Raises UserError for anything else, too many, or ids that are not in the vocabulary."""
-        ids = torch.as_tensor([] if isinstance(said, str) else said).reshape(-1)
-        if isinstance(said, str) or ids.is_floating_point():
-            raise UserError(f"{name} is token ids here, at most {self.length} of them, not {said!r}")
+        """Token ids, of words or as they are.
+
+        Words that are not known are left out, and what is too long is cut, with a caution that says so. Raises
+        UserError for no words, none that is known, anything else, and ids that are too many or not in the vocabulary.
+        """
+        if isinstance(said, str):
+            return self.padded(self._ids(said, name))
+        ids = torch.as_tensor(said).reshape(-1)
+        if ids.is_floating_point():
+            raise UserError(f"{name} is {'words' if self.reader else 'token ids'} here, not {said!r}")
         if len(ids) > self.length:
             raise UserError(f"{name} is at most {self.length} tokens, not {len(ids)}")
-        filled = torch.cat([ids.long(), torch.full((self.length - len(ids),), self.vocabulary)])
+        filled = self.padded(ids.tolist())
         if (wrong := self.wrong(filled)) is not None:
             raise UserError(f"{name} {wrong}")
         return filled
 
+    def _ids(self, said: str, name: str) -> list[int]:
+        if self.reader is None:
+            raise UserError(f"{name} is token ids here, at most {self.length} of them, not {said!r}")
+        ids, unknown = self.reader.encode(said), self.reader.unknown(said)
+        if not said.strip():
+            raise UserError(f"{name} is empty; say what to draw, or none")
+        if not ids:
+            raise UserError(f"{name} has no word that this model knows; {self._knows(unknown)}")
+        if unknown:
+            caution(f"{name}: left out what this model does not know: {', '.join(unknown)}; {self._knows(unknown)}")
+        if len(ids) > self.length:
+            cut = self.reader.decode(ids[self.length :])
+            caution(
+                f"{name} is longer than the {self.length} tokens that this model reads; cut before: {shown(cut, SHORT)}"
+            )
+        return ids
+
+    def _knows(self, unknown: Sequence[str]) -> str:
+        """The known words nearest to unknown ones, or some of those that are known."""
+        known = self.reader.known if isinstance(self.reader, Words) else ()
+        close = dict.fromkeys(near for word in unknown for near in get_close_matches(word, known, n=1, cutoff=0.7))
+        if close:
+            return f"did you mean {' or '.join(close)}?"
+        return f"it knows {len(known)} words: {shown(', '.join(known))}"
+
+    def padded(self, ids: Sequence[int]) -> Tensor:
+        """Ids, cut or filled up to (length,)."""
+        kept = ids[: self.length]
+        return torch.tensor([*kept, *[self.vocabulary] * (self.length - len(kept))])
+
     def say(self, value: Tensor) -> str:
-        """The ids."""
-        return " ".join(str(token) for token in value.tolist() if token < self.vocabulary)
+        """The words; the ids, where there is nothing to read them."""
+        ids = [token for token in value.tolist() if token < self.vocabulary]
+        return self.reader.decode(ids) if self.reader else " ".join(map(str, ids))
 
     def written(self, entry: Entry) -> np.ndarray:
-        """The ids, (batch, length), filled up; no token where it is absent."""
-        return entry.values.masked_fill(~entry.present[:, None], self.vocabulary).cpu().numpy()
+        """The words of each row, (batch,), empty where it is absent; or the ids, (batch, length), filled up."""
+        ids = entry.values.masked_fill(~entry.present[:, None], self.vocabulary).cpu()
+        return ids.numpy() if self.reader is None else np.array([self.say(row) for row in ids], dtype=np.str_)
 
     def wrong(self, values: Tensor) -> str | None:
         """What is wrong with values (..., length), if anything."""

@@ -6,11 +6,12 @@ known, ``source.entropy()`` is the entropy of a row in nats.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
+from undiffuse.condition.text import TextEncoder, Transformer
 from undiffuse.core.errors import UserError
 from undiffuse.data.between import between, gray, only, standard_normal
 from undiffuse.data.conditioned import conditioned
@@ -27,6 +28,7 @@ from undiffuse.data.synthetic.heartbeat import heartbeat
 from undiffuse.data.synthetic.keyboard import valid
 from undiffuse.data.synthetic.piano import piano
 from undiffuse.data.synthetic.pulse import pulses
+from undiffuse.data.synthetic.shapes.shapes import Questions, Told, questions, shapes
 from undiffuse.data.synthetic.toys import toy
 
 Validity = tuple[str, Callable[[Tensor], Tensor]]  # a name, and a check (count, *shape) -> (count,) bool
@@ -122,6 +124,31 @@ class Piano:
     def validity(self) -> Validity:
         """Whether a picture is a keyboard, exactly: groups of two and three black keys."""
         return "valid keyboards", valid
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """``count`` pictures of one to three shapes, ``size`` pixels a side, drawn by ``seed``, with ``captions`` each.
+
+    ``text`` is what reads the captions; see `undiffuse.condition.text`. A model may be told labels instead of words:
+    the attributes and the place of each thing. The test split is fresh scenes; some combinations of colour and shape
+    are in neither.
+    """
+
+    count: int = 40_000
+    size: int = 32
+    seed: int = 0
+    captions: int = 3
+    told: Told = "words"
+    text: TextEncoder = field(default_factory=Transformer)
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pictures. Raises UserError for pictures that are too few or too small."""
+        return shapes(self.count, self.size, self.seed, self.captions, self.told, self.text, split)
+
+    def questions(self) -> Questions:
+        """Captions that were not trained on, and a checker that says which of their facts a picture shows."""
+        return questions(self.count, self.size, self.seed, self.captions, self.told, self.text)
 
 
 @dataclass(frozen=True)
@@ -278,6 +305,7 @@ Single = (
     | Hub
     | Letters
     | Piano
+    | Shapes
     | Files
     | TableFile
     | TextFile

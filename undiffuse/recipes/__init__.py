@@ -16,6 +16,7 @@ from undiffuse.recipes.letters import letters, letters_post
 from undiffuse.recipes.own import of_hub, own_data
 from undiffuse.recipes.piano import piano
 from undiffuse.recipes.series import pulse
+from undiffuse.recipes.shapes import shapes
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import heartbeat, heartbeat_masked, shakespeare
 from undiffuse.recipes.tokens import fashion_mnist_discrete, fashion_mnist_vq, quantised_digits
@@ -37,6 +38,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "letters": letters,
     "letters-post": letters_post,
     "piano": piano,
+    "shapes": shapes,
     "pulse": pulse,
     "table": table,
     "heartbeat": heartbeat,

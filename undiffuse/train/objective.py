@@ -71,7 +71,7 @@ class Objective(nn.Module):
         """
         x_0 = self.codec.latent(mirrored(x, self.noise) if self.flip else x, self.noise)
         if conditions is not None:
-            conditions = conditions.drop(self.noise, self.dropout, self.dropout_of_each)
+            conditions = conditions.varied(self.noise).drop(self.noise, self.dropout, self.dropout_of_each)
             conditions = with_drawn(conditions, self.noise) if self.scales else conditions
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
             return self.loss(self.denoiser, x_0, self.noise, conditions).mean()

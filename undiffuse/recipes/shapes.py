@@ -1,0 +1,27 @@
+"""Words to pictures: shapes of which a program can say whether they are what the caption asked for.
+
+A small transformer reads the caption, trained along with the network, which attends to its words. `docs/words.md` has
+what mattered.
+"""
+
+from undiffuse.data.source import Shapes
+from undiffuse.loss.denoising import Denoising
+from undiffuse.loss.time import LogitNormal
+from undiffuse.net import SpaceToDepth, UNet
+from undiffuse.recipe.model import GaussianDiffusion
+from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.training import Training
+from undiffuse.sampling.sampling import Guidance, Sampling
+
+
+def shapes() -> Recipe:
+    """pictures of what a caption says, "a red circle above a blue square", in twenty minutes"""
+    return Recipe(
+        data=Shapes(),
+        model=GaussianDiffusion(
+            SpaceToDepth(UNet(width=96, multiples=(1, 2), attention=2), patch=(4, 4), waves=3),
+            loss=Denoising(time=LogitNormal(mean=0.5)),
+        ),
+        training=Training(steps=6_000, batch=64, lr=2e-3, save_every=1_000, report_every=3_000),
+        sampling=Sampling(sampler="dpm++2m", guidance=Guidance(3.0)),
+    )
