@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.frozen import FrozenEntry
 from undiffuse.condition.routes import Routes, Widths
 from undiffuse.condition.specification import Labels, Numbers, Picture, Specification, Specifications, Text, Vector
-from undiffuse.condition.text import Lookup, LookupEntry, TextEncoder, Transformer, TransformerEntry
+from undiffuse.condition.text import Frozen, Lookup, LookupEntry, TextEncoder, Transformer, TransformerEntry
 from undiffuse.condition.waves import Sinusoidal
 from undiffuse.core.errors import UserError
 
@@ -176,6 +177,7 @@ ENTRIES: dict[type[Specification], Callable[[Any, int], nn.Module]] = {
 TEXT_ENTRIES: dict[type[TextEncoder], Callable[[Any, int, int, int], nn.Module]] = {
     Lookup: LookupEntry,
     Transformer: TransformerEntry,
+    Frozen: FrozenEntry,
 }
 
 

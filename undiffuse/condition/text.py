@@ -10,6 +10,7 @@ sequence, and its mean added to the embedding of the noise level.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ TextEncoder = Lookup | Transformer | Frozen
 class LookupEntry(nn.Module):
     """(batch, length) ids as one more token each, without a pooled vector."""
 
-    routes = ("tokens",)
+    routes: ClassVar[tuple[str, ...]] = ("tokens",)
 
     def __init__(self, of: TextEncoder, length: int, vocabulary: int, width: int) -> None:
         super().__init__()

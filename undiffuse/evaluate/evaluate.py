@@ -15,6 +15,7 @@ from undiffuse.condition.label import combined, labels_of
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import random_conditions
 from undiffuse.evaluate.agreement import agreement_rows
+from undiffuse.evaluate.asked import asked_rows, questions_of
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.evaluate.joint import one_given_the_other
 from undiffuse.evaluate.judged import judge_of
@@ -49,7 +50,8 @@ def of_samples(
 
     Labelled data is also judged: a classifier trained on the training data says how many samples show the label that
     they were given, beside its own accuracy on held-out data; measures that need features use this classifier's. If a
-    program can check the data (`Piano`), it does. Several attributes are judged as one label, their combination. If
+    program can check the data (`Piano`), it does; if it can check what captions ask for (`Shapes`), samples of captions
+    that were not trained on are checked too. Several attributes are judged as one label, their combination. If
     pictures are drawn with their labels, the drawn labels are judged, and so are pictures given labels and labels given
     pictures.
 
@@ -83,7 +85,9 @@ def of_samples(
     said = "drawn with the pictures" if run.is_joint else "of random training rows"
     drawn: Protocol = {"conditions": said if conditions is not None else None}
     protocol = found.protocol | ({"features": "Inception's"} if extract else {})
-    found = replace(found, rows=(*found.rows, *agreement_rows(samples, requested, train, test, seed)))
+    asked = questions_of(run)
+    told = asked_rows(run, asked, count, sampling) if asked else []
+    found = replace(found, rows=(*found.rows, *agreement_rows(samples, requested, train, test, seed), *told))
     if run.is_joint and judge is not None:
         found = replace(found, rows=(*found.rows, *one_given_the_other(run, judge, train, test, count, sampling)))
     return replace(found, protocol=_sampled(run, sampling) | drawn | protocol)

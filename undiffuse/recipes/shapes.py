@@ -22,6 +22,6 @@ def shapes() -> Recipe:
             SpaceToDepth(UNet(width=96, multiples=(1, 2), attention=2), patch=(4, 4), waves=3),
             loss=Denoising(time=LogitNormal(mean=0.5)),
         ),
-        training=Training(steps=6_000, batch=64, lr=2e-3, save_every=1_000, report_every=3_000),
+        training=Training(steps=10_000, batch=32, lr=1.5e-3, save_every=1_000, report_every=3_000),
         sampling=Sampling(sampler="dpm++2m", guidance=Guidance(3.0)),
     )

@@ -42,6 +42,7 @@ from undiffuse.train.product import Coded, Model, Product
 from undiffuse.train.recorder import Due, Recorder
 from undiffuse.train.state import Facts, load_state, seconds_of
 from undiffuse.train.stop import Stop
+from undiffuse.train.texts import compute_texts
 from undiffuse.train.threads import threads_for
 from undiffuse.train.trainer import Trainer
 
@@ -184,6 +185,7 @@ def _run(
         if before is None and isinstance(recipe.codec, TRAINED_FIRST):
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
         objective.codec.load_state_dict(codec.state_dict())
+        compute_texts(objective.model, data.conditions, folder, main)
         rows = looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
         trainer = Trainer(recipe, rows, accelerator, objective)
         _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data, shown), facts, quiet, clock)

@@ -40,9 +40,9 @@ OPENINGS = ("", "there is ", "there are ", "a picture of ")
 
 
 class Asked(NamedTuple):
-    """Things of one kind; None is whichever. With a ``count`` of 1 at least one is meant, else exactly so many."""
+    """Things of one kind; None is whichever. With a ``number`` of 1 at least one is meant, else exactly so many."""
 
-    count: int = 1
+    number: int = 1
     shape: str | None = None
     colour: str | None = None
     size: str | None = None
@@ -52,12 +52,12 @@ class Asked(NamedTuple):
 
     def __str__(self) -> str:
         noun = next(noun for noun, shape in NOUNS.items() if shape == self.shape)
-        if self.count != 1:
+        if self.number != 1:
             noun += "es" if noun.endswith("s") else "s"
         words = " ".join(filter(None, (self.size, self.texture, self.colour, noun)))
-        number = {1: "an" if words[0] in "aeiou" else "a", 0: "no", 2: "two", 3: "three"}[self.count]
-        unlike = f" that {'is' if self.count == 1 else 'are'} not {self.unlike}" if self.unlike else ""
-        return " ".join(filter(None, (f"{number} {words}{unlike}", self.where)))
+        article = {1: "an" if words[0] in "aeiou" else "a", 0: "no", 2: "two", 3: "three"}[self.number]
+        unlike = f" that {'is' if self.number == 1 else 'are'} not {self.unlike}" if self.unlike else ""
+        return " ".join(filter(None, (f"{article} {words}{unlike}", self.where)))
 
     @property
     def where(self) -> str:

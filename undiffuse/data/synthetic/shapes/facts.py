@@ -21,11 +21,11 @@ Fact = tuple[str, bool]  # in words, and whether it holds
 
 def facts(caption: Caption, things: Sequence[Thing], ground: str | None) -> list[Fact]:
     """Each fact of a caption, and whether it holds."""
-    several = [asked for asked in (*caption.things, caption.absent) if asked is not None and asked.count != 1]
-    found = [(str(asked), sum(fits(asked, thing) for thing in things) == asked.count) for asked in several]
+    several = [asked for asked in (*caption.things, caption.absent) if asked is not None and asked.number != 1]
+    found = [(str(asked), sum(fits(asked, thing) for thing in things) == asked.number) for asked in several]
     if caption.ground:
         found.append((f"on {caption.ground}", ground == caption.ground))
-    single = [asked for asked in caption.things if asked.count == 1]
+    single = [asked for asked in caption.things if asked.number == 1]
     options = permutations([*things, *[None] * len(single)], len(single))
     told = (list(_told(caption.relation, single, chosen)) for chosen in options)
     return found + max(told, key=lambda pairs: sum(holds for _, holds in pairs))

@@ -82,8 +82,8 @@ class Scenes:
         return [
             (
                 [
-                    Thing(SHAPES[s], COLOURS[c], SIZES[z], TEXTURES[t], *place, r)
-                    for s, c, z, t, place, r in list(zip(*of_things, strict=True))[:count]
+                    Thing(SHAPES[s], COLOURS[c], SIZES[z], TEXTURES[t], x, y, r)
+                    for s, c, z, t, (x, y), r in list(zip(*of_things, strict=True))[:count]
                 ],
                 GROUNDS[ground],
             )
@@ -126,7 +126,8 @@ def scenes(count: int, generator: Generator, held_out: bool = False) -> Scenes:
     for part in (shape, colour):
         part[:, 1] = torch.where(alike, part[:, 0], part[:, 1])
 
-    radius = between(*(torch.tensor(RADII)[size].unbind(2)), MOST)
+    least, most = torch.tensor(RADII)[size].unbind(2)
+    radius = between(least, most, MOST)
     radius[:, 1] = torch.where(inside, between(*OUTER), radius[:, 1])
     centre = _places(things, radius, inside, generator)
     rough = 0.08 * draw(2, 1, 1) * torch.randn(count, 5, 5, generator=generator).clamp(-1, 1)

@@ -40,7 +40,7 @@ def _sentence(things: Sequence[Thing], ground: str, random: Random) -> Caption:
         said = [_described(thing, random) for thing in chosen]
     if random.random() < 0.12:
         absent = _absent(things, random)
-    plural = said[0].count > 1
+    plural = said[0].number > 1
     opening = random.choice([o for o in OPENINGS if o != ("there is " if plural else "there are ")] + [""] * 3)
     tone = ground if random.random() < 0.15 else None
     wording = random.randrange(len(RELATIONS[relation])) if relation else 0
@@ -80,7 +80,7 @@ def _placed(thing: Thing, asked: Asked, random: Random) -> Asked:
 def _counted(things: Sequence[Thing], random: Random) -> Asked | None:
     """Two or three things of one shape, or of one shape and colour, if there are."""
     kinds = [Asked(shape=a.shape, colour=colour) for a in things for colour in (a.colour, None)]
-    several = [kind._replace(count=n) for kind in kinds if (n := sum(fits(kind, thing) for thing in things)) > 1]
+    several = [kind._replace(number=n) for kind in kinds if (n := sum(fits(kind, thing) for thing in things)) > 1]
     return random.choice(several) if several else None
 
 
