@@ -274,13 +274,14 @@ def test_a_conditions_csv_that_is_none(tmp_path, text, said):
         open_data(tmp_path / "shades")
 
 
-def test_captions_are_said_to_be_left_out(tmp_path):
+def test_a_column_of_captions(tmp_path):
     rows = shaded(tmp_path / "shades")
     text = [f"{row.split(',')[0]},{row.split(',')[1]},a picture of number {k}" for k, row in enumerate(rows)]
     (tmp_path / "shades" / "conditions.csv").write_text("\n".join(["file,shade,caption", *text]) + "\n")
     data = open_data(tmp_path / "shades", split="all")
-    assert list(data.specifications) == ["shade"]
-    assert "caption: captions are not learned from yet; left out" in data.notes
+    assert list(data.specifications) == ["shade", "text"]
+    assert data.specifications["text"].say(data.conditions.entries["text"].values[2]).startswith("a picture of number")
+    assert not any("caption" in note for note in data.notes)
 
 
 def test_pictures_given_a_number(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.encoder import Encoder
-from undiffuse.condition.frozen import Kept, Pretrained, hashed
+from undiffuse.condition.frozen import FrozenModel, TextCache, hashed
 from undiffuse.condition.read import read
 from undiffuse.condition.specification import Text
 from undiffuse.condition.text import Frozen, Lookup, Transformer
@@ -167,7 +167,7 @@ def test_a_frozen_encoder_says_what_its_own_library_says(kind, tmp_path):
     found = captioned([("a red circle", "a circle"), ("a blue square",)], Frozen(path))
     assert isinstance(found.specification.reader, Tokenizer)
     ids = found.entry.values
-    encoder, present = Pretrained.of(path), ids < found.specification.vocabulary
+    encoder, present = FrozenModel.of(path), ids < found.specification.vocabulary
     tokens, pooled = encoder.read(ids, present)
     alone = encoder.model(input_ids=ids[:1, : int(present[0].sum())]).last_hidden_state  # without padding
     torch.testing.assert_close(tokens[0, : alone.shape[1]], alone[0], rtol=1e-4, atol=1e-5)
@@ -186,13 +186,13 @@ def test_what_a_frozen_encoder_says_is_computed_once_and_kept(tmp_path, monkeypa
     said = encoder(torch.tensor(0.0), Conditions({"text": found.entry}))
     assert said.tokens.requires_grad and said.tokens.shape[0] == 3
     entry.kept.save(tmp_path / "kept.safetensors", path)
-    again = Kept(found.specification.length, 8)
+    again = TextCache(found.specification.length, 8)
     again.load(tmp_path / "kept.safetensors", "another")
     assert not len(again.held["hashes"])
     again.load(tmp_path / "kept.safetensors", path)
     for here, there in zip(again.of(found.entry.values), entry.kept.of(found.entry.values), strict=True):
         assert torch.equal(here, there)
-    monkeypatch.setattr(Pretrained, "of", None)  # it is not asked again
+    monkeypatch.setattr(FrozenModel, "of", None)  # it is not asked again
     encoder.eval()(torch.tensor(0.0), Conditions({"text": found.entry}))
 
 
@@ -207,11 +207,11 @@ def test_an_encoder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="no tokenizer there"):
         captioned([("a",)], Frozen(str(tmp_path / "nothing")))
     with pytest.raises(UserError, match="no text encoder whose weights are safetensors"):
-        Pretrained.of(str(tmp_path / "nothing"))
+        FrozenModel.of(str(tmp_path / "nothing"))
     path = folder_of("bert", tmp_path)
     (tmp_path / "bert" / "model.safetensors").rename(tmp_path / "bert" / "pytorch_model.bin")
     with pytest.raises(UserError, match="safetensors"):
-        Pretrained.of(path)
+        FrozenModel.of(path)
 
 
 def test_minilm_is_a_real_encoder_that_works_offline(monkeypatch):
@@ -221,7 +221,7 @@ def test_minilm_is_a_real_encoder_that_works_offline(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = captioned([("a cat sleeps",), ("the kitten is napping",), ("stock markets fell",)], Frozen("minilm"))
     ids = found.entry.values
-    _, pooled = Pretrained.of("minilm").read(ids, ids < found.specification.vocabulary)
+    _, pooled = FrozenModel.of("minilm").read(ids, ids < found.specification.vocabulary)
     near = torch.nn.functional.cosine_similarity
     assert near(pooled[0], pooled[1], 0) > 0.5
     assert near(pooled[0], pooled[2], 0) < 0.3

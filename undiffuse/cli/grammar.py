@@ -24,6 +24,7 @@ _FORCE = _arg("--force", action="store_true", help="overwrite what is there")
 _GUIDING = (
     _arg("--guidance", type=number, metavar="W", help="guidance scale, 1 is off (the recipe's)"),
     _arg("--negative", metavar="K", help="negative label: guide away from it (none)"),
+    _arg("--negative-text", metavar="WORDS", help="guide away from what these words say (none)"),
     _arg("--rescale", type=number, metavar="R", help="from 0 to 1: rescale guided samples to the unguided spread (0)"),
     _arg("--interval", type=levels, metavar="A,B", help="guide only between these noise levels, sigma/alpha (all)"),
     _arg("--threshold", choices=("static", "dynamic"), help="keep pictures within black and white (no)"),
@@ -42,6 +43,13 @@ _SAMPLING = (
         type=labels,
         metavar="K",
         help="labels by name or number, several in turn: 3,5 or digit=3,5,colour=red",
+    ),
+    _arg(
+        "--text",
+        dest="texts",
+        action="append",
+        metavar="WORDS",
+        help='what to draw, several in turn; weighted parts: "a red circle :2 AND a blue square"',
     ),
     _arg("--cond", type=conditions, metavar="A=X,B=Y", help="conditions by name, several values in turn: age=30,40"),
     *_GUIDING,
@@ -280,7 +288,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         (
             _arg("text", metavar="TEXT", help='what to write; "\\n" begins a new line'),
             _RUN,
-            *(option for option in _SAMPLING if not {"--label", "--cond"} & set(option[0])),
+            *(option for option in _SAMPLING if not {"--label", "--cond", "--text"} & set(option[0])),
             _arg("--columns", type=whole, default=16, metavar="N", help="characters in a line (16)"),
             _SEED,
             _arg("--out", metavar="FILE", help=".gif or .png (letters.gif)"),

@@ -120,8 +120,10 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
     from undiffuse.core.configuration import to_texts
     from undiffuse.sampling.sampling import Guidance
 
-    names = ("negative", "rescale", "interval", "threshold")
+    names = ("negative", "negative_text", "rescale", "interval", "threshold")
     guides = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    if parts := _parts(options):
+        guides["parts"] = parts
     how = {name: getattr(options, name, None) for name in ("sampler", "steps", "grid", "seed")}
     with usage():
         chosen = run.sampling.override(**how, guidance=Guidance(getattr(options, "guidance", None), **guides))
@@ -131,8 +133,21 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
 
 
 def requested(options: Namespace, run: "Run") -> "Request":
-    """The requested conditions: --cond, and --label."""
-    return run.request(options.cond, {"label": options.label})
+    """The requested conditions: --cond, --label and --text."""
+    texts = [_parts(options)[0][0]] if _parts(options) else getattr(options, "texts", None)
+    return run.request(options.cond, {"label": options.label, "text": texts})
+
+
+@usage()
+def _parts(options: Namespace) -> tuple[tuple[str, float], ...]:
+    """The weighted parts of the one --text; none where it is plain, or where several are drawn in turn."""
+    from undiffuse.condition.read import parts_of
+
+    texts = [parts_of(text) for text in getattr(options, "texts", None) or ()]
+    weighted = [parts for parts in texts if len(parts) > 1 or parts[0][1] != 1]
+    if weighted and len(texts) > 1:
+        raise UserError("a text of weighted parts is drawn alone; give --text once")
+    return tuple(weighted[0]) if weighted else ()
 
 
 def guiding(options: Namespace) -> "Run":

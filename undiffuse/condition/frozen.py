@@ -1,6 +1,6 @@
 """Text encoders that somebody else trained: CLIP's text tower, T5's encoder, BERT's kind, by transformers.
 
-    Pretrained.of("folder").read(ids, present) -> tokens (batch, length, width), pooled (batch, pooled width)
+    FrozenModel.of("folder").read(ids, present) -> tokens (batch, length, width), pooled (batch, pooled width)
 
 They do not learn, so each distinct text is computed once: `FrozenEntry` keeps what the encoder said, and training keeps
 it on disk beside the run. Each vector is standardised by its own mean and deviation before the layer that learns.
@@ -30,7 +30,7 @@ AT_ONCE = 256  # texts
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class FrozenModel:
     """An encoder of `transformers`, which does not learn."""
 
     model: Any
@@ -38,11 +38,11 @@ class Pretrained:
 
     @staticmethod
     @lru_cache(maxsize=2)
-    def of(path: str) -> "Pretrained":
+    def of(path: str) -> "FrozenModel":
         """The encoder in a folder, or of a package. Raises UserError for none, another kind, or other weights than
         safetensors."""
         model = _loaded(located(path), path)
-        return Pretrained(model, int(model.config.hidden_size))
+        return FrozenModel(model, int(model.config.hidden_size))
 
     @torch.no_grad()
     def read(self, ids: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,8 +66,8 @@ class FrozenEntry(nn.Module):
     def __init__(self, of: Frozen, length: int, vocabulary: int, width: int) -> None:
         super().__init__()
         self.path, self.vocabulary = of.path, vocabulary
-        inner = Pretrained.of(of.path).width
-        self.kept = Kept(length, inner)
+        inner = FrozenModel.of(of.path).width
+        self.kept = TextCache(length, inner)
         self.norm = nn.LayerNorm(inner, elementwise_affine=False)
         self.tokens, self.pooled = nn.Linear(inner, width), nn.Linear(inner, width)
         self.absent = nn.Parameter(torch.randn(1, 1, width))
@@ -93,13 +93,13 @@ class FrozenEntry(nn.Module):
         if not len(new):
             return False
         require(2 * new.numel() * self.kept.width, f"what {self.path} says of {len(new):,} texts")
-        encoder = Pretrained.of(self.path)
+        encoder = FrozenModel.of(self.path)
         tokens, pooled = zip(*(encoder.read(part, part < self.vocabulary) for part in new.split(AT_ONCE)), strict=True)
         self.kept.add(new, torch.cat(tokens), torch.cat(pooled))
         return True
 
 
-class Kept:
+class TextCache:
     """What an encoder said of each text so far, found by a hash of the text's ids, on their device, without waiting.
 
     Copies of a network share it: it does not depend on what is learned.
@@ -113,7 +113,7 @@ class Kept:
             "pooled": torch.empty(0, width, dtype=torch.float16),
         }
 
-    def __deepcopy__(self, memo: object) -> "Kept":
+    def __deepcopy__(self, memo: object) -> "TextCache":
         return self
 
     def of(self, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ If labels are left out, samples take all of them in turn; any other condition th
 absent. A label may also be given by its number, and -1 is none, as in files.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.specification import NONE, Labels, Specification, Specifications, Text, check
-from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.errors import UserError, nearest, shown
 
 Row = Mapping[str, Any]
 Request = Conditions | Row | Sequence[Row] | None
@@ -95,6 +96,36 @@ def with_label(specifications: Specifications, request: Request, label: Any) -> 
     if isinstance(label, Tensor):
         label = _of_tensor(names, label)
     return [row for more in _label_rows(names, label) for row in with_more(request, more)]
+
+
+def name_of_text(specifications: Specifications, what: str = "text") -> str:
+    """The condition that is a text. Raises UserError for a model of no words, with what it knows, or of several."""
+    names = [name for name, of in specifications.items() if isinstance(of, Text)]
+    if not names:
+        known = "; ".join(f"{name}: {', '.join(getattr(of, 'names', ()))}" for name, of in specifications.items())
+        raise UserError(
+            f"this model was trained without words; leave {what} out, "
+            + (f"and ask for what it knows ({shown(known)})" if known else "or train on data with captions")
+        )
+    if len(names) > 1:
+        raise UserError(f"which {what}: {', '.join(names)}? say --cond {names[0]}=...")
+    return names[0]
+
+
+def parts_of(text: str) -> list[tuple[str, float]]:
+    """``a red circle :2 AND a blue square``: texts to be guided to together, each with its weight, 1 unless said.
+
+    Raises UserError for an empty one.
+    """
+    found = []
+    for part in re.split(r"\bAND\b", text):
+        words, weight = part.strip(), 1.0
+        if match := re.fullmatch(r"(.*\S)\s*:\s*(-?\d+(?:\.\d*)?|-?\.\d+)", words):
+            words, weight = match[1], float(match[2])
+        if not words:
+            raise UserError(f"an empty part in {text!r}; say as: a red circle :2 AND a blue square")
+        found.append((words, weight))
+    return found
 
 
 def with_more(request: Request, more: Row) -> list[Row]:

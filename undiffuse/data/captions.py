@@ -5,7 +5,8 @@
 The words are those of the captions, or a tokenizer's; see `undiffuse.condition.words`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from undiffuse.condition.conditions import Entry
 from undiffuse.condition.specification import Text
-from undiffuse.condition.text import Frozen, TextEncoder
+from undiffuse.condition.text import Frozen, TextEncoder, Transformer
 from undiffuse.condition.words import Reader, Tokenizer, Words
 from undiffuse.core.errors import SHORT, UserError, shown
 
@@ -76,3 +77,7 @@ def _reader(texts: Sequence[str], encoder: TextEncoder, tokenizer: str | None, w
     if tokenizer is not None:
         return Tokenizer(tokenizer)
     return Words.of(texts) if words is None else Words(tuple(sorted(words)))
+
+
+Captioner = Callable[[Sequence[Sequence[str]]], Captioned]  # of the captions of each row
+LEARNED: Captioner = partial(captioned, encoder=Transformer())

@@ -7,6 +7,7 @@ known, ``source.entropy()`` is the entropy of a row in nats.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar, Literal, Self
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from undiffuse.condition.text import TextEncoder, Transformer
 from undiffuse.core.errors import UserError
 from undiffuse.data.between import between, gray, only, standard_normal
+from undiffuse.data.captions import captioned
 from undiffuse.data.conditioned import conditioned
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.digits import digits
@@ -76,16 +78,24 @@ class WellKnown:
 
 @dataclass(frozen=True)
 class Hub:
-    """Pictures of a Hugging Face data set: its name on the hub, its folder or its parquet file."""
+    """Pictures of a Hugging Face data set: its name on the hub, its folder or its parquet file.
+
+    ``caption`` is the column of captions, if it is called neither text nor caption; ``text`` and ``tokenizer`` are as of
+    `Files`.
+    """
 
     name: str
     size: int | tuple[int, int] | None = None
     image: str | None = None
     label: str | None = None
+    caption: str | None = None
+    text: TextEncoder = field(default_factory=Transformer)
+    tokenizer: str | None = None
 
     def open(self, split: str = "train") -> Dataset:
         """The pictures and their labels. Raises UserError if it cannot be loaded or holds no pictures."""
-        return hub(self.name, self.size, self.image, self.label, split)
+        read = partial(captioned, encoder=self.text, tokenizer=self.tokenizer)
+        return hub(self.name, self.size, self.image, self.label, split, self.caption, read)
 
     def shaped(self, shape: tuple[int, ...]) -> Self:
         """Read to pictures of this shape."""
@@ -155,18 +165,22 @@ class Shapes:
 class Files:
     """A file or folder of your own, as `open_data` reads it; ``size`` is for pictures in folders and .parquet files.
 
-    ``condition`` names columns of points that are conditions of the others.
+    ``condition`` names columns of points that are conditions of the others. ``text`` is what reads captions of pictures
+    (see `undiffuse.condition.text`): their words, or the tokens of a Hugging Face ``tokenizer``.
     """
 
     path: str
     size: int | tuple[int, int] | None = None
     skip_unreadable: bool = False
     condition: tuple[str, ...] = ()
+    text: TextEncoder = field(default_factory=Transformer)
+    tokenizer: str | None = None
 
     def open(self, split: str = "train") -> Dataset:
         """The data. Raises UserError if it is missing or cannot be read."""
         if not self.condition:
-            return open_data(self.path, self.size, split, self.skip_unreadable)
+            read = partial(captioned, encoder=self.text, tokenizer=self.tokenizer)
+            return open_data(self.path, self.size, split, self.skip_unreadable, read)
         if existing(self.path).is_dir():
             raise UserError(f"{self.path}: conditions of pictures are in a conditions.csv beside them; leave them out")
         return conditioned(open_data(self.path, self.size, "all"), self.condition).part(split)

@@ -52,7 +52,7 @@ class ClassifierFree:
         twice = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
         weaker = conditions.without() if self.negative is None else conditions.replaced(self.negative)
         answer = self.denoise(torch.cat([x_t, x_t]), twice, Conditions.cat([conditions, weaker]))
-        strong, weak = (_half(answer, half) for half in (0, 1))
+        strong, weak = (_part(answer, half, 2) for half in (0, 1))
         return on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
 
     def _guided(self, strong: Tensor, weak: Tensor) -> Tensor:
@@ -61,6 +61,32 @@ class ClassifierFree:
             return guided
         ratio = strong.flatten(1).std(1) / guided.flatten(1).std(1)
         return guided * (1 - self.rescale + self.rescale * ratio).view(-1, *[1] * (guided.ndim - 1))
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Towards several conditions at once: weak + w sum_k p_k (strong_k - weak) (Liu et al. 2022, equation 11).
+
+    ``parts`` are batches of one row, whose entries take the place of those that are asked for, and the weight p_k of
+    each. Weights that sum to 1, with w = 1, lie between the conditions: then ``weak`` does not matter.
+    """
+
+    denoise: Conditional
+    parts: tuple[tuple[Conditions, float], ...]
+    weight: float
+    negative: Conditions | None = None
+
+    def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
+        """All answers come from one evaluation of so many times the batch. x_t (batch, *shape)."""
+        if conditions is None:
+            return self.denoise(x_t, t, conditions)
+        weaker = conditions.without() if self.negative is None else conditions.replaced(self.negative)
+        rows = [*(conditions.replaced(part) for part, _ in self.parts), weaker]
+        times = t.repeat(len(rows)) if isinstance(t, Tensor) and t.ndim else t
+        answer = self.denoise(x_t.repeat(len(rows), *[1] * (x_t.ndim - 1)), times, Conditions.cat(rows))
+        *strong, weak = _mean(answer).chunk(len(rows))
+        moved = weak + self.weight * sum(p * (mean - weak) for (_, p), mean in zip(self.parts, strong, strict=True))
+        return on_mean(_part(answer, 0, len(rows)), lambda _: moved)
 
 
 @dataclass(frozen=True)
@@ -207,9 +233,9 @@ def on_mean(answer: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return answer._replace(mean=change(answer.mean)) if isinstance(answer, Belief) else change(answer)
 
 
-def _half(answer: Any, half: int) -> Any:
-    """The first or second half of an answer's batch."""
+def _part(answer: Any, part: int, of: int) -> Any:
+    """One of several equal parts of an answer's batch."""
     if not isinstance(answer, Belief):
-        return answer.chunk(2)[half]
-    v = answer.v.chunk(2)[half] if isinstance(answer.v, Tensor) and answer.v.ndim else answer.v
-    return Belief(answer.mean.chunk(2)[half], v)
+        return answer.chunk(of)[part]
+    v = answer.v.chunk(of)[part] if isinstance(answer.v, Tensor) and answer.v.ndim else answer.v
+    return Belief(answer.mean.chunk(of)[part], v)

@@ -18,7 +18,7 @@ from torch import Tensor
 from undiffuse.codec import Codec
 from undiffuse.condition import scale
 from undiffuse.condition.conditions import Conditions, Entry
-from undiffuse.condition.read import read_negative, with_label, words
+from undiffuse.condition.read import name_of_text, read_negative, with_label, words
 from undiffuse.condition.scale import NAME, taken
 from undiffuse.condition.specification import Numbers, Specifications
 from undiffuse.core.errors import UserError
@@ -28,6 +28,7 @@ from undiffuse.denoiser.guidance import (
     AutoGuidance,
     Classifier,
     ClassifierFree,
+    Composed,
     Conditional,
     DynamicThreshold,
     Guide,
@@ -82,7 +83,7 @@ def guided(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional
     """
     if run.is_few_step:
         return _distilled(denoise, run, guidance)
-    if (run.classifier or run.worse) and (guidance.negative is not None or guidance.rescale):
+    if (run.classifier or run.worse) and (guidance.steered or guidance.rescale):
         raise UserError("a negative and rescale are for guidance by conditions; leave out the other run")
     if run.is_of_tokens and (run.classifier or guidance.rescale or guidance.threshold):
         raise UserError("tokens are guided by conditions or by a worse run: no classifier, rescale or threshold")
@@ -100,7 +101,7 @@ def guided(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional
 
 def weight_for(run: Guided, guidance: Guidance) -> float:
     """The guidance scale: 1 (off) if nothing asks for guidance, or if the run was not trained for it."""
-    guided = run.classifier or run.worse or guidance.negative is not None
+    guided = run.classifier or run.worse or guidance.steered
     if guidance.weight is None:
         return DEFAULT_WEIGHT if guided else 1.0
     return guidance.weight
@@ -142,7 +143,7 @@ def _within_interval(denoise: Conditional, run: Guided, guidance: Guidance) -> C
     schedule, weight = run.denoiser.process.schedule, weight_for(run, guidance)
     if not run.specifications:
         denoise = _Unconditional(denoise)
-    if weight == 1:
+    if weight == 1 and not guidance.parts:
         return denoise
     guide: Guide
     if run.classifier:
@@ -151,6 +152,9 @@ def _within_interval(denoise: Conditional, run: Guided, guidance: Guidance) -> C
         guide = AutoGuidance(
             denoise, run.worse.denoiser if run.specifications else _Unconditional(run.worse.denoiser), weight
         )
+    elif guidance.parts:
+        parts = tuple((_text(run, said, "text"), each) for said, each in guidance.parts)
+        guide = Composed(denoise, parts, weight, _negative(run, guidance))
     else:
         guide = ClassifierFree(denoise, weight, _negative(run, guidance), guidance.rescale)
     low, high = guidance.interval
@@ -167,6 +171,9 @@ def _negative(run: Guided, guidance: Guidance) -> Conditions | None:
     if isinstance(negated, list):
         negated = next(iter(with_label(specifications, None, negated if len(negated) > 1 else negated[0])))
     negative = read_negative(specifications, negated)
+    if guidance.negative_text is not None:
+        further = _text(run, guidance.negative_text, "negative text")
+        negative = Conditions({**(negative.entries if negative else {}), **further.entries})
     absent = [not bool(entry.present) for entry in negative.entries.values()] if negative else [True]
     everything = negative is None or len(absent) == len(specifications)
     if all(absent) and everything and run.recipe.training.condition_dropout == 0:
@@ -174,6 +181,14 @@ def _negative(run: Guided, guidance: Guidance) -> Conditions | None:
     if any(absent) and not (all(absent) and everything) and run.recipe.training.each_dropout == 0:
         raise UserError("a negative attribute of none needs a model trained with --attribute-dropout above 0")
     return negative
+
+
+def _text(run: Guided, said: str, what: str) -> Conditions:
+    """A text as a batch of one row, with nothing else. Raises UserError for a run that knows no words."""
+    name = name_of_text(run.specifications, what)
+    found = read_negative(run.specifications, {name: said})
+    assert found is not None
+    return found.to(run.device)
 
 
 def check_guides(run: Guided) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from undiffuse.codec import Codec
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, conditions_of, labels_of, names_of
-from undiffuse.condition.read import Request, read, with_label, with_more
+from undiffuse.condition.read import Request, name_of_text, read, with_label, with_more
 from undiffuse.condition.scale import NAME, with_none
 from undiffuse.condition.specification import Labels, Numbers, Specifications
 from undiffuse.core.errors import UserError, nearest, usage
@@ -320,8 +320,13 @@ class Run:
 
     @usage()
     def request(self, conditions: Request, named: dict[str, Any]) -> Request:
-        """Conditions in words, with further ones added; the name label stands for all conditions that are labels."""
+        """Conditions in words, with further ones added.
+
+        The name label stands for all conditions that are labels, and text for the one that is a text.
+        """
         named = {name: value for name, value in named.items() if value is not None}
+        if "text" in named and "text" not in self.requestable:
+            named[name_of_text(self.requestable)] = named.pop("text")
         if "label" in named:
             conditions = with_label(self.requestable, conditions, named.pop("label"))
         return with_more(conditions, named) if named else conditions

@@ -24,6 +24,9 @@ class Guidance:
             negative condition or another run asks for guidance.
         negative: What to steer away from, in words: "8", or "digit=8,colour=red"; a condition that it leaves out stays
             as it was asked for.
+        negative_text: The same, of a model that was trained on captions: any words, commas too.
+        parts: Texts to be guided to together, with the weight of each, in place of the text that is asked for; weights
+            that sum to 1 lie between the texts.
         rescale: In [0, 1]: pulls each sample's spread back to the unguided one's (see `denoiser.guidance`).
         interval: Guided only between these noise levels, sigma/alpha in standard deviations of the data.
         threshold: Keep pictures within black and white: ``"static"`` clips, ``"dynamic"`` scales.
@@ -34,6 +37,8 @@ class Guidance:
 
     weight: float | None = None
     negative: str | None = None
+    negative_text: str | None = None
+    parts: tuple[tuple[str, float], ...] = ()
     rescale: float = 0.0
     interval: tuple[float, float] = (0.0, math.inf)
     threshold: Literal["static", "dynamic"] | None = None
@@ -42,11 +47,18 @@ class Guidance:
         low, high = self.interval
         if self.weight is not None and not math.isfinite(self.weight):
             raise UserError(f"guidance must be a finite number, not {self.weight}")
+        if not all(math.isfinite(weight) for _, weight in self.parts):
+            raise UserError("the weight of each part of a text must be a finite number")
         if not 0 <= self.rescale <= 1:
             raise UserError(f"rescale must be from 0 to 1, not {self.rescale}")
         if not 0 <= low < high:
             raise UserError(f"the interval of guidance is two noise levels, the lower first, not {low:g},{high:g}")
         object.__setattr__(self, "negative", _words(self.negative))
+
+    @property
+    def steered(self) -> bool:
+        """Whether it says what to steer away from."""
+        return self.negative is not None or self.negative_text is not None
 
     def over(self, default: "Guidance") -> "Guidance":
         """This, with the default's weight if it has none of its own and the default guides."""

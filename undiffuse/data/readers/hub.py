@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import labelled
+from undiffuse.condition.specification import Specification
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.paths import path_of
+from undiffuse.data.captions import LEARNED, NAME, Captioner
+from undiffuse.data.conditioned import together
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import index_labels
+from undiffuse.data.readers.captions import TEXTS
 from undiffuse.data.readers.pictures import fitted, header, sides
 
 if TYPE_CHECKING:
@@ -31,14 +36,18 @@ def hub(
     image: str | None = None,
     label: str | None = None,
     split: str = "train",
+    caption: str | None = None,
+    captioner: Captioner = LEARNED,
 ) -> Dataset:
-    """Pictures (count, channels, height, width) and labels of a data set of the hub, or of a path.
+    """Pictures (count, channels, height, width), labels and captions of a data set of the hub, or of a path.
 
     Args:
         name: ``"user/name"`` on the hub; a folder of ``save_to_disk``, or of parquet files; a parquet file.
         size: A side, or (height, width), to scale and crop to; without, all pictures must be of one size.
         image: The column of pictures; without, the first that holds some.
         label: The column of labels; without, the one of class labels if there is one.
+        caption, captioner: The column of captions, or of lists of them, and what makes a condition of them; without,
+            the first called text, caption, ... that holds words.
         split: ``"train"``, ``"test"`` (its own test or validation split, else a tenth) or ``"all"``.
 
     Size, gray or colour, and the names of labels are decided over all splits, so that they agree. A missing label is
@@ -60,8 +69,13 @@ def hub(
     x = np.empty((sum(len(parts[part]) for part in chosen), 1 if gray else 3, height, width), np.uint8)
     for k, picture in enumerate(_each(chosen, parts, image, name, lambda opened: fitted(opened, height, width, gray))):
         x[k] = picture
-    labels, names = _labels(chosen, every, parts, label) if label else (None, ())
-    data = Dataset(torch.from_numpy(x), *labelled(labels, names), "pictures", name=name)
+    conditions, specifications = labelled(*(_labels(chosen, every, parts, label) if label else (None, ())))
+    caption = _caption_column(parts[train].features, caption, name)
+    if caption:
+        conditions, specifications = _with_captions(
+            conditions, specifications, chosen, every, parts, caption, captioner
+        )
+    data = Dataset(torch.from_numpy(x), conditions, specifications, "pictures", name=name)
     return data if own else data.part(split)
 
 
@@ -102,6 +116,46 @@ def _columns(features: "datasets.Features", image: str | None, label: str | None
     if label is not None and label not in features:
         raise UserError(f"{name}: {nearest(label, features, 'column')}")
     return image, label
+
+
+def _caption_column(features: "datasets.Features", caption: str | None, name: str) -> str | None:
+    """The column of captions: the one that is asked for, or the first of the usual names that holds words."""
+    import datasets
+
+    if caption is not None and caption not in features:
+        raise UserError(f"{name}: {nearest(caption, features, 'column')}")
+    worded = [column for column, feature in features.items() if _is_words(feature, datasets)]
+    return caption or next((column for column in TEXTS if column in worded), None)
+
+
+def _is_words(feature: Any, datasets: Any) -> bool:
+    """Whether a column holds words, or lists of them."""
+    inner = getattr(feature, "feature", feature[0] if isinstance(feature, list) and feature else feature)
+    return isinstance(inner, datasets.Value) and inner.dtype in ("string", "large_string")
+
+
+def _with_captions(
+    conditions: Conditions | None,
+    specifications: dict[str, Specification],
+    chosen: list[str],
+    every: list[str],
+    parts: "Parts",
+    column: str,
+    captioner: Captioner,
+) -> tuple[Conditions, dict[str, Specification]]:
+    """Conditions with captions added, whose words are those of all splits."""
+    texts = {split: [_several(cell) for cell in parts[split][column]] for split in every}
+    read = captioner([row for split in every for row in texts[split]])
+    kept = torch.cat([torch.full((len(texts[split]),), split in chosen) for split in every])
+    entry = read.entry.each(lambda x: x[kept])
+    entries, told = together(conditions, specifications, ({NAME: entry}, {NAME: read.specification}))
+    return Conditions(entries, {} if read.variants is None else {NAME: read.variants[kept]}), told
+
+
+def _several(cell: object) -> list[str]:
+    """The captions in a cell."""
+    several = cell if isinstance(cell, list) else [cell]
+    return [text.strip() for text in several if isinstance(text, str) and text.strip()]
 
 
 def _each(splits: list[str], parts: "Parts", image: str, name: str, look: "Callable[[Picture], T]") -> Iterator[T]:

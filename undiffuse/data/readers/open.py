@@ -4,6 +4,7 @@ from pathlib import Path
 
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.paths import path_of
+from undiffuse.data.captions import LEARNED, Captioner
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.readers.array import numpy_file
 from undiffuse.data.readers.cifar import cifar, is_cifar
@@ -23,6 +24,7 @@ def open_data(
     size: int | tuple[int, int] | None = None,
     split: str = "train",
     skip_unreadable: bool = False,
+    captioner: Captioner = LEARNED,
 ) -> Dataset:
     """The data at a path: a folder of pictures, IDX files or CIFAR-10's, or a file of points or pictures.
 
@@ -34,6 +36,7 @@ def open_data(
             ``pictures``.
         split: ``"train"``, ``"test"`` or ``"all"``.
         skip_unreadable: Leave out pictures that cannot be read, instead of stopping.
+        captioner: What makes a condition of the captions of pictures.
 
     Raises:
         UserError: No data, unknown data, more than one kind of data, or an error of its reader.
@@ -43,12 +46,12 @@ def open_data(
     if size is not None and not (reads_pictures or _ending(path) == ".parquet"):
         raise UserError(f"{path}: a size is for folders of pictures and .parquet files; this data has its own")
     if reads_pictures:
-        return pictures(path, size, split, skip_unreadable)
+        return pictures(path, size, split, skip_unreadable, captioner)
     if path.is_dir() and is_cifar(path):
         return cifar(path, split)
     if path.is_dir() or is_idx(path):
         return idx(path, split)
-    return _read_file(path, size).part(split)
+    return _read_file(path, size, captioner).part(split)
 
 
 def existing(path: str | Path) -> Path:
@@ -80,11 +83,11 @@ def _ending(path: Path) -> str:
     return "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _read_file(path: Path, size: int | tuple[int, int] | None) -> Dataset:
+def _read_file(path: Path, size: int | tuple[int, int] | None, captioner: Captioner) -> Dataset:
     """A single file, by its ending; ``size`` is for those that hold pictures of any."""
     ending = _ending(path)
     if ending == ".parquet":
-        return hub(str(path), size, split="all")
+        return hub(str(path), size, split="all", captioner=captioner)
     if ending in (".npy", ".npz"):
         return numpy_file(path)
     if ending in (".csv", ".tsv", ".csv.gz", ".tsv.gz"):

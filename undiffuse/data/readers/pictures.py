@@ -1,6 +1,6 @@
 """A folder of pictures of any size, kind and aspect, as one tensor of bytes.
 
-- *Conditions*: those in a file ``conditions.csv`` (`beside`), and labels.
+- *Conditions*: those in a file ``conditions.csv`` (`beside`), captions (`captions`), and labels.
 - *Labels*: sub-folders are labels, each with everything below it. A flat folder has none, nor has a single
   sub-folder. Pictures beside sub-folders of pictures are an error, because their label is unknown.
 - *Splits*: sub-folders called train, test, val, ... and nothing else are splits, with the labels inside them.
@@ -27,16 +27,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import labelled
 from undiffuse.condition.specification import Specification
 from undiffuse.core.errors import UserError
 from undiffuse.core.memory import require
 from undiffuse.core.paths import walk
+from undiffuse.data.captions import LEARNED, NAME, Captioner
 from undiffuse.data.conditioned import together
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.array import index_labels
-from undiffuse.data.readers.beside import FILE, beside
+from undiffuse.data.readers.beside import FILE, beside, places_of
+from undiffuse.data.readers.captions import CSV, JSONL, OWN, captions
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -71,7 +73,11 @@ class Header:
 
 
 def pictures(
-    folder: Path, size: int | tuple[int, int] | None = None, split: str = "all", skip_unreadable: bool = False
+    folder: Path,
+    size: int | tuple[int, int] | None = None,
+    split: str = "all",
+    skip_unreadable: bool = False,
+    captioner: Captioner = LEARNED,
 ) -> Dataset:
     """Pictures ``(count, channels, height, width)``; ``size`` is a side or ``(height, width)``.
 
@@ -104,8 +110,7 @@ def pictures(
     if animated := sum(header.animated for header in headers.values()):
         notes.append(f"{animated} with several frames: the first is used")
     kept = [file for file in chosen if file not in undecoded]
-    entries, specifications, said = _conditions(folder, kept, found)
-    conditions = Conditions(entries) if entries else None
+    conditions, specifications, said = _conditions(folder, kept, found, captioner)
     data = Dataset(x, conditions, specifications, "pictures", notes=(*notes, *said), name=folder.name)
     return data if has_splits else data.part(split)
 
@@ -119,7 +124,9 @@ def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
     files = [
         path
         for path in walk(folder)
-        if path != folder / FILE and not any(_hidden(part) for part in path.relative_to(folder).parts)
+        if path != folder / FILE
+        and path.name not in (*CSV, JSONL)
+        and not any(_hidden(part) for part in path.relative_to(folder).parts)
     ]
     found = [path for path in files if path.suffix.lower() in ENDINGS]
     if not found:
@@ -135,7 +142,9 @@ def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
             f"{folder}: {loose} pictures lie beside sub-folders of pictures ({', '.join(sorted(tops)[:3])}); "
             f"sub-folders are labels, so move the loose ones into one, or all into {folder}"
         )
-    notes = [f"{len(files) - len(found)} files that are not pictures were ignored"] if len(files) > len(found) else []
+    captioned = {path.with_suffix(OWN) for path in found}
+    others = [path for path in files if path.suffix.lower() not in ENDINGS and path not in captioned]
+    notes = [f"{len(others)} files that are not pictures were ignored"] if others else []
     splits = "train" in tops and tops <= set(SPLITS)
     return [_place(path, folder, splits) for path in found], notes
 
@@ -265,16 +274,30 @@ def _spread(headers: list[Header]) -> str:
 
 
 def _conditions(
-    folder: Path, kept: list[Found], found: list[Found]
-) -> tuple[dict[str, Entry], dict[str, Specification], list[str]]:
+    folder: Path, kept: list[Found], found: list[Found], captioner: Captioner
+) -> tuple[Conditions | None, dict[str, Specification], list[str]]:
     """The conditions of the chosen pictures, with the same meaning in every split; and notes."""
-    more, notes = beside(folder, [file.path for file in found])
+    paths = [file.path for file in found]
+    table = beside(folder, paths)
+    entries, specifications = dict(table.specified[0]), dict(table.specified[1])
+    notes, texts, variants = table.notes, table.captions, {}
+    if said := captions(folder, paths, places_of(folder, paths)):
+        if texts:
+            raise UserError(f"{folder}: captions in {FILE} and in other files; keep one of them")
+        texts, notes = said.of, notes + said.notes
+    if texts:
+        read = captioner([texts.get(k, ()) for k in range(len(found))])
+        entries, specifications = together(
+            Conditions(entries) if entries else None, specifications, ({NAME: read.entry}, {NAME: read.specification})
+        )
+        notes, variants = [*notes, *read.notes], {} if read.variants is None else {NAME: read.variants}
     rows = {file: k for k, file in enumerate(found)}
-    entries = {
-        name: entry.each(lambda x: x[torch.tensor([rows[file] for file in kept], dtype=torch.int64)])
-        for name, entry in more[0].items()
-    }
-    return *together(*labelled(*_labels(kept, found)), (entries, more[1])), notes
+    chosen = torch.tensor([rows[file] for file in kept], dtype=torch.int64)
+    entries = {name: entry.each(lambda x: x[chosen]) for name, entry in entries.items()}
+    every, specifications = together(*labelled(*_labels(kept, found)), (entries, specifications))
+    if not every:
+        return None, specifications, notes
+    return Conditions(every, {name: others[chosen] for name, others in variants.items()}), specifications, notes
 
 
 def _labels(kept: list[Found], found: list[Found]) -> tuple[torch.Tensor | None, tuple[str, ...]]:

@@ -32,14 +32,14 @@ VARIES, BY_ROWS = 0.13, 0.55  # of brightness: the deviation of a texture, and t
 MOST = 5  # things that are looked at, the largest first
 
 
-class Reading(NamedTuple):
+class SceneRead(NamedTuple):
     """What one picture shows."""
 
     things: tuple[Thing, ...]
     ground: str
 
 
-def read(x: Tensor) -> list[Reading]:
+def read(x: Tensor) -> list[SceneRead]:
     """What each of the pictures (count, 3, side, side) uint8 shows."""
     return [_read(picture) for picture in x.permute(0, 2, 3, 1).double().div(255).numpy()]
 
@@ -50,7 +50,7 @@ def check(x: Tensor, captions: Sequence[str]) -> list[list[Fact]]:
     return [facts(said[text], *found) for text, found in zip(captions, read(x), strict=True)]
 
 
-def _read(picture: np.ndarray) -> Reading:
+def _read(picture: np.ndarray) -> SceneRead:
     side = len(picture)
     chroma = picture.max(2) - picture.min(2)
     there = chroma > COLOURED
@@ -60,7 +60,7 @@ def _read(picture: np.ndarray) -> Reading:
     regions = [region for k in range(len(COLOURS)) for region in _regions(hue == k, least)]
     regions.sort(key=lambda region: -region.sum())
     things = tuple(_thing(picture, chroma, hue, region) for region in regions[:MOST])
-    return Reading(things, GROUNDS[int(np.abs(GREYS.numpy() - grey).argmin())])
+    return SceneRead(things, GROUNDS[int(np.abs(GREYS.numpy() - grey).argmin())])
 
 
 def _coloured(picture: np.ndarray, there: np.ndarray) -> np.ndarray:
