@@ -31,6 +31,7 @@ ON_PICTURES = {
     "unet-dense": UNet(width=8, multiples=(1, 2), embedding=16, attention=2, dense=True),
     "folded": SpaceToDepth(SMALL, patch=(2, 2), waves=1),
     "dit": DiT(width=16, depth=1, heads=2),
+    "dit-joint": DiT(width=16, depth=2, heads=2, words="joint"),
 }
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net import DiT
+from undiffuse.net.joint import JointBlocks
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.net.transformer import (
     Attention,
@@ -157,3 +158,40 @@ def test_a_causal_transformer_does_not_see_what_comes():
     attention, h = Attention(8, 2, causal=True), torch.randn(1, 5, 8)
     other = torch.cat([h[:, :3], torch.randn(1, 2, 8)], 1)
     torch.testing.assert_close(attention(h)[:, :3], attention(other)[:, :3])
+
+
+def test_joint_attention_of_words_that_say_nothing_is_self_attention():
+    """Words that nothing attends to leave the places as self-attention has them: with weights shared, bit for bit."""
+    torch.manual_seed(0)
+    routes = Widths(vector=8, tokens=8)
+    joint, alone = JointBlocks(1, 16, 2, routes, True, 0.0), TransformerBlock(16, 2, Widths(vector=8))
+    for weight in joint.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    stream = joint.blocks[0].places
+    alone.modulation.load_state_dict(stream.modulation.state_dict())
+    alone.dense.load_state_dict(stream.dense.state_dict())
+    own = {
+        name: value
+        for name, value in stream.state_dict().items()
+        if name.split(".")[0] in ("query_key_value", "norm_q", "norm_k", "out")
+    }
+    alone.attention.load_state_dict(own)
+    h, vector, tokens = torch.randn(2, 5, 16), torch.randn(2, 8), torch.randn(2, 3, 8)
+    unseen = Routes(vector, tokens, torch.zeros(2, 3, dtype=torch.bool))
+    torch.testing.assert_close(joint(h, unseen), alone(h, Routes(vector)), rtol=1e-4, atol=1e-5)
+    seen = Routes(vector, tokens, torch.ones(2, 3, dtype=torch.bool))
+    assert (joint(h, seen) - joint(h, unseen)).abs().max() > 1e-3
+
+
+def test_words_of_joint_attention_are_read_anew_in_the_light_of_the_picture():
+    """In the second block, what a place reads of the words depends on other places through the words alone."""
+    torch.manual_seed(0)
+    joint = JointBlocks(2, 16, 2, Widths(vector=8, tokens=8), True, 0.0)
+    for weight in joint.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    h, words, vector = torch.randn(1, 4, 16), torch.randn(1, 3, 16), torch.randn(1, 8)
+    seen = torch.ones(1, 1, 1, 7, dtype=torch.bool)
+    first = joint.blocks[0]
+    _, read = first(h, words, vector, seen, None)
+    _, other = first(h + torch.randn(1, 4, 16), words, vector, seen, None)
+    assert (read - other).abs().max() > 1e-3

@@ -134,7 +134,8 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
 
 def requested(options: Namespace, run: "Run") -> "Request":
     """The requested conditions: --cond, --label and --text."""
-    texts = [_parts(options)[0][0]] if _parts(options) else getattr(options, "texts", None)
+    parts = _parts(options)
+    texts = [parts[0][0]] if parts else getattr(options, "texts", None)
     return run.request(options.cond, {"label": options.label, "text": texts})
 
 
@@ -143,7 +144,7 @@ def _parts(options: Namespace) -> tuple[tuple[str, float], ...]:
     """The weighted parts of the one --text; none where it is plain, or where several are drawn in turn."""
     from undiffuse.condition.read import parts_of
 
-    texts = [parts_of(text) for text in getattr(options, "texts", None) or ()]
+    texts = [parts_of(text) for text in getattr(options, "texts", None) or () if text.strip()]
     weighted = [parts for parts in texts if len(parts) > 1 or parts[0][1] != 1]
     if weighted and len(texts) > 1:
         raise UserError("a text of weighted parts is drawn alone; give --text once")

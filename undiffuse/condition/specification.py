@@ -249,7 +249,8 @@ class Text:
         close = dict.fromkeys(near for word in unknown for near in get_close_matches(word, known, n=1, cutoff=0.7))
         if close:
             return f"did you mean {' or '.join(close)}?"
-        return f"it knows {len(known)} words: {shown(', '.join(known))}"
+        words = [word for word in known if word.isalnum()]
+        return f"it knows {len(words)} words: {shown(', '.join(words))}"
 
     def padded(self, ids: Sequence[int]) -> Tensor:
         """Ids, cut or filled up to (length,)."""

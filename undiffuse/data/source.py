@@ -80,7 +80,7 @@ class WellKnown:
 class Hub:
     """Pictures of a Hugging Face data set: its name on the hub, its folder or its parquet file.
 
-    ``caption`` is the column of captions, if it is called neither text nor caption; ``text`` and ``tokenizer`` are as of
+    ``caption`` is the column of captions, if it is called neither text nor caption; ``text``, ``tokenizer`` are as of
     `Files`.
     """
 
@@ -145,7 +145,7 @@ class Shapes:
     are in neither.
     """
 
-    count: int = 40_000
+    count: int = 30_000
     size: int = 32
     seed: int = 0
     captions: int = 3

@@ -20,6 +20,7 @@ SHEET = 1000  # the width of a sheet in pixels, about
 TILE = 96  # the least width of a picture in pixels, if there is room
 SEEN = 100_000  # values of a channel, at most, from which black and white are found
 CAPTION = 13  # pixels of a letter's height
+LINES = 4  # of a caption
 
 
 def pictures(x: Tensor, captions: Sequence[str] = (), columns: int | None = None, width: int = SHEET) -> "Image":
@@ -39,7 +40,9 @@ def pictures(x: Tensor, captions: Sequence[str] = (), columns: int | None = None
     factor = max(1, min(math.ceil(TILE / tiles.shape[2]), width // (columns * tiles.shape[2])))
     tile_height, tile_width = factor * tiles.shape[1], factor * tiles.shape[2]
     gap = max(2, round(0.08 * min(tile_width, tile_height)))
-    down, across = tile_height + gap + (CAPTION + 5 if captions else 0), tile_width + gap
+    said = [_wrapped(caption, tile_width) for caption in captions]
+    below = (CAPTION + 2) * max(map(len, said)) + 3 if said else 0
+    down, across = tile_height + gap + below, tile_width + gap
     rows = math.ceil(len(x) / columns)
 
     sheet = Image.new("RGB", (columns * across + gap, rows * down + gap), PAPER)
@@ -49,8 +52,9 @@ def pictures(x: Tensor, captions: Sequence[str] = (), columns: int | None = None
         enlarged = Image.fromarray(tile).resize((tile_width, tile_height), Image.Resampling.NEAREST)
         sheet.paste(enlarged, (left, top))
         if captions:
-            middle = (left + tile_width / 2, top + tile_height + 3)
-            pen.text(middle, _fitted(captions[k], tile_width), fill=QUIET, font=letters, anchor="mt")
+            for line, text in enumerate(said[k]):
+                middle = (left + tile_width / 2, top + tile_height + 3 + line * (CAPTION + 2))
+                pen.text(middle, text, fill=QUIET, font=letters, anchor="mt")
     return sheet
 
 
@@ -72,6 +76,18 @@ def in_colour(x: Tensor) -> Tensor:
 def _columns(count: int, height: int, width: int) -> int:
     """The number of columns that makes the sheet about square."""
     return max(1, min(count, round(math.sqrt(count * height / width))))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in at most `LINES` lines of ``width`` pixels, between words; what is left over is cut."""
+    letters, lines = font(CAPTION), [""]
+    for word in shown(text, SHORT).split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and letters.getlength(longer) > width and len(lines) < LINES:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [_fitted(line, width) for line in lines]
 
 
 def _fitted(text: str, width: int) -> str:

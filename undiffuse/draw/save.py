@@ -48,6 +48,12 @@ class Rows:
             return []
         return [self.label_names[k] if k >= 0 else "" for k in self.labels.tolist()]
 
+    @property
+    def texts(self) -> list[str]:
+        """The words of the first condition that has some, one a row; none if there is none."""
+        worded = (words for words in self.conditions.values() if np.issubdtype(words.dtype, np.str_))
+        return list(map(str, next(worded, ())))
+
 
 Writer = Callable[[Rows, Path], None]
 
@@ -72,7 +78,7 @@ def check_writable(path: str | Path, endings: Iterable[str], force: bool = False
 
 def save_sheet(rows: Rows, path: Path) -> None:
     """Pictures as one sheet, .png."""
-    sheet = pictures(rows.x, rows.captions)
+    sheet = pictures(rows.x, rows.captions or rows.texts)
     write_atomically(path, lambda part: sheet.save(part, "PNG", pnginfo=png_text()))
 
 

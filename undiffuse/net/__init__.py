@@ -26,7 +26,7 @@ The pattern
     table.py  ``TableMLP``          rows of a table: numbers, and categories as tokens
     token_transformer.py  ``TokenTransformer``      tokens with self-attention
     embedded.py  ``Embedded``       pictures made of tokens, by a network of pictures
-    blocks.py, transformer.py   the blocks of these
+    blocks.py, transformer.py, joint.py   the blocks of these
 """
 
 from undiffuse.net.dit import DiT, PatchTransformer

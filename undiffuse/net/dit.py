@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
+from undiffuse.net.joint import JointBlocks
 from undiffuse.net.transformer import TransformerBlock, angles_over, rotary
 from undiffuse.net.unet import beside
 
@@ -25,6 +26,7 @@ class DiT:
     positions  rotary: any size, also one that it was not trained on; learned: only the trained size
     qk_norm    queries and keys of unit length, which keeps attention logits bounded
     dropout    of what each block adds
+    words      cross: places attend to the words of a text; joint: both to both (MM-DiT; see `undiffuse.net.joint`)
     """
 
     patch: int = 2
@@ -34,6 +36,7 @@ class DiT:
     positions: Literal["rotary", "learned"] = "rotary"
     qk_norm: bool = True
     dropout: float = 0.0
+    words: Literal["cross", "joint"] = "cross"
 
     def __post_init__(self) -> None:
         if min(self.patch, self.width, self.depth, self.heads) < 1 or not 0 <= self.dropout < 1:
@@ -64,9 +67,12 @@ class PatchTransformer(nn.Module):
         self.where = (
             nn.Parameter(0.02 * torch.randn(self.places[0] * self.places[1], design.width)) if learned else None
         )
+        joint = design.words == "joint" and routes.tokens
+        settings = design.width, design.heads, routes, design.qk_norm
         self.blocks = nn.ModuleList(
-            TransformerBlock(design.width, design.heads, routes, qk_norm=design.qk_norm, dropout=design.dropout)
-            for _ in range(design.depth)
+            [JointBlocks(design.depth, *settings, design.dropout)]
+            if joint
+            else [TransformerBlock(*settings, dropout=design.dropout) for _ in range(design.depth)]
         )
         self.norm = nn.LayerNorm(design.width, elementwise_affine=False)
         self.modulation = zero(nn.Linear(routes.vector, 2 * design.width))

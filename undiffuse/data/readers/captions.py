@@ -42,8 +42,8 @@ def captions(folder: Path, pictures: Sequence[Path], places: dict[str, int]) -> 
     if len(ways) + bool(own) > 1:
         raise UserError(f"{folder}: captions in {' and '.join([*ways, *['.txt files'] * bool(own)])}; keep one of them")
     if own:
-        found = {k: [line for line in map(str.strip, _text(path).splitlines()) if line] for k, path in own.items()}
-        return _checked(folder, pictures, found, [], ".txt files")
+        lines = {k: [line for line in map(str.strip, _text(path).splitlines()) if line] for k, path in own.items()}
+        return _checked(folder, pictures, lines, [], ".txt files")
     if not ways:
         return None
     found: dict[int, list[str]] = {}

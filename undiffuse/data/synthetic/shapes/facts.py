@@ -14,7 +14,13 @@ from undiffuse.data.synthetic.shapes.caption import Asked, Caption
 from undiffuse.data.synthetic.shapes.scene import COLOURS, Thing
 
 NEAR, FAR = 0.04, 0.2  # how far beside another a thing lies: to count as beside it, and for a sentence to say so
-ATTRIBUTES = ("shape", "colour", "size", "texture")
+BESIDE = {  # by how much
+    "left": lambda a, b: b.x - a.x,
+    "right": lambda a, b: a.x - b.x,
+    "above": lambda a, b: b.y - a.y,
+    "below": lambda a, b: a.y - b.y,
+}
+ATTRIBUTES = ("colour", "size", "texture")
 
 Fact = tuple[str, bool]  # in words, and whether it holds
 
@@ -35,7 +41,7 @@ def _told(relation: str | None, single: Sequence[Asked], chosen: Sequence[Thing 
     """The facts of single things, if these were chosen for them."""
     for asked, thing in zip(single, chosen, strict=True):
         yield asked.shape or "shape", thing is not None and asked.shape in (None, thing.shape)
-        for name in ATTRIBUTES[1:]:
+        for name in ATTRIBUTES:
             if (word := getattr(asked, name)) is not None:
                 yield word, thing is not None and getattr(thing, name) == word
         if asked.unlike:
@@ -49,7 +55,12 @@ def _told(relation: str | None, single: Sequence[Asked], chosen: Sequence[Thing 
 
 def fits(asked: Asked, thing: Thing) -> bool:
     """Whether a thing has the attributes that were asked for."""
-    return all(getattr(asked, name) in (None, getattr(thing, name)) for name in ATTRIBUTES)
+    return (
+        asked.shape in (None, thing.shape)
+        and asked.colour in (None, thing.colour)
+        and asked.size in (None, thing.size)
+        and asked.texture in (None, thing.texture)
+    )
 
 
 def _differs(word: str, thing: Thing) -> bool:
@@ -62,8 +73,7 @@ def is_related(a: Thing, b: Thing, relation: str, by: float = NEAR) -> bool:
     """Whether a lies to b as a relation says, by at least so much of the picture's side."""
     if relation == "inside":
         return a.radius < b.radius and max(abs(a.x - b.x), abs(a.y - b.y)) < 0.6 * b.radius
-    beside = {"left": b.x - a.x, "right": a.x - b.x, "above": b.y - a.y, "below": a.y - b.y}
-    return beside[relation] >= by
+    return BESIDE[relation](a, b) >= by
 
 
 def third(thing: Thing) -> tuple[int, int]:
