@@ -43,8 +43,10 @@ class Encoder(nn.Module):
     def __init__(self, specifications: Specifications, width: int, level: bool = True, second: bool = False) -> None:
         super().__init__()
         self.names, self.reads_level, self.width = tuple(specifications), level, width
-        self.entries = nn.ModuleList(ENTRIES[type(one)](one, width) for one in specifications.values())
-        modulates = level or any("vector" in entry.routes for entry in self.entries)
+        entries: list[Any] = [ENTRIES[type(one)](one, width) for one in specifications.values()]
+        self._routes: list[tuple[str, ...]] = [entry.routes for entry in entries]
+        self.entries = nn.ModuleList(entries)
+        modulates = level or any("vector" in routes for routes in self._routes)
         self.level = nn.Sequential(Sinusoidal(width), nn.Linear(width, width)) if modulates else None
         self.second = nn.Sequential(Sinusoidal(width), _zero(nn.Linear(width, width))) if second else None
 
@@ -52,7 +54,7 @@ class Encoder(nn.Module):
     def widths(self) -> Widths:
         """What a network for these routes is built for."""
         names = {
-            route: tuple(name for name, entry in zip(self.names, self.entries, strict=True) if route in entry.routes)
+            route: tuple(name for name, taken in zip(self.names, self._routes, strict=True) if route in taken)
             for route in ("tokens", "channels")
         }
         channels = sum(entry.channels for entry in self.entries if isinstance(entry, PictureEntry))
