@@ -6,9 +6,9 @@ labels     the recipe's network, told labels instead of words: the ceiling; trai
 readers    the recipe, its captions read by a lookup, by transformers of other depths, and by MiniLM, where installed
 joint      a DiT of cross-attention beside one of joint attention, at equal width and depth
 
-Without --run the recipe is trained first. Each training takes --minutes of processor time. A share is of --count samples
-of 20 evaluations; ± is its standard error, sqrt(p (1 - p) / count), of the samples alone: one training each, unless there are
-several --seeds, each of which is a line.
+Without --run the recipe is trained first. Each training takes --minutes of processor time. A share is of --count
+samples of 20 evaluations; ± is its standard error, sqrt(p (1 - p) / count), of the samples alone: one training each,
+unless there are several --seeds, each of which is a line.
 """
 
 import argparse

@@ -11,6 +11,7 @@ A region that no shape fits has the shape None; what is too small for a thing is
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ def _read(picture: np.ndarray) -> SceneRead:
 
 def _coloured(picture: np.ndarray, there: np.ndarray) -> np.ndarray:
     """The index of each pixel's colour, -1 for the ground."""
-    angles = np.abs((_angle(picture)[..., None] - HUES + np.pi) % (2 * np.pi) - np.pi)
+    angles = np.abs((_angle(picture)[..., None] - _hues() + np.pi) % (2 * np.pi) - np.pi)
     nearest = np.where(there, angles.argmin(2), -1)
     alike = np.stack([ndimage.uniform_filter((nearest == k).astype(float), 3) for k in range(len(COLOURS))], 2)
     votes = np.take_along_axis(alike, nearest.clip(0)[..., None], 2)[..., 0]
@@ -82,8 +83,9 @@ def _angle(rgb: np.ndarray) -> np.ndarray:
     return angle
 
 
-HUES = _angle(PALETTE.double().numpy())
-SQUARE = np.ones((3, 3), bool)
+@cache
+def _hues() -> np.ndarray:
+    return _angle(PALETTE.double().numpy())
 
 
 def _regions(mask: np.ndarray, least: float) -> Iterator[np.ndarray]:
@@ -112,7 +114,7 @@ def _share(picture: np.ndarray, chroma: np.ndarray, region: np.ndarray) -> np.nd
     """The share of each pixel that a region covers: at its edge, by how far its colour is from that around it."""
     whole = ndimage.binary_fill_holes(region)
     inner, near = ndimage.binary_erosion(whole), ndimage.binary_dilation(whole)
-    around = ndimage.binary_dilation(near, SQUARE) & ~near
+    around = ndimage.binary_dilation(near, np.ones((3, 3), bool)) & ~near
     if np.median(chroma[around]) > COLOURED:  # inside of another thing
         there, own = (np.median(picture[part], 0) for part in (around, inner if inner.any() else whole))
         along = (picture - there) @ (own - there) / ((own - there) ** 2).sum()
@@ -132,10 +134,10 @@ def _fitted(share: np.ndarray) -> tuple[tuple[float, float], float, str, float]:
     part[: seen.shape[0], : seen.shape[1]] = seen
     area, pixel = float(part.sum()), (torch.arange(crop) + 0.5) / crop
     x, y = float((part.sum(0) * pixel).sum() / area), float((part.sum(1) * pixel).sum() / area)
-    found = []
-    for shape, (size, sink) in MOMENTS.items():
-        radius = (area / size) ** 0.5 / crop * SCALES
-        centre = torch.tensor([x, y]) + MOVES * 0.5 / crop
+    found, (moves, scales) = [], _grid()
+    for shape, (size, sink) in _moments().items():
+        radius = (area / size) ** 0.5 / crop * scales
+        centre = torch.tensor([x, y]) + moves * 0.5 / crop
         centre[:, 1] -= sink * radius
         errors = (cover(shape, centre, radius, crop) - part).abs().sum((1, 2)) / area
         best = int(errors.argmin())
@@ -144,6 +146,7 @@ def _fitted(share: np.ndarray) -> tuple[tuple[float, float], float, str, float]:
     return ((x * crop + int(left)) / side, (y * crop + int(top)) / side), radius * crop / side, shape, error
 
 
+@cache
 def _grid() -> tuple[Tensor, Tensor]:
     """Small moves (27, 2), in half pixels, and changes of the radius (27,)."""
     step = torch.tensor([-1.0, 0.0, 1.0])
@@ -151,6 +154,7 @@ def _grid() -> tuple[Tensor, Tensor]:
     return every[:, :2], 1 + 0.05 * every[:, 2]
 
 
+@cache
 def _moments() -> dict[str, tuple[float, float]]:
     """Each shape's area in squared radii, and how many radii below the middle its centroid lies."""
     side, found = 256, {}
@@ -159,10 +163,6 @@ def _moments() -> dict[str, tuple[float, float]]:
         down = ((torch.arange(side) + 0.5) / side - 0.5) / 0.25
         found[shape] = (float(drawn.sum()) / (0.25 * side) ** 2, float((drawn.sum(1) * down).sum() / drawn.sum()))
     return found
-
-
-MOVES, SCALES = _grid()
-MOMENTS = _moments()
 
 
 def _texture(brightness: np.ndarray, inside: np.ndarray) -> str | None:
