@@ -33,7 +33,6 @@ from undiffuse.run.run import Run
 from undiffuse.train.loop import train
 from undiffuse.train.trainer import Trainer
 
-GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.5, 6.0)
 READERS = {"lookup": Lookup(), "1 block": Transformer(1), "2 blocks": Transformer(2), "minilm": Frozen("minilm")}
 GROUPS = ("checker", "guidance", "labels", "readers", "joint")
 
@@ -45,6 +44,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0, help="of processor time, for each training")
     parser.add_argument("--count", type=int, default=500, help="samples of each set of questions, for each line")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each")
+    parser.add_argument("--guidance", nargs="+", type=float, default=[1.0, 1.5, 2.0, 3.0, 4.5, 6.0], metavar="W")
     parser.add_argument("--only", nargs="+", default=list(GROUPS), choices=GROUPS)
     parser.add_argument("--out", type=Path, default=Path("runs/shapes-study"), help="for runs and sheets")
     parser.add_argument("--threads", type=int, default=1)
@@ -59,7 +59,7 @@ def main() -> None:
             folder = options.out / f"{name.replace(' ', '-')}-{seed}"
             given = options.run if name == "recipe" and seed == 0 else None
             run = undiffuse.load(given) if given else trained(recipe.changed(seed=seed), folder, options.minutes)
-            for weight in GUIDANCE if name == "recipe" else (run.sampling.guidance.weight or 1.0,):
+            for weight in options.guidance if name == "recipe" else (run.sampling.guidance.weight or 1.0,):
                 line(f"{name}, guidance {weight:g}", run, weight, options.count, options.out)
 
 

