@@ -34,6 +34,7 @@ def files(tmp_path):
     mask[4:] = 255
     for name, values in {"a": x, "mask": mask, "none": 0 * mask, "all": 0 * mask + 255, "large": mask[:5]}.items():
         Image.fromarray(values).save(tmp_path / f"{name}.png")
+    np.save(tmp_path / "mask.npy", mask[:5])
     Image.fromarray(x).resize((4, 4), Image.Resampling.BOX).save(tmp_path / "low.png")
     Image.fromarray(x).resize((3, 4), Image.Resampling.BOX).save(tmp_path / "odd.png")
     return torch.tensor(x)[None, None]
@@ -90,6 +91,11 @@ def test_rows_are_told_in_turn(pictures_run):
         (["--by", "dps"], 2, "--by says how --known, --low or --gray FILE guides"),
         (["--known", "a.png", "--mask", "none.png"], 1, "all of it is known"),
         (["--known", "a.png", "--mask", "all.png"], 1, "nothing of it is known"),
+        (
+            ["--known", "a.png", "--mask", "mask.npy"],
+            1,
+            "mask.npy: a mask of 5 x 8, and the pictures are 1 x 1 x 8 x 8",
+        ),
         (["--known", "a.png", "--mask", "large.png"], 1, "large.png: 5 x 8 pixels, and this run makes 8 x 8"),
     ],
 )

@@ -101,6 +101,9 @@ class PicturesKind(Kind):
         """
         x = self.rows(run, path, fit)
         hidden = _transparent(path, run, fit) if mask is None else _covered(mask, run, fit)
+        if any(mine not in (1, side) for mine, side in zip(reversed(hidden.shape), reversed(x.shape), strict=False)):
+            of, wanted = (" x ".join(map(str, shape)) for shape in (hidden.shape, x.shape))
+            raise UserError(f"{mask or path}: a mask of {of}, and the pictures are {wanted}")
         return check_some(Given(x, ~hidden.expand(x.shape)), path if mask is None else mask)
 
     def low(self, run: Run, path: Path) -> tuple[Tensor, Operator]:
