@@ -106,3 +106,17 @@ def test_a_run_that_knows_no_words_says_what_it_knows(tmp_path, capsys):
     run = train(small, tmp_path / "digits", quiet=True)
     assert main(["sample", str(run.folder), "--text", "a seven", "--out", str(tmp_path / "x.png")]) == 2
     assert "trained without words; leave text out, and ask for what it knows (label: 0, 1, 2" in capsys.readouterr().err
+
+
+def test_between_two_texts_every_frame_lies_between_them(run, tmp_path, capsys):
+    """The first frame is what the first text gives, the last what the second gives, from the same noise."""
+    out, texts = tmp_path / "between.npz", ["--text", "a red thing", "--text", "a blue one"]
+    how = ["--steps", "3", "--guidance", "1", "--sampler", "ddim"]
+    assert main(["interpolate", str(run.folder), "--seeds", "7", *texts, "-n", "3", *how, "--out", str(out)]) == 0
+    with np.load(out) as arrays:
+        frames = arrays["x"].astype(int)
+    for frame, text in ((0, "a red thing"), (2, "a blue one")):
+        alone = run.sample(1, text=text, steps=3, guidance=1.0, sampler="ddim", seed=7).numpy().astype(int)
+        assert abs(frames[frame] - alone[0]).max() <= 1
+    assert main(["interpolate", str(run.folder), "--seeds", "7,8", *texts, "--out", str(tmp_path / "x.png")]) != 0
+    assert "two of them, one seed" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from PIL import Image
 
 from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.encoder import Encoder
@@ -14,8 +15,11 @@ from undiffuse.condition.text import Frozen, Lookup, Transformer
 from undiffuse.condition.words import Tokenizer, Words, split
 from undiffuse.core.configuration import from_values, to_values
 from undiffuse.core.errors import Caution, UserError
+from undiffuse.core.files import read_tensors
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.captions import LONGEST, captioned
+from undiffuse.recipes import own_data
+from undiffuse.train.loop import resume, train
 
 KNOWN = Words.of(["a small red circle", "a blue square, left of it"])
 OF = Text(6, KNOWN.size, KNOWN, Transformer(depth=1, heads=2))
@@ -225,3 +229,19 @@ def test_minilm_is_a_real_encoder_that_works_offline(monkeypatch):
     near = torch.nn.functional.cosine_similarity
     assert near(pooled[0], pooled[1], 0) > 0.5
     assert near(pooled[0], pooled[2], 0) < 0.3
+
+
+def test_a_run_whose_words_a_frozen_encoder_reads(tmp_path):
+    """Trained, what the encoder said is kept in the run; opened and asked for words that the data does not have."""
+    path = folder_of("bert", tmp_path)
+    (tmp_path / "mine").mkdir()
+    for k in range(12):
+        Image.new("RGB", (4, 4), (250 * (k % 2), 9 * k, 100)).save(tmp_path / "mine" / f"{k}.png")
+        (tmp_path / "mine" / f"{k}.txt").write_text("a red circle" if k % 2 else "a blue square")
+    recipe = own_data(tmp_path / "mine", {"text": "frozen", "text.path": path})
+    assert recipe.data.text == Frozen(path)
+    short = recipe.changed(width=16, embedding=16, precision="fp32", steps=2, batch=4, save_every=2, report_every=2)
+    run = train(short, tmp_path / "run", quiet=True)
+    assert read_tensors(run.folder / "texts-text.safetensors")[0]["hashes"].shape == (2,)
+    assert run.sample(2, text="a red square", steps=2).shape == (2, 3, 4, 4)
+    assert resume(run.folder, quiet=True).step == 2

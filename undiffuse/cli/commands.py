@@ -232,7 +232,8 @@ def interpolate(options: Namespace) -> None:
         kind.check_ending(out)
     wanted = run.conditions(1, requested(options, run))
     how = inverting(options, run) if options.files else sampling(options, run)
-    made = interpolate(run, ends(options, run, kind, wanted, how), count, wanted, how)
+    texts = options.texts if options.texts and len(options.texts) > 1 else ()
+    made = interpolate(run, ends(options, run, kind, wanted, how), count, wanted, how, texts)
     if film:
         states = (Frame(made.x[k : k + 1], f"frame {k + 1} of {count}", "") for k in range(count))
         write_film(kind.film(run, states, made._replace(x=made.x[:1], conditions=wanted)), out, count)

@@ -163,12 +163,16 @@ def _loaded(folder: str, name: str) -> Any:
         raise UserError("a text encoder needs transformers: pip install 'undiffuse[text]'") from None
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # what it would say is said here
+    logging.disable_progress_bar()
     try:
         config = transformers.AutoConfig.from_pretrained(folder)
         kind = getattr(transformers, CLASSES.get(config.model_type, "AutoModel"))
-        return kind.from_pretrained(folder, use_safetensors=True, dtype=torch.float32).eval().requires_grad_(False)
+        with torch.device("cpu"):  # also where a network is only built to see how large it is
+            model = kind.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+        return model.eval().requires_grad_(False)
     except Exception as error:  # of a stranger's files, anything
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise UserError(f"{name}: no text encoder whose weights are safetensors ({reason})") from None
     finally:
         logging.set_verbosity(before)
+        logging.enable_progress_bar()

@@ -44,7 +44,7 @@ class Frozen:
     """The text encoder in a folder that transformers' ``save_pretrained`` wrote (CLIP's, T5's or BERT's kind), or
     ``minilm``. It is computed once for each distinct text."""
 
-    path: str
+    path: str = "minilm"
 
 
 TextEncoder = Lookup | Transformer | Frozen

@@ -89,8 +89,8 @@ def _text(source: TextFile) -> Recipe:
 def _with(source: S, options: Mapping[str, str]) -> S:
     """The source with those ``options`` that are fields of it."""
     known = {field.name for field in fields(source)}
-    for name, value in options.items():
-        source = override(source, name, value) if name in known else source
+    for name, value in sorted(options.items(), key=lambda pair: pair[0].count(".")):  # a part before its own fields
+        source = override(source, name, value) if name.partition(".")[0] in known else source
     return source
 
 

@@ -7,7 +7,7 @@ section 5.3). Any fresh noise that the sampler adds is the same in every frame.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -49,15 +49,23 @@ def noises(run: Run, seeds: Sequence[int], sampling: Sampling | None = None) -> 
 
 
 def interpolate(
-    run: Run, ends: Kept, frames: int, conditions: Request = None, sampling: Sampling | None = None
+    run: Run,
+    ends: Kept,
+    frames: int,
+    conditions: Request = None,
+    sampling: Sampling | None = None,
+    texts: Sequence[str] = (),
 ) -> Samples:
     """Samples along the path through all ends, ``frames`` in all: (frames, *shape) as the data is stored.
 
-    All are asked for the same conditions: the first row of ``conditions``.
+    All are asked for the same conditions: the first row of ``conditions``. Between two ``texts``, each frame is guided
+    to both, by weights that sum to 1, and one end is enough.
 
     Raises UserError for fewer than two ends, and for fewer frames than ends.
     """
     count, how = len(ends.x), sampling or run.sampling
+    if texts:
+        return between_texts(run, ends, frames, conditions, how, texts)
     if count < 2:
         raise UserError("a path needs at least two ends: --seeds 1,2, or --files A.png,B.png")
     if frames < count:
@@ -74,6 +82,24 @@ def interpolate(
 
     none = run.codec.decode(run.blank(0))
     return Samples(in_batches(frames, run.batch, made, none), every)
+
+
+def between_texts(
+    run: Run, ends: Kept, frames: int, conditions: Request, how: Sampling, texts: Sequence[str]
+) -> Samples:
+    """The frames between two texts, one by one, from the same noise: that of the first end."""
+    if len(texts) != 2 or len(ends.x) != 1 or frames < 2:
+        raise UserError(
+            "between texts there are two of them, one seed, and 2 frames or more: --seeds 1 --text A --text B"
+        )
+    shares = torch.linspace(0, 1, frames, dtype=torch.float64).tolist()
+    drawn = []
+    for share in shares:
+        parts = ((texts[0], 1 - share), (texts[1], share))
+        each = replace(how, guidance=replace(how.guidance, parts=parts))
+        drawn.append(run.draw(1, conditions, each, start=ends).x)
+    wanted = run.conditions(1, conditions)
+    return Samples(torch.cat(drawn), None if wanted is None else wanted[torch.zeros(frames, dtype=torch.int64)])
 
 
 def path(ends: Tensor, frames: int) -> Tensor:
