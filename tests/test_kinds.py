@@ -24,7 +24,7 @@ def compared(source: str) -> list[str]:
     return [line.strip() for line in source.splitlines() if COMPARED.search(line)]
 
 
-@pytest.mark.parametrize("folder", ["cli", "codec", "draw", "evaluate", "measure", "recipe", "run", "train"])
+@pytest.mark.parametrize("folder", ["cli", "codec", "doctor", "draw", "evaluate", "measure", "recipe", "run", "train"])
 def test_no_command_compares_kinds(folder):
     files = sorted((HOUSE / folder).rglob("*.py"))
     assert files

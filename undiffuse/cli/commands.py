@@ -254,6 +254,24 @@ def evaluate(options: Namespace) -> None:
         show(report.table())
 
 
+def doctor(options: Namespace) -> None:
+    """Say why samples are bad: what is wrong with a run, or with data, from measurements, and what mends it."""
+    from undiffuse.doctor import SAMPLES, diagnose_data, diagnose_run, seconds
+    from undiffuse.run.folder import RECIPE, load
+
+    if (path_of(options.target) / RECIPE).is_file():
+        run, count = load(options.target), at_least_1("-n", options.count, SAMPLES)
+        if not options.json:
+            say(f"about {seconds(run, count):.0f} seconds")
+        found = diagnose_run(run, count, options.seed)
+    else:
+        found = diagnose_data(recipe_for(options.target).data.open("train"), options.target, options.seed)
+    if options.json:
+        print(json.dumps(found.to_json()))
+    else:
+        show(found.table())
+
+
 def likelihood(options: Namespace) -> None:
     """Measure the likelihood of held-out data, in bits or nats: by the bound, or by the probability flow."""
     from undiffuse.kind import kind_of

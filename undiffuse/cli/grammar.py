@@ -208,6 +208,15 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _JSON,
         ),
     ),
+    "doctor": (
+        commands.doctor,
+        (
+            _arg("target", metavar="RUN", help="the folder of a training; or a RECIPE, FILE or FOLDER: its data"),
+            _COUNT,
+            _SEED,
+            _JSON,
+        ),
+    ),
     "likelihood": (
         commands.likelihood,
         (

@@ -29,18 +29,30 @@ def judge_of(run: Run, train: Dataset, test: Dataset) -> Judge | None:
     (x, labels), (held_out, held_out_labels) = judged_rows(train), judged_rows(test)
     if len(labels.unique()) < 2 or not len(held_out):
         return None
-    path, mark = run.folder / FILE, str(_checksum(x, labels, held_out, held_out_labels))
+    path, facts = run.folder / FILE, _facts(train, test)
     if path.is_file():
         try:
-            tensors, facts = read_tensors(path)
-            if facts == {"format": FORMAT, "data crc32": mark}:
+            tensors, kept = read_tensors(path)
+            if kept == facts:
                 return Judge.from_state(tensors).to(run.device)
         except (UserError, KeyError, RuntimeError):
             pass  # damaged, or of another version: train again
     judge = Judge.train(x.to(run.device), labels, held_out, held_out_labels)
     with suppress(OSError, UserError):
-        write_tensors(path, judge.state(), {"format": FORMAT, "data crc32": mark})
+        write_tensors(path, judge.state(), facts)
     return judge
+
+
+def is_current(run: Run, train: Dataset, test: Dataset) -> bool:
+    """Whether the judge in the run's folder is of this data, and can be read."""
+    with suppress(UserError):
+        return read_tensors(run.folder / FILE)[1] == _facts(train, test)
+    return False
+
+
+def _facts(train: Dataset, test: Dataset) -> dict[str, str]:
+    """What the file of a judge says besides its weights."""
+    return {"format": FORMAT, "data crc32": str(_checksum(*judged_rows(train), *judged_rows(test)))}
 
 
 def _checksum(*tensors: Tensor) -> int:
