@@ -166,13 +166,13 @@ def test_what_cannot_be_tuned(run, labelled_run, words, said):
     [
         ("is a classifier", Affine(Linear()), {"is_classifier": True}),
         ("is a model of few steps", Affine(Linear()), {"is_few_step": True}),
-        ("is a bridge", Pinned(), {}),
+        ("is a bridge", Pinned(), {"is_bridge": True}),
         ("is of tokens", None, {"is_of_tokens": True}),
         ("is of numbers beside tokens", None, {}),
     ],
 )
 def test_a_run_without_a_grid_to_tune(said, process, what):
-    facts = {"is_classifier": False, "is_few_step": False, "is_of_tokens": False} | what
+    facts = {"is_classifier": False, "is_few_step": False, "is_of_tokens": False, "is_bridge": False} | what
     run = SimpleNamespace(folder="runs/mine", denoiser=SimpleNamespace(process=process), **facts)
     with pytest.raises(UserError, match=f"runs/mine {said}"):
         tune.check(run, [5], None, 1)
