@@ -158,7 +158,7 @@ def sample(options: Namespace) -> None:
     how = sampling(options, run)
     rows = kind.made(run, run.draw(count, requested(options, run), how, known, start))
     kind.save(rows, out)
-    _say(kind.printed(rows), f"wrote {out}: {count:,} {kind.items}, {_planned(run, how, start, known).describe()}")
+    _say(kind.printed(rows), f"wrote {out}: {kind.counted(count)}, {_planned(run, how, start, known).describe()}")
     if options.low is not None or options.gray is not None:
         say(f"  note: not trained for it, but guided by what is seen ({options.by or USUAL})")
 
@@ -178,7 +178,7 @@ def translate(options: Namespace) -> None:
     out, how = _out_of(kind, options, "translated"), sampling(options, run)
     x = translate(run, kind.rows(run, path_of(options.rows)), options.back, how)
     kind.save(kind.made(run, Samples(x, None)), out)
-    say(f"wrote {out}: {len(x):,} {kind.items} translated{' back' * options.back}, {run.plan(how).describe()}")
+    say(f"wrote {out}: {kind.counted(len(x))} translated{' back' * options.back}, {run.plan(how).describe()}")
 
 
 def impute(options: Namespace) -> None:
@@ -195,7 +195,7 @@ def impute(options: Namespace) -> None:
     rows = kind.made(run, run.draw(len(known.x), None, sampling(options, run), known))
     kind.save(rows, out)
     missing = int((~known.known).sum() - (rows.x.isnan().sum() if rows.x.is_floating_point() else 0))
-    say(f"wrote {out}: {len(rows.x):,} {kind.items}, {missing:,} cells filled")
+    say(f"wrote {out}: {kind.counted(len(rows.x))}, {missing:,} cells filled")
 
 
 def invert(options: Namespace) -> None:
@@ -212,7 +212,7 @@ def invert(options: Namespace) -> None:
     kept = invert(run, x, wanted, how, options.refine)
     off = returned(run, kept, x, wanted, how)
     write_noise(run, kept, out)
-    say(f"wrote {out}: the noise of {len(x):,} {kind.items}; what comes back is off by {off:.2g} (root mean square)")
+    say(f"wrote {out}: the noise of {kind.counted(len(x))}; what comes back is off by {off:.2g} (root mean square)")
     say(f"next: undiffuse sample {run.folder} --noise {out} --sampler {how.sampler} --steps {how.steps}")
 
 
@@ -239,7 +239,7 @@ def interpolate(options: Namespace) -> None:
         write_film(kind.film(run, states, made._replace(x=made.x[:1], conditions=wanted)), out, count)
     else:
         kind.save(kind.made(run, made), out)
-    say(f"wrote {out}: {count:,} {kind.items} on the way, {run.plan(how).describe()}")
+    say(f"wrote {out}: {kind.counted(count)} on the way, {run.plan(how).describe()}")
 
 
 def evaluate(options: Namespace) -> None:
@@ -358,7 +358,7 @@ def animate(options: Namespace) -> None:
     states = _shown(run.trajectory(count, wanted, how, given=known, start=start), frames, len(plan.times) - 1, run)
     drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, wanted))
     write_film(kind.film(run, _tracked(states, "filming", len(frames)), drawn), out, len(frames))
-    say(f"wrote {out}: {len(frames)} frames of {count:,} {kind.items}, {plan.describe()}")
+    say(f"wrote {out}: {len(frames)} frames of {kind.counted(count)}, {plan.describe()}")
 
 
 def write(options: Namespace) -> None:

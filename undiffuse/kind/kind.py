@@ -76,6 +76,10 @@ class Kind(ABC):
     def describe(self, data: Dataset) -> list[str]:
         """What the values of the data are, a line each."""
 
+    def counted(self, count: int) -> str:
+        """1 picture, 2,000 pictures."""
+        return f"{count:,} {self.item if count == 1 else self.items}"
+
     def some(self, data: Dataset, count: int, seed: int = 0) -> Rows:
         """At most ``count`` rows of the data, drawn by ``seed``."""
         check_seed(seed)
