@@ -52,9 +52,9 @@ def test_the_encoder_adds_attributes():
     tables = Encoder(specifications, 8).entries
     columns = torch.cartesian_prod(torch.arange(-1, 2), torch.arange(-1, 3)).unbind(1)
     every = conditions_of(torch.stack(columns, 1), names_of(specifications)).entries.values()
-    vectors = torch.stack([table(entry) for table, entry in zip(tables, every, strict=True)]).sum(0)
+    vectors = torch.stack([table(entry).vector for table, entry in zip(tables, every, strict=True)]).sum(0)
     assert len(vectors.unique(dim=0)) == 12
-    torch.testing.assert_close(vectors[0], sum(table(None) for table in tables)[0])
+    torch.testing.assert_close(vectors[0], sum(table(None).vector for table in tables)[0])
 
 
 # ------------------------------------------------------------------------------------------------------ data
