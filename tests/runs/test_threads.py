@@ -26,6 +26,14 @@ def test_as_many_as_cores_are_idle(tmp_path, monkeypatch):
     assert threads.chosen(PICTURE, tmp_path, 8) == 8  # as the user has it
 
 
+def test_a_core_that_is_busy_for_a_moment_counts_as_idle(tmp_path, monkeypatch):
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(threads, "QUOTA", tmp_path / "none")
+    looks = iter([[100.0, 20.0], [3.0, 0.0]])
+    monkeypatch.setattr(threads.psutil, "cpu_percent", lambda *_, **__: next(looks))
+    assert threads.idle_cores() == 2
+
+
 @pytest.mark.parametrize(
     ("text", "cores"), [("max 100000", float("inf")), ("150000 100000", 1.5), ("nonsense", float("inf"))]
 )

@@ -19,7 +19,7 @@ import torch
 from undiffuse.train.state import newest_facts
 
 FEW = 16  # numbers a row, up to which a network is too small to share
-LOOKED = 0.25  # seconds for which the machine is watched
+LOOKED, LOOKS = 0.25, 3  # seconds for which the machine is watched, and how often if it is busy: it may be for a moment
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -48,8 +48,13 @@ def idle_cores() -> int:
     """Cores that this process may use and that nobody used just now, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = min(allowed, quota(QUOTA))
-    idle = [100 - used for used in psutil.cpu_percent(LOOKED, percpu=True)]
-    return max(1, min(round(cores), round(sum(idle) / 100)))
+    found = 1
+    for _ in range(LOOKS):
+        idle = sum(100 - used for used in psutil.cpu_percent(LOOKED, percpu=True)) / 100
+        found = max(found, min(round(cores), round(idle)))
+        if found == round(cores):
+            break
+    return found
 
 
 def quota(file: Path) -> float:
