@@ -49,6 +49,15 @@ def test_every_link_leads_somewhere(page):
         importlib.import_module(module)
 
 
+def test_an_argument_is_described_by_itself():
+    """The reference is built from docstrings, and knows no "a, b: ..."."""
+    for file in sorted((ROOT / "undiffuse").rglob("*.py")):
+        for section in re.findall(
+            r"^ +Args:\n(.*?)(?:\n *\n|\"\"\")", file.read_text(encoding="utf-8"), flags=re.M | re.S
+        ):
+            assert not re.search(r"^ +\w+(, \w+)+: ", section, flags=re.M), f"{file}: {section}"
+
+
 def commands(page: Path) -> list[str]:
     """The lines of code that call undiffuse, without what surrounds them."""
     found = []

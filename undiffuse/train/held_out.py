@@ -21,7 +21,8 @@ class HeldOut:
 
     Args:
         objective: Its codec and its loss.
-        train, held_out: At most ``ROWS`` of each are drawn.
+        train: Rows that are trained on; at most ``ROWS`` are drawn.
+        held_out: Rows that are not, as many.
         seed: Of the rows and the noise.
     """
 

@@ -46,8 +46,9 @@ def hub(
         size: A side, or (height, width), to scale and crop to; without, all pictures must be of one size.
         image: The column of pictures; without, the first that holds some.
         label: The column of labels; without, the one of class labels if there is one.
-        caption, captioner: The column of captions, or of lists of them, and what makes a condition of them; without,
-            the first called text, caption, ... that holds words.
+        caption: The column of captions, or of lists of them; without, the first called text, caption, ... that holds
+            words.
+        captioner: What makes a condition of them.
         split: ``"train"``, ``"test"`` (its own test or validation split, else a tenth) or ``"all"``.
 
     Size, gray or colour, and the names of labels are decided over all splits, so that they agree. A missing label is

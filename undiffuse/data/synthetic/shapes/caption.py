@@ -1,12 +1,14 @@
 """Sentences about a scene, as a value, and back: `Caption.read(str(caption))` says the same.
 
-a small red circle to the left of a striped square, on a black background
-two crosses and a large yellow triangle
-a blue square that is not striped, but no circles
+    a small red circle to the left of a striped square, on a black background
+    two crosses and a large yellow triangle
+    a blue square that is not striped, but no circles
 
-caption   [opening] (what is there) [, but no NOUNS] [, on a GROUND background]
-there     A | A and B | A, B and C | A RELATION B [, and C] | A PLACE
-A         (a | an | two | three) [size] [texture] [colour] noun [that is not ATTRIBUTE]
+In full, with | between choices and [] around what may be left out:
+
+    caption   [opening] (what is there) [, but no NOUNS] [, on a GROUND background]
+    there     A | A and B | A, B and C | A RELATION B [, and C] | A PLACE
+    A         (a | an | two | three) [size] [texture] [colour] noun [that is not ATTRIBUTE]
 """
 
 import re
