@@ -23,7 +23,7 @@ def picture(tmp_path):
 def test_a_picture_to_start_from(run, pictures_run, picture):
     words = ["sample", pictures_run, "--init-picture", "a.png", "--steps", "10", "--label", "3"]
     code, out, err = run(*words, "--strength", ".4", "--out", "x.npy")
-    assert (code, err) == (0, "") and "wrote x.npy: 1 pictures, ddim with 4 steps, 4 network evaluations" in out
+    assert (code, err) == (0, "") and "wrote x.npy: 1 picture, ddim with 4 steps, 4 network evaluations" in out
     model = undiffuse.load(pictures_run)
     x = model.sample(1, label="3", steps=10, start=Noised(picture, 0.4))
     assert (np.load("x.npy") == x.numpy()).all()
@@ -41,7 +41,7 @@ def test_at_full_strength_it_is_an_ordinary_sample(run, pictures_run, picture):
 
 def test_a_picture_s_noise_makes_it_again(run, pictures_run, picture):
     code, out, err = run("invert", pictures_run, "a.png", "--label", "2", "--steps", "20", "--refine", "8")
-    assert (code, err) == (0, "") and "wrote noise.npz: the noise of 1 pictures; what comes back is off by" in out
+    assert (code, err) == (0, "") and "wrote noise.npz: the noise of 1 picture; what comes back is off by" in out
     words = ["sample", pictures_run, "--noise", "noise.npz", "--steps", "20", "--label", "2"]
     for seed in ("0", "1"):  # nothing else is random
         assert run(*words, "--seed", seed, "--out", "x.npy", "--force")[0] == 0
