@@ -60,7 +60,7 @@ class Column:
         least, most = self.decimals or (0, 0)
         if not 0 <= least <= most <= DECIMALS or self.frequent < 1 or len(self._index) < len(self.categories):
             raise UserError(f"column {self.name!r}: its decimals, its frequent ones or its categories make no sense")
-        if (self.kind == "date") != (self.form in FORMS):
+        if self.is_date != (self.form in FORMS):
             raise UserError(f"column {self.name!r}: dates have a form, such as {FORMS[0]}, and nothing else does")
         if self.is_category and not self.categories and self.missing is None:
             raise UserError(f"column {self.name!r}: there are no categories")
@@ -80,6 +80,11 @@ class Column:
         return self.kind == "category"
 
     @property
+    def is_date(self) -> bool:
+        """Whether its values are seconds or days since 1970."""
+        return self.kind == "date"
+
+    @property
     def is_constant(self) -> bool:
         """Whether its cells are all alike."""
         return self.kind == "constant"
@@ -91,11 +96,11 @@ class Column:
     def value(self, cell: str) -> float:
         """The value of a cell; NaN if it is missing. Raises `UserError` for a cell that this column cannot hold."""
         cell = cell.strip()
-        if self.kind in ("category", "constant") and cell in self._index:
+        if not self.is_number and cell in self._index:
             return float(self._index[cell])
         if self.is_missing(cell):
             return math.nan
-        if self.kind == "date":
+        if self.is_date:
             try:
                 return seconds(cell, self.form) / self._unit
             except ValueError:
@@ -108,9 +113,9 @@ class Column:
         """The cell of a value."""
         if math.isnan(value):
             return self.missing or ""
-        if self.kind in ("category", "constant"):
+        if not self.is_number:
             return self.categories[int(value)]
-        if self.kind == "date":
+        if self.is_date:
             day = EPOCH + timedelta(seconds=round(value) * self._unit)
             return day.strftime(self.form.replace("%Y", f"{day.year:04}"))  # strftime pads no years
         if self.decimals is None:

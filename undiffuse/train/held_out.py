@@ -9,6 +9,7 @@ from torch import Tensor
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser.gaussian import Denoiser
+from undiffuse.evaluate.by_level import error_by_level
 from undiffuse.train.objective import Objective
 from undiffuse.train.verdict import HELD_OUT, TRAINED
 
@@ -52,13 +53,11 @@ class HeldOut:
     def _errors(self, model: Denoiser, device: torch.device) -> dict[str, float]:
         rows = self.rows[HELD_OUT]
         x_0, conditions = self._encoded(rows, torch.arange(min(BATCH, len(rows))), device)
-        found = {}
-        for level in LEVELS:
-            t = model.process.schedule.time(torch.tensor(-2 * math.log(level), dtype=torch.float64))
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.objective.bf16):
-                mean = model(model.process.corrupt(x_0, float(t), SeededNoise(self.seed)), float(t), conditions)
-            found[f"held-out error at noise {level:g}"] = float((mean - x_0).square().mean() / x_0.square().mean())
-        return found
+        log_snrs = [-2 * math.log(level) for level in LEVELS]
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.objective.bf16):
+            errors = error_by_level(model, model.process, x_0, log_snrs, conditions, self.seed).mean(1)
+        shares = (errors / float(x_0.square().mean())).tolist()
+        return {f"held-out error at noise {level:g}": share for level, share in zip(LEVELS, shares, strict=True)}
 
     def _encoded(self, rows: Dataset, part: Tensor, device: torch.device) -> tuple[Tensor, Any]:
         noise = SeededNoise(self.seed + 1, int(part[0]))  # of a codec that draws
