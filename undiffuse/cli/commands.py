@@ -339,6 +339,16 @@ def tune(options: Namespace) -> None:
         say(f"wrote {path}; next: undiffuse sample {run.folder} --grid tuned --steps {counts[0]}")
 
 
+def export(options: Namespace) -> None:
+    """Write a run in the words of other programs: a new folder."""
+    from undiffuse.export import export
+    from undiffuse.run.folder import load
+
+    out = path_of(options.out or f"{path_of(options.folder).name}-{options.to}")
+    said = export(load(options.folder), options.to, out)
+    say(f"wrote {out}: {said}")
+
+
 def animate(options: Namespace) -> None:
     """Make a film of noise that becomes data."""
     from undiffuse.draw.animation import frames_to_show, write_film

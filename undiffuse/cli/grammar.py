@@ -316,6 +316,14 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _FORCE,
         ),
     ),
+    "export": (
+        commands.export,
+        (
+            _RUN,
+            _arg("--to", required=True, metavar="NAME", help="diffusers; a name that is not known lists all"),
+            _arg("--out", metavar="FOLDER", help="a new folder (RUN-NAME, here)"),
+        ),
+    ),
     "completion": (
         completion,
         (_arg("shell", choices=("bash", "zsh", "fish"), help="the shell: undiffuse completion bash"),),

@@ -57,16 +57,32 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         _sync_folder(path.parent)
 
 
-def copy_whole(source: Path, target: Path, names: Sequence[str]) -> None:
-    """Copy files of these names into a new folder, which is there with all of them or not at all."""
+def write_folder(target: Path, write: Callable[[Path], object]) -> None:
+    """``write(temporary)`` fills an empty folder, which is then renamed to ``target``: whole, or not there at all.
+
+    Raises UserError as `write_atomically` does.
+    """
     part = target.with_name(f".{target.name}.part")
     with disk_errors_told(target):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
+        try:
+            write(part)
+            os.replace(part, target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    _sync_folder(target.parent)
+
+
+def copy_whole(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Copy files of these names into a new folder, which is there with all of them or not at all."""
+
+    def write(part: Path) -> None:
         for name in names:
             shutil.copyfile(source / name, part / name)
-        os.replace(part, target)
-    _sync_folder(target.parent)
+
+    write_folder(target, write)
 
 
 def write_text(path: Path, text: str) -> None:
