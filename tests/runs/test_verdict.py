@@ -12,6 +12,7 @@ from undiffuse.data.source import Digits
 from undiffuse.net import MLP
 from undiffuse.run.folder import load, read_recipe
 from undiffuse.train import recorder
+from undiffuse.train.following import Following
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
 from undiffuse.train.verdict import verdict, waited
@@ -83,10 +84,9 @@ def test_patience_that_is_none():
 
 
 def test_the_preview_is_the_latest_picture(tmp_path):
-    run = train(BASE.changed(steps=60), tmp_path / "run", quiet=True, preview=tmp_path / "now.png")
+    run = train(BASE.changed(steps=60), tmp_path / "run", quiet=True, following=Following(tmp_path / "now.png"))
     assert (tmp_path / "now.png").read_bytes() == (run.folder / "pictures" / "000000060.png").read_bytes()
     assert load(run.folder).step == 60
     for name in ("now.txt", "nowhere/now.png"):
         with pytest.raises(UserError, match=r"a preview is a \.png, in a folder that is there"):
-            train(BASE, tmp_path / "other", quiet=True, preview=tmp_path / name)
-    assert not (tmp_path / "other").exists()
+            Following(tmp_path / name)

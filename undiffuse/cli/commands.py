@@ -19,6 +19,7 @@ from undiffuse.cli.words import (
     bridge_for,
     called,
     ends,
+    following,
     given,
     guiding,
     inverting,
@@ -115,7 +116,7 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
         recipe, line = planned(recipe, clock, {recipe.path_of(name) for name, _ in fields}, own and not init)
         if not options.quiet:
             say(line)
-    _say_trained(train(recipe, out, is_quiet(options), clock=clock, init=init, preview=options.preview))
+    _say_trained(train(recipe, out, is_quiet(options), clock=clock, init=init, following=following(options)))
 
 
 def distill(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
@@ -137,8 +138,8 @@ def resume(options: Namespace) -> None:
     """Continue a training where it stopped, or make it longer."""
     from undiffuse.train.loop import resume
 
-    how = {"steps": options.steps, "minutes": options.minutes, "preview": options.preview}
-    _say_trained(resume(options.folder, is_quiet(options), **how))
+    how = {"steps": options.steps, "minutes": options.minutes}
+    _say_trained(resume(options.folder, is_quiet(options), **how, following=following(options)))
 
 
 def sample(options: Namespace) -> None:

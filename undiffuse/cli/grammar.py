@@ -19,7 +19,13 @@ _COUNT = _arg("-n", "--count", type=whole, metavar="N", help="how many")
 _SEED = _arg("--seed", type=whole, default=0, metavar="N", help="the same seed gives the same result (0)")
 _QUIET = _arg("--quiet", action="store_true", help="no progress")
 _JSON = _arg("--json", action="store_true", help="one JSON object on stdout, nothing else")
-_PREVIEW = _arg("--preview", metavar="FILE.png", help="a picture of the latest samples, to keep open")
+_FOLLOWING = (
+    _arg("--preview", metavar="FILE.png", help="a picture of the latest samples, to keep open"),
+    _arg(
+        "--tracker", type=several, metavar="NAME", help="wandb, mlflow, trackio, ...: numbers and pictures go there too"
+    ),
+    _arg("--profile", action="store_true", help="where the time of some steps goes: RUN/profile.txt"),
+)
 _FORCE = _arg("--force", action="store_true", help="overwrite what is there")
 _GUIDING = (
     _arg("--guidance", type=number, metavar="W", help="guidance scale, 1 is off (the recipe's)"),
@@ -113,7 +119,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("--method", metavar="NAME", help="of a bridge: flow, optimal-transport, schroedinger, ... (flow)"),
             _arg("--init", metavar="RUN", help="go on from another run's weights, on this data (fine-tuning)"),
             _arg("--minutes", type=number, metavar="M", help="the best training for this time: --steps and more"),
-            _PREVIEW,
+            *_FOLLOWING,
             _arg("--out", metavar="RUN", help="the folder of this training (runs/NAME)"),
             _QUIET,
             _arg("--FIELD", metavar="VALUE", help="any field of the recipe: --steps 5000 --batch 64"),
@@ -140,7 +146,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _RUN,
             _arg("--steps", type=whole, metavar="N", help="in all: longer than was asked for (the recipe's)"),
             _arg("--minutes", type=number, metavar="M", help="for so much longer, instead of --steps"),
-            _PREVIEW,
+            *_FOLLOWING,
             _QUIET,
         ),
     ),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from undiffuse.run.run import Run
     from undiffuse.run.start import FirstState, Kept
     from undiffuse.sampling.sampling import Sampling
+    from undiffuse.train.following import Following
 
 
 def recipe_for(target: str, fields: Sequence[tuple[str, str]] = ()) -> "Recipe":
@@ -252,6 +253,13 @@ def overridden(recipe: "Recipe", fields: Sequence[tuple[str, str]]) -> "Recipe":
         else:
             pairs.append((name, value))
     return recipe.overrides(pairs)
+
+
+def following(options: Namespace) -> "Following":
+    """What is written beside a run while it is trained."""
+    from undiffuse.train.following import Following
+
+    return Following.asked(options.preview, options.tracker, options.profile)
 
 
 def is_quiet(options: Namespace) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.notebook import as_html
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -61,6 +62,9 @@ class Diagnosis:
         """Plain dicts and lists for ``json.dumps``."""
         findings = [asdict(finding) for finding in self.findings]
         return {"target": self.target, "findings": findings, "healthy": self.healthy, "skipped": dict(self.skipped)}
+
+    def _repr_html_(self) -> str:
+        return as_html(self.table())
 
     def table(self) -> "Group":
         """For rich's ``print``: a line for each finding, then what each means and what mends it."""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError, usage
 from undiffuse.core.files import write_json, write_text
+from undiffuse.core.notebook import as_html
 from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.draw.curves import Quality, quality
 from undiffuse.draw.style import save
@@ -121,6 +122,14 @@ class Comparison:
         """For every other sampler, one sentence: how many of its evaluations the first sampler's are worth."""
         first, *others = self.samplers
         return [self._answer(first, other) for other in others]
+
+    def _repr_html_(self) -> str:
+        return as_html(self.table())
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.figure().savefig(picture, format="png")
+        return picture.getvalue()
 
     def table(self) -> "Table":
         """For rich's ``print``: samplers down, evaluations across, the best of each column bold."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.notebook import as_html
 from undiffuse.measure.energy import energy_distance
 from undiffuse.measure.floor import Floor, Pair, draw, filled_up, halves, in_their_place, summarise
 from undiffuse.measure.frechet import frechet_distance
@@ -157,6 +158,9 @@ class Report:
         finite = [{key: None if _endless(value) else value for key, value in row.items()} for row in table]
         labels = [{k: None if _endless(v) else v for k, v in asdict(one).items()} for one in self.labels]
         return {"measures": finite, "protocol": self.protocol, "labels": labels}
+
+    def _repr_html_(self) -> str:
+        return as_html(self.table())
 
     def table(self) -> "Group":
         """For rich's ``print``: one line for each number, then what each means and how it was measured."""

@@ -21,6 +21,7 @@ from undiffuse.condition.label import Names, conditions_of, labels_of, names_of
 from undiffuse.condition.read import Request, name_of_text, read, with_label, with_more
 from undiffuse.condition.scale import NAME, with_none
 from undiffuse.condition.specification import Labels, Numbers, Specifications
+from undiffuse.core.configuration import kebab
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.memory import require
 from undiffuse.core.modules import modules
@@ -32,6 +33,7 @@ from undiffuse.process.pinned import Pinned
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.given import Drawing, Told
 from undiffuse.run.guidance import check_guides, guided, weight_for
+from undiffuse.run.shown import latest_picture, run_html
 from undiffuse.run.start import PURE_NOISE, FirstState
 from undiffuse.run.tuned import TUNED, fingerprint, read_tuned
 from undiffuse.sampling.grid import GRIDS
@@ -184,6 +186,20 @@ class Run:
         """All that its file holds tensors of."""
         process = torch.nn.ModuleList(modules(self.denoiser.process))  # a learned schedule
         return torch.nn.ModuleDict({"denoiser": self.denoiser, "codec": self.codec, "process": process})
+
+    def _repr_html_(self) -> str:
+        weights, shape = sum(weight.numel() for weight in self.denoiser.parameters()), " x ".join(map(str, self.shape))
+        facts = {
+            "data": f"{kebab(type(self.recipe.data).__name__)}, {self.kind} of {shape}",
+            "model": f"{kebab(type(self.recipe.model).__name__)}, {weights:,} weights",
+            "trained": f"{self.step:,} of {self.recipe.training.steps:,} steps, {self.seconds:,.0f} s",
+            "sampled by": "" if self.is_classifier else f"{self.sampling.sampler}, {self.steps} steps",
+            "conditions": ", ".join(self.requestable),
+        }
+        return run_html(self.folder, facts)
+
+    def _repr_png_(self) -> bytes | None:
+        return latest_picture(self.folder)
 
     def dataset(self, split: str = "train") -> Dataset:
         """What it was trained on, or with ``"test"`` what was held out."""

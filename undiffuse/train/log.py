@@ -9,6 +9,7 @@ byte for byte, that of a run that never stopped.
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,17 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.files import write_text
 
 if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
     from PIL.Image import Image
 
 
 class Log:
-    """``folder/log.jsonl`` and ``folder/tensorboard/``, without the entries after ``step``."""
+    """``folder/log.jsonl`` and ``folder/tensorboard/``, without the entries after ``step``; and ``trackers``."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, trackers: Sequence["GeneralTracker"] = ()) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self.trackers = trackers
         self.path = folder / "log.jsonl"
         write_text(self.path, "".join(_until(self.path, step)))
         self._file = self.path.open("a", encoding="utf-8")
@@ -38,12 +41,17 @@ class Log:
         self._file.flush()
         for name, value in finite.items():
             self._board.add_scalar(name, value, step)
+        for tracker in self.trackers:
+            tracker.log(finite, step=step)
 
     def picture(self, step: int, name: str, image: "Image") -> None:
-        """A picture for TensorBoard."""
+        """A picture for TensorBoard, and for the trackers that take pictures."""
         import numpy as np
 
         self._board.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+        for tracker in self.trackers:
+            if hasattr(tracker, "log_images"):
+                tracker.log_images({name: [image]}, step=step)
 
     def lines(self) -> list[dict[str, Any]]:
         """All that was written so far, oldest first."""

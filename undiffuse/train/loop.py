@@ -13,6 +13,7 @@ import shutil
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,10 +36,12 @@ from undiffuse.run.guidance import teaching
 from undiffuse.run.run import Run
 from undiffuse.train.bridging import Bridging, bridging
 from undiffuse.train.fine_tune import begin_with, check_fits
+from undiffuse.train.following import NOT_FOLLOWED, Following
 from undiffuse.train.length import Clock, check_any_length, longer
 from undiffuse.train.lock import alone
 from undiffuse.train.objective import Autoencoding, Objective, denoising
 from undiffuse.train.product import Coded, Model, Product
+from undiffuse.train.profile import Profile
 from undiffuse.train.recorder import Due, Recorder
 from undiffuse.train.state import Facts, load_state, seconds_of
 from undiffuse.train.stop import Stop
@@ -63,7 +66,7 @@ def train(
     teacher: Run | None = None,
     clock: Clock | None = None,
     init: Run | None = None,
-    preview: str | Path | None = None,
+    following: Following = NOT_FOLLOWED,
 ) -> Run:
     """Train in a new folder, and open the run. A ``teacher`` is copied into it until the training is done; a run to
     begin with, ``init``, stays there, for its codec (see `undiffuse.train.fine_tune`).
@@ -79,7 +82,7 @@ def train(
     folder = new_folder(folder)
     if clock:
         check_any_length(recipe)
-    return _run(recipe, folder, quiet, teacher, clock, init, preview)
+    return _run(recipe, folder, quiet, teacher, clock, init, following)
 
 
 def new_folder(folder: str | Path) -> Path:
@@ -98,7 +101,7 @@ def resume(
     *,
     steps: int | None = None,
     minutes: float | None = None,
-    preview: str | Path | None = None,
+    following: Following = NOT_FOLLOWED,
 ) -> Run:
     """Resume the run in a folder: to the end, to other ``steps`` in all, or for so many ``minutes`` more.
 
@@ -117,17 +120,7 @@ def resume(
             raise UserError(f"{folder / TEACHER}: the teacher is gone, and the training is not done; distill anew")
         caution(f"{folder} is distilled already, and its teacher is not kept; nothing was done")
         return run
-    return _run(longer(recipe, folder, steps, clock), folder, quiet, clock=clock, preview=preview)
-
-
-def check_preview(path: str | Path | None) -> Path | None:
-    """Where the latest samples are drawn. Raises UserError unless it can be a picture."""
-    if path is None:
-        return None
-    preview = path_of(path)
-    if preview.suffix.lower() != ".png" or not preview.parent.is_dir():
-        raise UserError(f"{preview}: a preview is a .png, in a folder that is there")
-    return preview
+    return _run(longer(recipe, folder, steps, clock), folder, quiet, clock=clock, following=following)
 
 
 def _lacks_teacher(recipe: Recipe, folder: Path) -> bool:
@@ -142,12 +135,11 @@ def _run(
     teacher: Run | None = None,
     clock: Clock | None = None,
     init: Run | None = None,
-    preview: str | Path | None = None,
+    following: Following = NOT_FOLLOWED,
 ) -> Run:
     from accelerate import Accelerator
 
-    shown = check_preview(preview)
-    accelerator = Accelerator()
+    accelerator = Accelerator(log_with=following.others or None, project_dir=folder)
     device, main = accelerator.device, accelerator.is_main_process
     data = recipe.data.open("train")
     checksum = zlib.crc32(np.ascontiguousarray(data.x).data)
@@ -188,7 +180,8 @@ def _run(
         compute_texts(objective.model, data.conditions, folder, main)
         rows = looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
         trainer = Trainer(recipe, rows, accelerator, objective)
-        _train(trainer, folder, folder, lambda: Model(trainer, recipe, folder, data, shown), facts, quiet, clock)
+        product = partial(Model, trainer, recipe, folder, data, following.preview)
+        _train(trainer, folder, folder, product, facts, quiet, clock, following)
         if main and teacher:  # all that is kept of it is what the student learned
             shutil.rmtree((folder / TEACHER).rename(folder / f".{TEACHER}.part"))
     accelerator.wait_for_everyone()
@@ -275,6 +268,7 @@ def _train(
     facts: Facts,
     quiet: bool,
     clock: Clock | None = None,
+    following: Following = NOT_FOLLOWED,
 ) -> None:
     """Take all remaining steps, in ``folder``; ``run`` is the folder that the user resumes."""
     accelerator = trainer.accelerator
@@ -283,7 +277,9 @@ def _train(
     main = accelerator.is_main_process
     with (
         Stop() as stop,
-        Recorder(trainer, folder, product(), facts, seconds, quiet) if main else nullcontext() as recorder,
+        following.tracked(accelerator, trainer.recipe, run) as trackers,
+        Recorder(trainer, folder, product(), facts, seconds, quiet, trackers) if main else nullcontext() as recorder,
+        Profile(folder, trainer.device) if main and following.profile else nullcontext() as profile,
     ):
         if trainer.done == 0:
             tensors = trainer.tensors()
@@ -301,6 +297,7 @@ def _train(
             tensors = trainer.tensors() if due.report or due.save else {}
             if recorder:
                 recorder.after_step(due, tensors)
+                recorder.say(profile.step() if profile else "")
             if due.report and _agreed(accelerator, bool(recorder and recorder.enough)):
                 steps = trainer.done
             if steps != planned and trainer.done < planned:

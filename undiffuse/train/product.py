@@ -13,6 +13,7 @@ from undiffuse.loss.loss import Loss
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.folder import save_model
 from undiffuse.run.run import Run
+from undiffuse.run.shown import PICTURES
 from undiffuse.train.held_out import HeldOut
 from undiffuse.train.log import Log
 from undiffuse.train.objective import Objective
@@ -93,8 +94,8 @@ class Coded:
         log.write(self.trainer.done, {"reconstruction error": error})
         if codec.pixels.quantised:
             image = pictures(torch.stack([self.held_out[:SHOWN], back[:SHOWN]], 1).flatten(0, 1))
-            (self.folder / "pictures").mkdir(exist_ok=True)
-            write_atomically(self.folder / "pictures" / f"{self.trainer.done:09d}.png", image.save)
+            (self.folder / PICTURES).mkdir(exist_ok=True)
+            write_atomically(self.folder / PICTURES / f"{self.trainer.done:09d}.png", image.save)
             log.picture(self.trainer.done, "reconstructions", image)
         return f"codec, step {self.trainer.done:,}: reconstruction error {error:.3g} standard deviations"
 

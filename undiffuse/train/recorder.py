@@ -2,9 +2,10 @@
 sees."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from undiffuse.train.progress import Watch, lasting
 from undiffuse.train.state import Checkpoint, Facts, save_state
 from undiffuse.train.trainer import WINDOW, Trainer
 from undiffuse.train.verdict import waited
+
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
 
 SETTLED = 3.0  # seconds after which the pace of a training is known
 
@@ -54,17 +58,25 @@ class Recorder:
         facts: Kept in every state.
         seconds: How long training took before it was resumed.
         quiet: Show no progress.
+        trackers: Get what the log gets.
     """
 
     def __init__(
-        self, trainer: Trainer, folder: Path, product: Product, facts: Facts, seconds: float, quiet: bool
+        self,
+        trainer: Trainer,
+        folder: Path,
+        product: Product,
+        facts: Facts,
+        seconds: float,
+        quiet: bool,
+        trackers: Sequence["GeneralTracker"] = (),
     ) -> None:
         self.trainer, self.folder, self.product, self.facts = trainer, folder, product, facts
         self._began = time.monotonic() - seconds
         self._saved, self.ending = trainer.done, 0.0
         self._told = False
         self._first: tuple[int, float] | None = None  # a step, and when it was done
-        self._log = Log(folder, trainer.done)
+        self._log = Log(folder, trainer.done, trackers)
         self._watch = Watch(trainer.recipe.training.steps, trainer.done, quiet)
 
     def __enter__(self) -> Self:
@@ -106,6 +118,11 @@ class Recorder:
         """Whether as many reports as patience allows were no better."""
         patience = self.trainer.recipe.training.patience
         return patience is not None and self.waited >= patience
+
+    def say(self, line: str) -> None:
+        """A line for the user, if it is not empty."""
+        if line:
+            self._watch.say(line)
 
     def planned_anew(self) -> None:
         """The recipe has another number of steps, after the newest state was saved."""

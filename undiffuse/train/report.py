@@ -11,6 +11,7 @@ from undiffuse.evaluate.noisy_accuracy import noisy_accuracy
 from undiffuse.kind import kind_of
 from undiffuse.kind.kind import Progress, Reporter
 from undiffuse.run.run import Run
+from undiffuse.run.shown import PICTURES
 from undiffuse.train.log import Log
 
 
@@ -37,7 +38,7 @@ def classifier_reporter(held_out: Dataset, seed: int) -> Reporter:
 def written(run: Run, progress: Progress, log: Log, preview: Path | None = None) -> str:
     """Log the numbers, draw into ``pictures/STEP.png``, and into ``preview``; the line for a person."""
     if progress.picture is not None:
-        folder = run.folder / "pictures"
+        folder = run.folder / PICTURES
         folder.mkdir(exist_ok=True)
         write_atomically(folder / f"{run.step:09d}.png", progress.picture.save)
         if preview:

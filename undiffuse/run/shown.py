@@ -1,0 +1,26 @@
+"""A run as a notebook shows it: what it is, and the latest picture that its training drew."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from undiffuse.core.notebook import as_html, picture_html
+
+PICTURES = "pictures"  # in the folder of a run, called by the step
+
+
+def latest_picture(folder: Path) -> bytes | None:
+    """The .png of the last report; None where none was drawn."""
+    found = sorted((folder / PICTURES).glob("*.png"))
+    return found[-1].read_bytes() if found else None
+
+
+def run_html(folder: Path, facts: Mapping[str, str]) -> str:
+    """The facts that are not empty, above the picture."""
+    from rich.table import Table
+
+    table = Table("run", str(folder), box=None)
+    for name, value in facts.items():
+        if value:
+            table.add_row(name, value)
+    picture = latest_picture(folder)
+    return as_html(table) + (picture_html(picture, f"samples of {folder.name}") if picture else "")
