@@ -16,6 +16,7 @@ from torch import Tensor
 from undiffuse.codec.codec import Codec, Encoding, Entries
 from undiffuse.core.configuration import from_json
 from undiffuse.core.noise import Noise
+from undiffuse.core.on_disk import typical
 from undiffuse.data.dataset import FORMS, Dataset
 
 MEASURED_AT_ONCE = 1 << 18  # values widened to float64 together: 2 MB, which stay in the cache
@@ -56,9 +57,9 @@ class Normalise(Codec):
         """The codec under which ``data`` has mean 0 and standard deviation 1.
 
         A uint8 tensor holds pictures, any other points. Sums run in float64 over pieces of the data, so a large data
-        set is never copied.
+        set is never copied. Of rows on disk, evenly spread ones are measured.
         """
-        x = data.x if isinstance(data, Dataset) else data
+        x = typical(data.x if isinstance(data, Dataset) else data)
         bytes_ = x.dtype == torch.uint8
         kind = data.kind if isinstance(data, Dataset) else "pictures" if bytes_ else "points"
         codec = cls(kind, tuple(x.shape[1:]), bytes_)

@@ -26,6 +26,7 @@ from undiffuse.codec.normalise import Normalise, Standard
 from undiffuse.core.errors import UserError
 from undiffuse.core.memory import within_memory
 from undiffuse.core.noise import Noise, Stream
+from undiffuse.core.on_disk import typical
 from undiffuse.data.dataset import Dataset
 from undiffuse.net.blocks import GroupNorm
 
@@ -100,7 +101,7 @@ class VAE(Codec):
         """Standardise the latents of x, channel by channel: the mean and variance that a draw of q(z | x) has."""
         self.latents.mean.zero_()
         self.latents.std.fill_(1)
-        means, deviations = precomputed(self, x).double().unbind(1)
+        means, deviations = precomputed(self, typical(x)).double().unbind(1)
         others = [axis for axis in range(means.ndim) if axis != 1]
         variance = means.var(others, unbiased=False) + deviations.square().mean(others)
         self.latents.mean.copy_(means.mean(others).view_as(self.latents.mean))

@@ -11,6 +11,7 @@ from undiffuse.condition.label import Names, combined, labels_of, names_of
 from undiffuse.condition.specification import Specifications, check
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.memory import require
+from undiffuse.core.on_disk import OnDisk, spacing
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
 
@@ -46,12 +47,12 @@ def form_of(kind: str) -> Form:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Points, pictures, tokens or a table held in memory, checked once on construction.
+    """Points, pictures, tokens or a table, checked once on construction.
 
     Attributes:
-        x: ``(count, *shape)``. Points are float32, in the data's own units; pictures are uint8,
-            ``(count, channels, height, width)``, 0 to 255. Tokens are uint8 or int32, below the alphabet's size.
-            A table is float64, each column as its `Column` says, NaN where a cell is missing.
+        x: ``(count, *shape)``, in memory, or in a file that is mapped: `OnDisk`. Points are float32, in the data's own
+            units; pictures are uint8, ``(count, channels, height, width)``, 0 to 255. Tokens are uint8 or int32, below
+            the alphabet's size. A table is float64, each column as its `Column` says, NaN where a cell is missing.
         conditions: The conditions of each row, absent where they are not known; None if the data has none.
         specifications: What the conditions mean, by name.
         kind: ``"points"``, ``"pictures"``, ``"text"`` or ``"table"``; ``"latents"`` is what a codec precomputes from
@@ -111,6 +112,11 @@ class Dataset:
         """The rows given by an index or a mask ``(count,)``; everything else is unchanged."""
         return replace(self, x=self.x[rows], conditions=None if self.conditions is None else self.conditions[rows])
 
+    def typical(self) -> "Dataset":
+        """The rows that are measured: all that lie in memory; of those on disk evenly spread ones, in memory."""
+        step = spacing(self.x)
+        return self if step == 1 else self.take(torch.arange(0, len(self), step))
+
     def split(self, fraction: float = 0.1, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """Train and test parts: disjoint, together everything, the same on every call.
 
@@ -130,19 +136,7 @@ class Dataset:
 
     def _held_out(self, fraction: float, seed: int) -> Tensor:
         """Which rows are for testing, ``(count,)`` bool."""
-        held = max(2, round(fraction * len(self)))
-        if not 0 < fraction < 1 or len(self) - held < 2:
-            raise UserError(
-                f"{self.name}: cannot hold out {fraction:g} of {len(self)} rows; both parts need at least 2"
-            )
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        labels, _ = combined(self.labels, self.label_names)
-        if labels is not None:
-            order = order[labels[order].argsort(stable=True)]
-        evenly_spaced = (2 * torch.arange(held) + 1) * len(self) // (2 * held)
-        is_test = torch.zeros(len(self), dtype=torch.bool)
-        is_test[order[evenly_spaced]] = True
-        return is_test
+        return held_out(len(self), self.conditions, self.specifications, self.name, fraction, seed)
 
     def _check_form(self) -> None:
         form = form_of(self.kind)
@@ -163,6 +157,8 @@ class Dataset:
     def _check_values(self) -> None:
         if len(self) == 1:
             raise UserError(f"{self.name}: only one row; at least 2 are needed")
+        if isinstance(self.x, OnDisk):  # checked when it was written
+            return
         if self.x.dtype == torch.float32 and not self.x.isfinite().all():
             where = (~self.x.isfinite()).nonzero()
             row, column, *_ = (int(i) for i in where[0])
@@ -190,6 +186,31 @@ class Dataset:
             check(self.specifications, conditions)
         except UserError as error:
             raise UserError(f"{self.name}: {error}") from None
+
+
+def held_out(
+    count: int,
+    conditions: Conditions | None,
+    specifications: Specifications,
+    name: str,
+    fraction: float = 0.1,
+    seed: int = 0,
+) -> Tensor:
+    """Which of ``count`` rows with these conditions are for testing, ``(count,)`` bool; see `Dataset.split`.
+
+    Raises UserError, which begins with ``name``, where one part would have fewer than 2 rows.
+    """
+    held = max(2, round(fraction * count))
+    if not 0 < fraction < 1 or count - held < 2:
+        raise UserError(f"{name}: cannot hold out {fraction:g} of {count} rows; both parts need at least 2")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    labels, _ = combined(labels_of(conditions, specifications), names_of(specifications))
+    if labels is not None:
+        order = order[labels[order].argsort(stable=True)]
+    evenly_spaced = (2 * torch.arange(held) + 1) * count // (2 * held)
+    is_test = torch.zeros(count, dtype=torch.bool)
+    is_test[order[evenly_spaced]] = True
+    return is_test
 
 
 def random_conditions(dataset: Dataset, count: int, seed: int = 0) -> Conditions | None:

@@ -57,7 +57,7 @@ def of_samples(
 
     Raises UserError if either side has fewer than FEWEST rows, or if the data is gone.
     """
-    train, test, seed = run.dataset("train"), run.dataset("test"), sampling.seed
+    train, test, seed = run.dataset("train").typical(), run.dataset("test").typical(), sampling.seed
     if min(count, len(test)) < FEWEST:
         few = f"{count} samples and {len(test)} held-out rows are too few"
         raise UserError(f"{few}: {items} are measured on at least {FEWEST} of each")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from undiffuse.condition.label import combined
+from undiffuse.core.on_disk import typical
 from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.draw.save import Rows
 from undiffuse.kind.kind import Kind, Progress, Reporter
@@ -32,7 +33,8 @@ def distance_reporter(
 ) -> Reporter:
     """The sliced Wasserstein distance to held-out rows, beside its floor; ``draw(run, samples, real)`` draws.
 
-    With ``novelty``, also how far samples are from the nearest training row, as a multiple of what held-out rows are.
+    With ``novelty``, also how far samples are from the nearest training row (on disk: from evenly spread ones),
+    as a multiple of what held-out rows are.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(held_out), generator=generator)
@@ -40,7 +42,7 @@ def distance_reporter(
     conditions = random_conditions(held_out, len(real), seed)
     pairs = in_their_place(train.x, real.x, FLOORS, generator)
     least = median(sliced_wasserstein(a, b, seed=seed) for a, b in pairs)
-    far = float(nearest_distances(real.x, train.x).median()) if novelty else 0.0
+    far = float(nearest_distances(real.x, typical(train.x)).median()) if novelty else 0.0
     shown = Rows(real.x, combined(real.labels, held_out.label_names)[0], title="data")
 
     def report(run: Run) -> Progress:
@@ -49,7 +51,7 @@ def distance_reporter(
         line = f"sliced Wasserstein {distance:.3g} (floor {least:.3g}, {len(real):,} samples)"
         numbers = {"sliced Wasserstein": distance, "floor": least}
         if far > 0:
-            numbers[NOVELTY] = float(nearest_distances(samples.x, train.x).median()) / far
+            numbers[NOVELTY] = float(nearest_distances(samples.x, typical(train.x)).median()) / far
         image = draw(run, kind.made(run, samples._replace(conditions=conditions)), shown)
         return Progress(line, numbers, image)
 

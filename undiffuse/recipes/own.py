@@ -10,7 +10,7 @@ from typing import TypeVar
 from undiffuse.condition.specification import Labels
 from undiffuse.core.configuration import override
 from undiffuse.core.errors import UserError
-from undiffuse.data.readers.open import existing
+from undiffuse.data.readers.open import existing, usual_size
 from undiffuse.data.readers.raw import unpacked
 from undiffuse.data.readers.series import NAMES, is_wav_folder
 from undiffuse.data.readers.text import ENDINGS
@@ -47,6 +47,7 @@ def own_data(path: Path, options: Mapping[str, str] = NOTHING) -> Recipe:
     source = _with(Files(str(existing(path).resolve())), options)
     if source.path.lower().endswith(ENDINGS):
         return _text(_with(TextFile(source.path), options))
+    source = _small_pictures(source)
     try:
         data = replace(source, skip_unreadable=True).open()
     except UserError:
@@ -135,12 +136,23 @@ def pictures(source: Files | Hub, size: tuple[int, ...]) -> Recipe:
     )
 
 
+def _small_pictures(source: Files) -> Files:
+    """The source, of which a folder of larger pictures is scaled down, before any is decoded."""
+    size = None if source.size is not None else usual_size(Path(source.path))
+    return replace(source, size=_scaled(size)) if size and min(size) > SMALL else source
+
+
+def _scaled(size: tuple[int, ...]) -> tuple[int, int]:
+    """(height, width) with the shorter side `SMALL`."""
+    side = SMALL / min(size)
+    return round(side * size[0]), round(side * size[1])
+
+
 def _small(source: Files | Hub, size: tuple[int, ...]) -> tuple[Files | Hub, tuple[int, ...]]:
     """The source and the size of its pictures, scaled down where it may be."""
     if source.size is not None or min(size) <= SMALL:
         return source, size
-    side = SMALL / min(size)
-    small = replace(source, size=(round(side * size[0]), round(side * size[1])))
+    small = replace(source, size=_scaled(size))
     try:
         read = replace(small, skip_unreadable=True) if isinstance(small, Files) else small
         return small, read.open().shape[1:]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions
+from undiffuse.core.on_disk import OnDisk
 from undiffuse.data.dataset import Dataset
 
 OTHER = 1  # of the seed of the order in which a bridge's start comes
@@ -47,7 +48,8 @@ class Batches:
     def __call__(self, step: int) -> tuple[Tensor, Conditions | None]:
         """Rows ``(batch, *shape)`` as they are stored, and their conditions, of step 0, 1, ..."""
         rows = self.rows(step)[self.process :: self.processes].to(self.x.device, non_blocking=True)
-        x = self.x[rows].to(self.device, non_blocking=True)
+        taken = self.x.take(rows) if isinstance(self.x, OnDisk) else self.x[rows]
+        x = taken.to(self.device, non_blocking=True)
         conditions = None if self.conditions is None else self.conditions[rows].to(self.device, non_blocking=True)
         return x, conditions
 

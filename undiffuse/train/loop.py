@@ -10,14 +10,12 @@ steps.
 
 import copy
 import shutil
-import zlib
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 
 from undiffuse.codec import TRAINED_FIRST, VAE, VQ, Codec, Pretrained
@@ -25,6 +23,7 @@ from undiffuse.codec.vae import Fit, precomputed
 from undiffuse.condition.renamed import renamed
 from undiffuse.core.errors import UserError, caution
 from undiffuse.core.files import copy_whole, disk_errors_told, read_tensors, write_tensors
+from undiffuse.core.on_disk import checksum
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Between
@@ -142,13 +141,9 @@ def _run(
     accelerator = Accelerator(log_with=following.others or None, project_dir=folder)
     device, main = accelerator.device, accelerator.is_main_process
     data = recipe.data.open("train")
-    checksum = zlib.crc32(np.ascontiguousarray(data.x).data)
-    facts: Facts = {"rows": len(data), "shape": data.shape, "data crc32": checksum}
+    facts: Facts = {"rows": len(data), "shape": data.shape, "data crc32": checksum(data.x)}
     if data.start:
-        facts |= {
-            "rows of the start": len(data.start),
-            "start crc32": zlib.crc32(data.start.x.contiguous().numpy().data),
-        }
+        facts |= {"rows of the start": len(data.start), "start crc32": checksum(data.start.x)}
     with (
         torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=device.type),
         disk_errors_told(folder),

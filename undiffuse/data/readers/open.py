@@ -11,6 +11,7 @@ from undiffuse.data.readers.cifar import cifar, is_cifar
 from undiffuse.data.readers.hub import hub
 from undiffuse.data.readers.idx import idx, is_idx
 from undiffuse.data.readers.pictures import ENDINGS, pictures
+from undiffuse.data.readers.pictures import usual_size as pictures_size
 from undiffuse.data.readers.points import csv_points
 
 UNDERSTOOD = (
@@ -52,6 +53,14 @@ def open_data(
     if path.is_dir() or is_idx(path):
         return idx(path, split)
     return _read_file(path, size, captioner).part(split)
+
+
+def usual_size(path: Path) -> tuple[int, int] | None:
+    """The height and width that pictures get where no size is said, known without decoding them; None for other data.
+
+    Raises UserError for a folder without data.
+    """
+    return pictures_size(path) if path.is_dir() and not _is_binary(path) else None
 
 
 def existing(path: str | Path) -> Path:

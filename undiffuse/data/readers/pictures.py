@@ -13,16 +13,19 @@
 - *Other files* are ignored, as are hidden ones. Pictures that cannot be read are an error that names the first.
 
 Decoding is shared out among threads, and the last two results are kept: a folder that is opened as its train part, and
-then as its test part, is decoded once, unless a file has changed.
+then as its test part, is decoded once, unless a file has changed. Many or large ones are decoded into a file of the
+cache instead (`undiffuse.data.cache`), which is mapped, and is there at once the next time.
 """
 
+import math
 import statistics
 import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -30,12 +33,13 @@ import torch
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import labelled
 from undiffuse.condition.specification import Specification
-from undiffuse.core.errors import UserError
-from undiffuse.core.memory import require
+from undiffuse.core.errors import Caution, UserError
+from undiffuse.core.memory import in_words, require
 from undiffuse.core.paths import walk
+from undiffuse.data.cache import CacheEntry, Making, fingerprint, is_large, kept_rows, remembered
 from undiffuse.data.captions import LEARNED, NAME, Captioner
 from undiffuse.data.conditioned import together
-from undiffuse.data.dataset import Dataset, check_split
+from undiffuse.data.dataset import Dataset, check_split, held_out
 from undiffuse.data.readers.array import index_labels
 from undiffuse.data.readers.beside import FILE, beside, places_of
 from undiffuse.data.readers.captions import CSV, JSONL, OWN, captions
@@ -62,14 +66,34 @@ class Found:
     stamp: tuple[int, ...]  # of the file as it lay there: another if it is written to, or replaced
 
 
-@dataclass(frozen=True)
-class Header:
+Told = tuple[Conditions | None, dict[str, Specification], list[str]]  # conditions, what they mean, and notes
+
+
+class Header(NamedTuple):
     """The header of a picture file, before it is decoded; height and width are upright, as EXIF says."""
 
     height: int
     width: int
     gray: bool
     animated: bool
+
+
+class PictureForm(NamedTuple):
+    """What every picture becomes."""
+
+    height: int
+    width: int
+    gray: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return 1 if self.gray else 3, self.height, self.width
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return math.prod(self.shape)
 
 
 def pictures(
@@ -91,17 +115,24 @@ def pictures(
     found, notes = find_pictures(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of decoders, about single pictures
-        headers, broken = _read_headers(tuple(found))
+        warnings.simplefilter("always", Caution)  # of the cache
+        headers, broken = _headers(folder, tuple(found))
         height, width = _choose_size(size, list(headers.values()), folder)
-        gray = all(header.gray for header in headers.values())
+        frame = PictureForm(height, width, all(header.gray for header in headers.values()))
         has_splits = any(file.split == "test" for file in found)
-        chosen = tuple(file for file in headers if not has_splits or split in ("all", file.split))
-        x, undecoded = _decode(chosen, height, width, gray)
+        kept_on_disk = is_large(len(headers), len(headers) * frame.size)
+        if kept_on_disk:
+            told = partial(_conditions, folder, found=found, captioner=captioner)
+            x, chosen, undecoded, said = _from_cache(folder, list(headers), frame, split, told)
+            notes.append(said)
+        else:
+            wanted = tuple(file for file in headers if not has_splits or split in ("all", file.split))
+            x, undecoded = _decode(wanted, frame)
+            chosen = [file for file in wanted if file not in undecoded]
     broken = broken | undecoded
     if broken:
         first = min(broken, key=lambda file: file.path)
-        reason = _reason(broken[first])
-        bad = f"{len(broken)} of {len(found)} pictures cannot be read, the first is {first.path} ({reason})"
+        bad = f"{len(broken)} of {len(found)} pictures cannot be read, the first is {first.path} ({broken[first]})"
         if not skip_unreadable:
             raise UserError(f"{bad}; repair or remove them, or add --data.skip-unreadable true")
         notes.append(f"{bad}: left out")
@@ -109,10 +140,14 @@ def pictures(
         notes.append(f"{_spread(list(headers.values()))}: scaled and cropped to {height} x {width}")
     if animated := sum(header.animated for header in headers.values()):
         notes.append(f"{animated} with several frames: the first is used")
-    kept = [file for file in chosen if file not in undecoded]
-    conditions, specifications, said = _conditions(folder, kept, found, captioner)
-    data = Dataset(x, conditions, specifications, "pictures", notes=(*notes, *said), name=folder.name)
-    return data if has_splits else data.part(split)
+    conditions, specifications, said_too = _conditions(folder, chosen, found, captioner)
+    data = Dataset(x, conditions, specifications, "pictures", notes=(*notes, *said_too), name=folder.name)
+    return data if has_splits or kept_on_disk else data.part(split)
+
+
+def usual_size(folder: Path) -> tuple[int, int]:
+    """The height and width that pictures of a folder get where no size is said. Raises UserError for no pictures."""
+    return _choose_size(None, list(_headers(folder, tuple(find_pictures(folder)[0]))[0].values()), folder)
 
 
 def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
@@ -209,41 +244,91 @@ def header(picture: "Picture") -> Header:
     return Header(height, width, picture.mode in GRAY, getattr(picture, "is_animated", False))
 
 
+def _headers(folder: Path, found: tuple[Found, ...]) -> tuple[dict[Found, Header], dict[Found, str]]:
+    """The headers that can be read, and why the others cannot; of many pictures they are kept on disk."""
+    if is_large(len(found)):
+        place = CacheEntry(_name(folder), ("headers", folder.resolve()), _fingerprint(folder, found))
+        read = remembered(place, lambda: {"headers": _read_headers(found)})["headers"]
+    else:
+        read = _read_headers(found)
+    each = list(zip(found, read, strict=True))
+    return (
+        {file: Header(*held) for file, held in each if not isinstance(held, str)},
+        {file: held for file, held in each if isinstance(held, str)},
+    )
+
+
 @lru_cache(maxsize=2)
-def _read_headers(found: tuple[Found, ...]) -> tuple[dict[Found, Header], dict[Found, Exception]]:
-    """The headers that can be read, and why the others cannot."""
+def _read_headers(found: tuple[Found, ...]) -> list[Header | str]:
+    """The header of each picture, or why it cannot be read."""
     from PIL import Image
 
-    headers: dict[Found, Header] = {}
-    broken: dict[Found, Exception] = {}
+    headers: list[Header | str] = []
     for file in found:
         try:
             with Image.open(file.path) as picture:
-                headers[file] = header(picture)
+                headers.append(header(picture))
         except Exception as error:  # decoders of damaged files raise anything
-            broken[file] = error
-    return headers, broken
+            headers.append(_reason(error))
+    return headers
 
 
 @lru_cache(maxsize=2)
-def _decode(
-    files: tuple[Found, ...], height: int, width: int, gray: bool
-) -> tuple[torch.Tensor, dict[Found, Exception]]:
+def _decode(files: tuple[Found, ...], frame: PictureForm) -> tuple[torch.Tensor, dict[Found, str]]:
     """The pictures that can be decoded, and why the others cannot."""
-    require(3 * len(files) * height * width, f"{len(files):,} pictures of {height} x {width}")
-    x = np.empty((len(files), 1 if gray else 3, height, width), np.uint8)
+    require(3 * len(files) * frame.height * frame.width, f"{len(files):,} pictures of {frame.height} x {frame.width}")
+    x = np.empty((len(files), *frame.shape), np.uint8)
 
-    def decode(row: int) -> Exception | None:
+    def decode(row: int) -> str | None:
         try:
-            x[row] = decode_picture(files[row].path, height, width, gray)
+            x[row] = decode_picture(files[row].path, *frame)
         except Exception as error:  # as above
-            return error
+            return _reason(error)
         return None
 
     with ThreadPoolExecutor() as threads:  # Pillow decodes and scales without the interpreter's lock
         errors = list(threads.map(decode, range(len(files))))
     broken = {file: error for file, error in zip(files, errors, strict=True) if error}
     return torch.from_numpy(x[[error is None for error in errors]] if broken else x), broken
+
+
+def _from_cache(
+    folder: Path, files: list[Found], frame: PictureForm, split: str, conditions: Callable[[list[Found]], Told]
+) -> tuple[torch.Tensor, list[Found], dict[Found, str], str]:
+    """The pictures of a split, mapped from a file: which they are, why others are not among them, and where they lie.
+
+    The file is made the first time, or when pictures have changed.
+    """
+
+    def decode(row: int) -> np.ndarray:
+        try:
+            return decode_picture(files[row].path, *frame)
+        except Exception as error:
+            raise ValueError(_reason(error)) from None
+
+    def parts() -> tuple[list[int], list[int]]:
+        if any(file.split == "test" for file in files):
+            is_test = [file.split == "test" for file in files]
+        else:
+            is_test = held_out(len(files), *conditions(files)[:2], folder.name).tolist()
+        rows = range(len(files))
+        return [k for k in rows if not is_test[k]], [k for k in rows if is_test[k]]
+
+    place = CacheEntry(_name(folder), ("pictures", folder.resolve(), *frame), _fingerprint(folder, files))
+    making = Making(decode, "uint8", frame.shape, parts, f"decoding {len(files):,} pictures")
+    x, rows, kept = kept_rows(place, making, split)
+    said = f"decoded once, and kept in {place.folder} ({in_words(frame.size * len(files))})"
+    return x, [files[row] for row in rows], {files[row]: reason for row, reason in kept.broken}, said
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name[:40]
+
+
+def _fingerprint(folder: Path, files: Sequence[Found]) -> str:
+    """Changes with the name, size or time of any file; and of those that say which label a picture has."""
+    beside = [(FILE, _stamp(folder / FILE)[1:])]
+    return fingerprint([*((str(file.path.relative_to(folder)), file.stamp[1:]) for file in files), *beside])
 
 
 def _choose_size(size: int | tuple[int, int] | None, headers: list[Header], folder: Path) -> tuple[int, int]:
@@ -273,9 +358,7 @@ def _spread(headers: list[Header]) -> str:
     return words if least == most else f"{words} to {most[0]} x {most[1]}"
 
 
-def _conditions(
-    folder: Path, kept: list[Found], found: list[Found], captioner: Captioner
-) -> tuple[Conditions | None, dict[str, Specification], list[str]]:
+def _conditions(folder: Path, kept: list[Found], found: list[Found], captioner: Captioner) -> Told:
     """The conditions of the chosen pictures, with the same meaning in every split; and notes."""
     paths = [file.path for file in found]
     table = beside(folder, paths)
