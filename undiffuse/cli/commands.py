@@ -352,6 +352,8 @@ def export(options: Namespace) -> None:
 
 def animate(options: Namespace) -> None:
     """Make a film of noise that becomes data."""
+    import torch
+
     from undiffuse.draw.animation import frames_to_show, write_film
     from undiffuse.kind import kind_of
     from undiffuse.run.run import Samples
@@ -367,7 +369,7 @@ def animate(options: Namespace) -> None:
     plan = _planned(run, how, start, known)
     frames = frames_to_show(len(plan.times))
     states = _shown(run.trajectory(count, wanted, how, given=known, start=start), frames, len(plan.times) - 1, run)
-    drawn = Samples(run.dataset().x.new_zeros(count, *run.shape), run.conditions(count, wanted))
+    drawn = Samples(torch.zeros(count, *run.shape), run.conditions(count, wanted))
     write_film(kind.film(run, _tracked(states, "filming", len(frames)), drawn), out, len(frames))
     say(f"wrote {out}: {len(frames)} frames of {kind.counted(count)}, {plan.describe()}")
 

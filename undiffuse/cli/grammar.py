@@ -37,6 +37,7 @@ _GUIDING = (
     _arg("--classifier", metavar="RUN", help="guide by this classifier, trained with --loss cross-entropy"),
     _arg("--worse", metavar="RUN", help="autoguidance: guide away from this run, which is smaller or less trained"),
 )
+_DATA = _arg("--data", metavar="DATA", help="what stands for its data, of a model that came without (its own)")
 _STEPPING = (
     _arg("--sampler", metavar="NAME", help="the sampler (the recipe's)"),
     _arg("--steps", type=whole, metavar="N", help="the number of steps (the recipe's)"),
@@ -200,6 +201,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.evaluate,
         (
             _RUN,
+            _DATA,
             _COUNT,
             _SEED,
             *_STEPPING,
@@ -268,6 +270,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.compare,
         (
             _RUN,
+            _DATA,
             _arg("--samplers", type=several, metavar="A,B,C", help="ddim,gradient-estimation,dpm++2m, or others"),
             _arg(
                 "--with",
@@ -289,6 +292,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.tune,
         (
             _RUN,
+            _DATA,
             _arg("--evaluations", type=wholes, default=[5, 10], metavar="5,10", help="of the network (5,10)"),
             _arg("--sampler", metavar="NAME", help="tune the grid of this one alone (all, of the best)"),
             _arg("--noises", type=whole, metavar="N", help="to fit, and as many to choose and report (by size)"),

@@ -157,7 +157,10 @@ def guiding(options: Namespace) -> "Run":
     from undiffuse.run.folder import load
 
     others = {name: load(folder) for name in ("classifier", "worse") if (folder := getattr(options, name, None))}
-    return load(options.folder).guided_by(**others)
+    run = load(options.folder)
+    if getattr(options, "data", None):
+        run = run.measured_on(recipe_for(options.data).data)
+    return run.guided_by(**others)
 
 
 def given(options: Namespace, run: "Run", kind: "Kind") -> "Told | None":

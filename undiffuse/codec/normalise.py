@@ -101,6 +101,14 @@ class Normalise(Codec):
         return x.round_().clamp_(0, 255).to(torch.uint8) if self.quantised else x
 
 
+def pixels(shape: tuple[int, ...]) -> Normalise:
+    """The codec of pictures between -1, black, and 1, white."""
+    codec = Normalise("pictures", shape)
+    codec.mean.fill_(127.5)
+    codec.std.fill_(127.5)
+    return codec
+
+
 @dataclass(frozen=True)
 class Standard(Encoding):
     """The data itself diffuses, of mean 0 and standard deviation 1."""

@@ -5,7 +5,6 @@ and ``shift_factor`` (one number each, measured on other data) unnecessary. The 
 """
 
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.codec.codec import Encoding
-from undiffuse.codec.normalise import Normalise
+from undiffuse.codec.normalise import pixels
 from undiffuse.codec.vae import VAE
-from undiffuse.core.errors import UserError, caution
-from undiffuse.core.memory import require_network
+from undiffuse.core.errors import UserError
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
+from undiffuse.pipeline.parts import module
 
 
 @dataclass(frozen=True)
@@ -32,24 +31,30 @@ class Pretrained(Encoding):
         """The codec, not yet measured. Raises UserError if there is none, or if it takes other pictures."""
         self.check_kind(kind)
         autoencoder = _loaded(path_of(self.path))
-        factor = 2 ** (len(autoencoder.config.block_out_channels) - 1)
-        channels = autoencoder.config.in_channels
-        if shape[0] != channels or any(side % factor for side in shape[1:]):
-            raise UserError(
-                f"{self.path}: takes pictures of {channels} channels whose height and width are multiples of "
-                f"{factor}, not data of shape {tuple(shape)}; give --data.size"
-            )
-        latent = (autoencoder.config.latent_channels, shape[1] // factor, shape[2] // factor)
-        pixels = Normalise(kind, shape)  # to [-1, 1], as it was trained
-        pixels.mean.fill_(127.5)
-        pixels.std.fill_(127.5)
-        return VAE(pixels, _Encoder(autoencoder), _Decoder(autoencoder, shape), latent).requires_grad_(False)
+        return autoencoding(autoencoder, shape, self.path).requires_grad_(False)
 
     def measure(self, data: Dataset, device: torch.device | None = None) -> VAE:
         """The codec, its latents measured on this data: on ``device``, if given, as all rows are encoded for it."""
         codec = self.build(data.kind, data.shape).to(device).eval()
         codec.measure_latents(data.x)
         return codec
+
+
+def autoencoding(autoencoder: Any, shape: tuple[int, ...], where: str = "this autoencoder") -> VAE:
+    """The codec of pictures of ``shape`` around diffusers' module. Raises UserError if it takes other pictures."""
+    factor, channels = factor_of(autoencoder), autoencoder.config.in_channels
+    if shape[0] != channels or any(side % factor for side in shape[1:]):
+        raise UserError(
+            f"{where}: takes pictures of {channels} channels whose height and width are multiples of "
+            f"{factor}, not data of shape {tuple(shape)}; give --data.size"
+        )
+    latent = (autoencoder.config.latent_channels, shape[1] // factor, shape[2] // factor)
+    return VAE(pixels(shape), _Encoder(autoencoder), _Decoder(autoencoder, shape), latent)
+
+
+def factor_of(autoencoder: Any) -> int:
+    """How many pixels there are for each place of the latents, in each direction."""
+    return int(2 ** (len(autoencoder.config.block_out_channels) - 1))
 
 
 class _Encoder(nn.Module):
@@ -80,32 +85,8 @@ class _Decoder(nn.Module):
 
 
 def _loaded(path: Path) -> Any:
-    """Diffusers' module, in float32. Only safetensors are read."""
+    """Diffusers' module."""
     folder = path if (path / "config.json").is_file() else path / "vae"
     if not (folder / "config.json").is_file():
         raise UserError(f"{path}: holds no autoencoder (no config.json, nor vae/config.json)")
-    try:
-        from diffusers import AutoencoderKL
-        from diffusers.utils import logging
-    except ImportError:
-        raise UserError("a pretrained autoencoder needs diffusers: pip install 'undiffuse[diffusers]'") from None
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)  # what it would say is said here
-    try:
-        config = dict(AutoencoderKL.load_config(folder))
-        known = signature(AutoencoderKL.__init__).parameters
-        if ignored := [name for name in config if name not in known and not name.startswith("_")]:
-            caution(f"{folder / 'config.json'}: {', '.join(ignored)}: not known of an autoencoder, and ignored")
-        require_network(lambda: AutoencoderKL.from_config(config))
-        model = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)
-        if missing := [name for name, weight in model.state_dict().items() if weight.is_meta]:
-            raise UserError(f"its weights lack {len(missing)} tensors, {missing[0]} first; is the file damaged?")
-        return model
-    except UserError as error:
-        raise UserError(f"{folder}: {error}") from None
-    except Exception as error:  # of a stranger's settings, anything
-        raise UserError(
-            f"{folder}: no AutoencoderKL ({' '.join(str(error).split()) or type(error).__name__})"
-        ) from None
-    finally:
-        logging.set_verbosity(before)
+    return module("diffusers", "AutoencoderKL", folder)

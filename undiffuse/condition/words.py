@@ -2,6 +2,7 @@
 
     Words(("a", "circle", "red"))     one id for each word and each sign of punctuation, in small letters
     Tokenizer("folder")               the ids of a tokenizer, including its special tokens
+    Utf8()                            bytes, for a model that reads words by itself
 
 `Words` has no id for a word that the data does not have; `Text.read` leaves it out and says which.
 """
@@ -88,7 +89,29 @@ class Tokenizer:
         return tokenizer_at(self.path)
 
 
-Reader = Words | Tokenizer
+@dataclass(frozen=True)
+class Utf8:
+    """One token a byte: what was typed, for models with tokenizers of their own (`undiffuse.pipeline`)."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return 256
+
+    def encode(self, text: str) -> list[int]:
+        """Its bytes."""
+        return list(text.encode())
+
+    def unknown(self, text: str) -> list[str]:
+        """Nothing."""
+        return []
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text; without half a character at its end, where it was cut."""
+        return bytes(ids).decode(errors="ignore")
+
+
+Reader = Words | Tokenizer | Utf8
 
 
 def split(text: str) -> list[str]:

@@ -312,6 +312,15 @@ class Pulse:
         return pulses(self.count, self.length, self.seed, split)
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Data that is not at hand: of a model that somebody else trained."""
+
+    def open(self, split: str = "train") -> Dataset:
+        """Raises UserError: there are no rows."""
+        raise UserError("this model came without its data; say what stands for it: --data FOLDER")
+
+
 Single = (
     Toy
     | Digits
@@ -327,6 +336,7 @@ Single = (
     | Heartbeat
     | SeriesFiles
     | Pulse
+    | Elsewhere
 )  # sources that are made of no other
 
 

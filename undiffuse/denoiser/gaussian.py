@@ -85,12 +85,17 @@ class Denoiser(nn.Module):
 
     def output(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Output:
         """The network's own prediction."""
-        level = noise_level(self.process.schedule.at(t).log_snr, x_t.device, x_t.dtype)
-        y = self.net(scale(self.process.input_scale(t), x_t), self.encoder(level, conditions))
+        y = self.answer(x_t, t, conditions)
         if not self.learned_variance:
             return Output(y, None)
         y, v = y.chunk(2, dim=1)
         return Output(y, 0.5 * (v + 1))  # the network's zero is the middle
+
+    def answer(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Tensor:
+        """All that the network says, (batch, channels or twice as many, ...)."""
+        level = noise_level(self.process.schedule.at(t).log_snr, x_t.device, x_t.dtype)
+        y: Tensor = self.net(scale(self.process.input_scale(t), x_t), self.encoder(level, conditions))
+        return y
 
 
 def noise_level(log_snr: Number, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:

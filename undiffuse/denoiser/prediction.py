@@ -4,7 +4,7 @@ With x_t = alpha x_0 + sigma z these are two equations for two unknowns, so each
 
     x_0 = (b x_t - sigma y)/(b alpha - a sigma),        z = (alpha y - a x_t)/(b alpha - a sigma).
 
-Eps, x_0, v, the score, a flow's velocity, the mean of x_{t-1} and EDM's F are seven pairs with this one inversion.
+Eps, x_0, v, the score, a flow's velocity, z - x_0, the mean of x_{t-1} and EDM's F are pairs with this one inversion.
 A pair whose determinant b alpha - a sigma vanishes says nothing about x_0: eps where alpha = 0 is the known case.
 """
 
@@ -70,6 +70,15 @@ class Velocity:
     def __call__(self, schedule: Schedule, t: Number) -> tuple[Number, Number]:
         """(d alpha/dt, d sigma/dt)."""
         return schedule.rate(t)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """y = z - x_0: the velocity of the straight flow in its own time, whatever the time of a shifted schedule."""
+
+    def __call__(self, schedule: Schedule, t: Number) -> tuple[Number, Number]:
+        """(-1, 1)."""
+        return -1.0, 1.0
 
 
 @dataclass(frozen=True)

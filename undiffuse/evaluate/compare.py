@@ -22,7 +22,7 @@ from torch import Tensor
 from undiffuse.core.errors import UserError, usage
 from undiffuse.core.files import write_json, write_text
 from undiffuse.core.notebook import as_html
-from undiffuse.data.dataset import Dataset, random_conditions
+from undiffuse.data.dataset import Dataset
 from undiffuse.draw.curves import Quality, quality
 from undiffuse.draw.style import save
 from undiffuse.evaluate.judged import judge_of
@@ -342,7 +342,7 @@ class _Protocol:
     def __init__(self, run: Run, ruler: Callable[[Run, Dataset, Dataset], Ruler], count: int) -> None:
         test, train = run.dataset("test"), run.dataset("train")
         self.count = min(count, len(test), len(train))
-        self.conditions = random_conditions(train, self.count) if run.specifications else None
+        self.conditions = run.typical(self.count, data=train)
         self.ruler = ruler(run, train, test)
         generator = torch.Generator().manual_seed(0)  # always the same rows
         held_out = draw(test.x, self.count, generator)

@@ -62,9 +62,10 @@ def of_samples(
         few = f"{count} samples and {len(test)} held-out rows are too few"
         raise UserError(f"{few}: {items} are measured on at least {FEWEST} of each")
     extract = inception_features(device=run.device) if features == "inception" else None
-    requested = random_conditions(train, count, seed) if run.specifications and not run.is_joint else None
+    requested = None if run.is_joint else run.typical(count, seed, train)
     samples, conditions = run.draw(count, requested, sampling)
-    labels = labels_of(conditions, run.specifications)
+    its_own = run.knows(train)  # else labels of the data are not those that it knows
+    labels = labels_of(conditions, run.specifications) if its_own else None
     judge = judge_of(run, train, test) if labels is not None else None
     combination, names = combined(labels, run.label_names)
     validity = getattr(run.recipe.data, "validity", None)
@@ -74,7 +75,7 @@ def of_samples(
         train=train.x.float(),
         labels=combination,
         judge=judge,
-        held_out_labels=combined(test.labels, test.label_names)[0],
+        held_out_labels=combined(test.labels, test.label_names)[0] if its_own else None,
         label_names=names,
         features=extract,
         measures=measures,
@@ -87,7 +88,8 @@ def of_samples(
     protocol = found.protocol | ({"features": "Inception's"} if extract else {})
     asked = questions_of(run)
     told = asked_rows(run, asked, count, sampling) if asked else []
-    found = replace(found, rows=(*found.rows, *agreement_rows(samples, requested, train, test, seed), *told))
+    agreement = agreement_rows(samples, requested, train, test, seed) if its_own else ()
+    found = replace(found, rows=(*found.rows, *agreement, *told))
     if run.is_joint and judge is not None:
         found = replace(found, rows=(*found.rows, *one_given_the_other(run, judge, train, test, count, sampling)))
     return replace(found, protocol=_sampled(run, sampling) | drawn | protocol)

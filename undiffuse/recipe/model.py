@@ -27,7 +27,7 @@ from undiffuse.denoiser.classifier import ConditionClassifier, multiple
 from undiffuse.denoiser.flow_map import FlowMap
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.mixed import MixedDenoiser
-from undiffuse.denoiser.prediction import X0, EDMPrediction, Eps, Mean, Score, V, Velocity
+from undiffuse.denoiser.prediction import X0, Difference, EDMPrediction, Eps, Mean, Score, V, Velocity
 from undiffuse.loss import adaptive as _adaptive  # noqa: F401  # distributions of t
 from undiffuse.loss import integral as _integral  # noqa: F401  # and weights,
 from undiffuse.loss import markovian as _markovian  # noqa: F401  # and rounds of bridges
@@ -47,6 +47,7 @@ from undiffuse.net import MLP, DiT, SignalUNet, SpaceToDepth, UNet
 from undiffuse.net.embedded import Embedded
 from undiffuse.net.table import TableMLP
 from undiffuse.net.token_transformer import TokenTransformer
+from undiffuse.pipeline.network import PipelineNet
 from undiffuse.process import (
     ABSORBING,
     Affine,
@@ -67,7 +68,7 @@ from undiffuse.process.categorical import TokenShape
 from undiffuse.process.mixed import RowShape
 from undiffuse.process.schedule import checked
 
-Net = MLP | UNet | SpaceToDepth | DiT | SignalUNet  # of numbers
+Net = MLP | UNet | SpaceToDepth | DiT | SignalUNet | PipelineNet  # of numbers
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class GaussianDiffusion:
     net: Net
     schedule: Schedule = field(default_factory=Cosine)
     z: GaussianNoise | PoissonNoise = field(default_factory=GaussianNoise)
-    prediction: Eps | X0 | V | Score | Velocity | Mean | EDMPrediction = field(default_factory=V)
+    prediction: Eps | X0 | V | Score | Velocity | Difference | Mean | EDMPrediction = field(default_factory=V)
     learned_variance: bool = False
     loss: Denoising | VariationalBound | ContinuousBound | Hybrid | ScoreMatching | PoissonField = field(
         default_factory=Denoising

@@ -22,7 +22,9 @@ from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.core.memory import within_file
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import form_of
+from undiffuse.pipeline.parts import is_pipeline
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.pipeline import of_pipeline
 from undiffuse.run.run import Run
 
 FORMAT = "undiffuse 1"
@@ -62,13 +64,15 @@ class Facts:
 
 
 def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
-    """Open the run in a folder, on the accelerator if there is one.
+    """Open the run in a folder, on the accelerator if there is one; or a pipeline of diffusers.
 
     Raises:
         UserError: The folder does not exist, holds no run or no trained model yet, or the model is truncated or of
             another recipe.
     """
     folder = path_of(folder)
+    if is_pipeline(folder):
+        return of_pipeline(folder, torch.device(device or _best_device()))
     recipe = read_recipe(folder)
     path = folder / MODEL
     if not path.is_file():

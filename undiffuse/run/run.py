@@ -20,14 +20,15 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, conditions_of, labels_of, names_of
 from undiffuse.condition.read import Request, name_of_text, read, with_label, with_more
 from undiffuse.condition.scale import NAME, with_none
-from undiffuse.condition.specification import Labels, Numbers, Specifications
+from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications
 from undiffuse.core.configuration import kebab
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.memory import require
 from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import Dataset, random_conditions
+from undiffuse.data.source import Elsewhere, Files, Hub, Source
 from undiffuse.denoiser.guidance import Conditional
 from undiffuse.process.pinned import Pinned
 from undiffuse.recipe.recipe import Recipe
@@ -324,6 +325,34 @@ class Run:
             self._check_absent(wanted)
         return wanted[torch.arange(first, first + count) % len(wanted)]
 
+    def typical(self, count: int, seed: int = 0, data: Dataset | None = None) -> Conditions | None:
+        """The conditions of ``count`` random rows of its ``data``; None for a model without conditions.
+
+        Of other data than it was trained on, those that go by the same name, in words: captions, for a model of text. A
+        model of labels alone, whose data is elsewhere, takes its labels in turn.
+        """
+        if not self.specifications:
+            return None
+        labels_alone = all(isinstance(one, Labels) for one in self.specifications.values())
+        if data is None and isinstance(self.recipe.data, Elsewhere) and labels_alone:
+            return self.conditions(count)
+        data = data or self.dataset()
+        drawn = random_conditions(data, count, seed)
+        if drawn is None or self.knows(data):
+            return drawn
+        shared = [name for name in data.specifications if name in self.specifications]
+        columns = [data.specifications[name].written(drawn.entries[name]).tolist() for name in shared]
+        return self.conditions(count, [dict(zip(shared, row, strict=True)) for row in zip(*columns, strict=True)])
+
+    def knows(self, data: Dataset) -> bool:
+        """Whether the data has its conditions: of the same names, kinds and words."""
+
+        def what(of: Specification) -> object:
+            return type(of), of.shape, getattr(of, "names", ()), getattr(of, "reader", None)
+
+        mine = {name: what(of) for name, of in self.specifications.items() if name != NAME}
+        return mine == {name: what(of) for name, of in data.specifications.items() if name != NAME}
+
     def labels(self, count: int, conditions: Request = None, first: int = 0, **named: Any) -> Tensor | None:
         """Those `conditions` that are labels: (count,), or (count, attributes); see `undiffuse.condition.label`."""
         return labels_of(self.conditions(count, conditions, first, **named), self.requestable)
@@ -414,6 +443,24 @@ class Run:
         with usage():
             check_guides(run)
         return run
+
+    def measured_on(self, data: Source) -> "Run":
+        """The same run, with other data in the place of what it was trained on.
+
+        Raises UserError for data of another kind, or that cannot be read to this shape.
+        """
+        source: Source = data
+        try:
+            source = data.shaped(self.shape) if isinstance(data, Files | Hub) else data
+            opened = source.open("test")
+        except UserError:  # of an array, which has its own shape
+            source = data
+            opened = source.open("test")
+        if (opened.kind, opened.shape) != (self.kind, self.shape):
+            raise UserError(
+                f"--data: {opened.kind} of shape {opened.shape}, and this run makes {self.kind} of shape {self.shape}"
+            )
+        return replace(self, recipe=replace(self.recipe, data=source))
 
     def in_half(self, denoise: F) -> F:
         """The denoiser, computing in half precision if the recipe does."""

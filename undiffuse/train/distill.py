@@ -15,6 +15,7 @@ from undiffuse.core.errors import UserError, usage
 from undiffuse.core.modules import Learning
 from undiffuse.denoiser.prediction import V
 from undiffuse.loss.few_step import FewStepLoss
+from undiffuse.pipeline.network import PipelineNet
 from undiffuse.process import Cosine
 from undiffuse.recipe.model import FewSteps, GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
@@ -45,6 +46,8 @@ def student(run: Run, method: FewStepLoss, evaluations: int | None = None, guida
         raise UserError(f"{run.folder} takes few steps already; distill the run that it was distilled from")
     if not isinstance(model, GaussianDiffusion):
         raise UserError(f"{run.folder} {_why_not(run)}")
+    if isinstance(model.net, PipelineNet):
+        raise UserError(f"{run.folder} is a pipeline of diffusers: its network is sampled here, and not trained")
     run.denoiser.process.require_gaussian("a student")
     if guidance and not method.taught:
         raise UserError("this method learns from the data alone, without guidance; leave --guidance out")
