@@ -259,7 +259,7 @@ def test_every_command_takes_it(folder, run, tmp_path):
     assert (code, err) == (1, "undiffuse: this model came without its data; say what stands for it: --data FOLDER\n")
     np.save("data.npy", np.random.default_rng(0).integers(0, 255, (64, 1, 8, 8), np.uint8))
     asked = ("--steps", "2,3", "-n", 8, "--samplers", "ddim,dpm++2m", "--seeds", 1, "--data", "data.npy")
-    code, out, err = run("compare", plain, *asked)
+    code, _, err = run("compare", plain, *asked)
     assert code == 0, err
     code, _, err = run("evaluate", plain, "-n", 16, "--steps", 2, "--data", "data.npy")
     assert code == 0, err
