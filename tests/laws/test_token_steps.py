@@ -14,6 +14,7 @@ from undiffuse.process import (
     Fading,
 )
 from undiffuse.step.forward_backward import ForwardBackward
+from undiffuse.step.remasking import Remasking
 from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unmask import FirstHitting, MostConfidentFirst
 
@@ -78,3 +79,31 @@ def test_first_hitting_reveals_a_token_however_short_the_step(masks):
         lambda x, t: torch.zeros(*x.shape, 3), torch.full((5, masks), 3), 1.0, 0.99, None, SeededNoise(0)
     )
     assert ((x == 3).sum(1) == masks - 1).all()
+
+
+@pytest.mark.parametrize("most, share", [(0.0, 1.0), (0.3, 1.0), (1.0, 1.0), (1.0, 0.4)])
+@pytest.mark.parametrize("t, s", [(1.0, 0.7), (0.7, 0.4), (0.4, 0.0)])
+def test_remasking_keeps_the_marginals(most, share, t, s):
+    """Of x_t ~ q(x_t | x_0) with x_0 known, x_s ~ q(x_s | x_0), token by token; and it does mask again."""
+    step, x_0, noise = Remasking(MASKS, most, share), torch.full((DRAWS, 2), 1), SeededNoise(0)
+    belief = torch.tensor([-math.inf, 0.0, -math.inf]).double()
+    x_t = MASKS.corrupt(x_0, t, noise)
+    x_s, _ = step(lambda x, t: belief.expand(*x.shape, 3), x_t, t, s, None, noise)
+    hidden = float(MASKS.survival(s).lose) if s > 0 else 0.0
+    torch.testing.assert_close((x_s == 3).double().mean(), torch.tensor(hidden).double(), rtol=0, atol=0.006)
+    again = ((x_t != 3) & (x_s == 3)).double().sum() / (x_t != 3).double().sum().clamp_min(1)
+    torch.testing.assert_close(again, torch.tensor(step.sigma(t, s) if t < 1 else 0.0).double(), rtol=0, atol=0.01)
+
+
+def test_masking_by_confidence_does_not_keep_them():
+    """Of ReMDM's variant by confidence: sigma, eta x softmax(-confidence), is 0 at masks, which are revealed as if it
+    were not. Of two tokens, one masked, the share of masks after the step is not the process's."""
+    t, s, eta = 0.5, 0.25, 1.0
+    keep_t, keep_s = (float(MASKS.survival(time).keep) for time in (t, s))
+    sigma_max = min(1.0, (1 - keep_s) / keep_t)
+    masks = 0.0
+    for hidden, weight in ((0, keep_t**2), (1, 2 * keep_t * (1 - keep_t)), (2, (1 - keep_t) ** 2)):
+        sigma = eta * sigma_max / (2 - hidden) if hidden < 2 else 0.0  # alike confident: the softmax is even
+        reveal = (keep_s - keep_t) / (1 - keep_t)  # of a mask, whose sigma is 0
+        masks += weight * ((2 - hidden) * sigma + hidden * (1 - reveal)) / 2
+    assert abs(masks - (1 - keep_s)) > 0.1

@@ -29,6 +29,8 @@ DRAWS = 20_000
 class Knows(nn.Module):
     """The exact denoiser, as a loss sees one."""
 
+    block = None
+
     def __init__(self, chain: Chain) -> None:
         super().__init__()
         self.chain, self.process = chain, chain.process

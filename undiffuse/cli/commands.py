@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undiffuse.cli.absent import absent
-from undiffuse.cli.speech import say, show
+from undiffuse.cli.speech import say, show, stream
 from undiffuse.cli.words import (
     at_least_1,
     bridge_for,
@@ -27,6 +27,7 @@ from undiffuse.cli.words import (
     is_quiet,
     out_path,
     overridden,
+    prompt,
     recipe_for,
     requested,
     sampling,
@@ -147,6 +148,8 @@ def sample(options: Namespace) -> None:
     from undiffuse.kind import ENDINGS, kind_of
     from undiffuse.run.inverse import USUAL
 
+    if options.tokens is not None:
+        return write_on(options)
     if options.out and Path(options.out).suffix.lower() == FILM:
         return animate(options)
     if options.out:
@@ -162,6 +165,23 @@ def sample(options: Namespace) -> None:
     _say(kind.printed(rows), f"wrote {out}: {kind.counted(count)}, {_planned(run, how, start, known).describe()}")
     if options.low is not None or options.gray is not None:
         say(f"  note: not trained for it, but guided by what is seen ({options.by or USUAL})")
+
+
+def write_on(options: Namespace) -> None:
+    """Write a text on after a prompt, on the terminal as it is drawn, and into a file."""
+    from undiffuse.core.files import write_text
+    from undiffuse.kind import kind_of
+
+    out = out_path(options, (".txt",), otherwise="samples.txt")
+    run = guiding(options)
+    known = prompt(options)
+    pieces: list[str] = []
+    for piece in kind_of(run).write_on(run, known, options.tokens, sampling(options, run), requested(options, run)):
+        stream(known + piece if not pieces else piece)
+        pieces.append(piece)
+    say("")
+    write_text(out, known + "".join(pieces) + "\n")
+    say(f"wrote {out}: {options.tokens:,} tokens after a prompt of {len(known):,} characters")
 
 
 def translate(options: Namespace) -> None:

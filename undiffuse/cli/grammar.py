@@ -74,7 +74,7 @@ _TOLD = (
         metavar="A=X,B=Y",
         help="of tables and points: the known values of these columns",
     ),
-    _arg("--prompt", metavar="TEXT", help="of text: the known text, with _ for each unknown token"),
+    _arg("--prompt", metavar="TEXT|FILE", help="of text: the known text, with _ for each unknown token"),
     _arg("--hole", default="_", metavar="C", help="the sign for an unknown token (_)"),
     _arg("--known", metavar="FILE", help="partly known data: the rest (empty cells, NaN, --mask) is drawn"),
     _arg("--mask", metavar="FILE", help="of pictures: white where --known is unknown"),
@@ -158,6 +158,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _COUNT,
             *_SAMPLING,
             *_TOLD,
+            _arg("--tokens", type=whole, metavar="N", help="of text: write on after --prompt, N tokens of any number"),
             _SEED,
             _arg(
                 "--out",

@@ -20,6 +20,11 @@ def say(text: object) -> None:
     print("\n".join(shown(line, WIDEST) for line in str(text).split("\n")))
 
 
+def stream(text: str) -> None:
+    """Print a piece of a text on stdout at once, without a line end after it."""
+    print("\n".join(shown(line, WIDEST) for line in text.split("\n")), end="", flush=True)
+
+
 def show(table: Any) -> None:
     """Print a table on stdout, as wide as the terminal, or 160 characters. Its texts are shown as by `say`."""
     from rich.console import Console

@@ -13,6 +13,7 @@ from undiffuse.core.paths import path_of
 
 STRENGTH = 0.6  # of --init-picture, unless told otherwise
 INVERTED = 50  # steps of an inversion, unless told otherwise
+LONGEST = 1000  # characters of the name of a file
 HUB = "hf:"  # a data set of the Hugging Face hub: hf:user/name
 
 if TYPE_CHECKING:
@@ -187,11 +188,26 @@ def _known(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
     if options.given is not None:
         return kind.given(run, options.given)
     if options.prompt is not None:
-        return kind.prompt(run, options.prompt, options.hole)
+        return kind.prompt(run, prompt(options), options.hole)
     if options.known is None:
         return None
     mask = path_of(options.mask) if options.mask else None
     return kind.known(run, path_of(options.known), mask, fit=options.fit)
+
+
+def prompt(options: Namespace) -> str:
+    """What --prompt says, or what the file holds that it names."""
+    words = options.prompt or ""
+    try:
+        path = path_of(words) if words and len(words) < LONGEST and Path(words).is_file() else None
+    except (OSError, ValueError):  # no name of a file
+        path = None
+    if path is None:
+        return words
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\n")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file") from None
 
 
 def started(options: Namespace, run: "Run", kind: "Kind") -> "FirstState":

@@ -15,7 +15,7 @@ reading, and its cross-entropy to the first (`docs/text.md`): a network trained 
 from torch import Tensor, nn
 
 from undiffuse.condition.conditions import Conditions
-from undiffuse.condition.encoder import level_alone
+from undiffuse.condition.encoder import Routes, level_alone
 from undiffuse.core.linear import Number
 from undiffuse.denoiser.gaussian import Encode, noise_level
 from undiffuse.process.categorical import Categorical
@@ -23,6 +23,9 @@ from undiffuse.process.categorical import Categorical
 
 class TokenDenoiser(nn.Module):
     """Logits of p(x_0 | x_t, conditions), from a network of tokens.
+
+    Attributes:
+        block: How many tokens the network sees as a block, which sees itself and the blocks before it; None is all.
 
     Args:
         net: net(x_t, routes) -> logits (batch, *shape, classes).
@@ -41,9 +44,18 @@ class TokenDenoiser(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.net, self.process, self.leave_one_out = net, process, leave_one_out
+        self.block: int | None = getattr(getattr(net, "design", None), "block", None)
 
     def forward(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Tensor:
         """Logits at time t, a number or (batch,), of tokens x_t (batch, *shape)."""
-        level = noise_level(self.process.schedule.at(t).log_snr, x_t.device)
-        said = self.net(x_t, self.encoder(level, conditions))
+        said = self.net(x_t, self.routes(t, x_t, conditions))
         return self.process.believed(x_t, said, t) if self.leave_one_out else said
+
+    def beside(self, x_t: Tensor, clean: Tensor, conditions: Conditions | None = None) -> Tensor:
+        """Logits of all blocks of x_t at once, of which each sees the blocks before it as they are in ``clean``."""
+        said: Tensor = self.net(x_t, self.routes(1.0, x_t, conditions), clean)
+        return said
+
+    def routes(self, t: Number, x_t: Tensor, conditions: Conditions | None) -> Routes:
+        """What the network is told beside x_t."""
+        return self.encoder(noise_level(self.process.schedule.at(t).log_snr, x_t.device), conditions)

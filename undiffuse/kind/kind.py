@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.condition.label import combined, labels_of, names_of, written
+from undiffuse.condition.read import Request
 from undiffuse.core.errors import UserError, check_seed, usage
 from undiffuse.core.operator import Operator
 from undiffuse.data.dataset import Dataset
@@ -164,6 +165,11 @@ class Kind(ABC):
     def prompt(self, run: Run, text: str, hole: str) -> Given:
         """One text that is known except at its holes. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only a text takes a prompt")
+
+    @usage()
+    def write_on(self, run: Run, prompt: str, tokens: int, sampling: Sampling, conditions: Request) -> Iterator[str]:
+        """What comes after a prompt, as it is drawn. Raises UserError for other kinds of data."""
+        raise UserError(f"{run.folder}: makes {self.items}; only a text is written on")
 
     def rows(self, run: Run, path: Path, fit: bool = False) -> Tensor:
         """Rows of a file, (count, *shape), of which nothing is missing, to start from or to translate.

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from undiffuse.codec.tokens import TokenCodec
-from undiffuse.core.errors import UserError, usage
+from undiffuse.condition.read import Request
+from undiffuse.core.errors import UserError, caution, usage
 from undiffuse.core.files import write_text
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.dataset import Dataset
@@ -27,6 +28,7 @@ from undiffuse.measure.report import Report
 from undiffuse.measure.text import variation
 from undiffuse.run.given import Given
 from undiffuse.run.run import Run, Samples
+from undiffuse.run.write_on import context_of, write_on
 from undiffuse.sampling.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -134,6 +136,20 @@ class TextKind(Kind):
                 f"this prompt has {len(tokens)} tokens, and what the run makes has {codec.shape[0]}; shorten it"
             )
         return Given(torch.tensor([tokens + [0] * rest]), torch.tensor([known + [False] * rest]))
+
+    def write_on(self, run: Run, prompt: str, tokens: int, sampling: Sampling, conditions: Request) -> Iterator[str]:
+        """Text after a prompt. A prompt that is longer than what the run sees of it is noted."""
+        codec = codec_of(run)
+        with usage():
+            known = codec.alphabet.encode(prompt).long() if prompt else torch.zeros(0, dtype=torch.long)
+        if len(known) > context_of(run):
+            caution(f"the prompt has {len(known):,} tokens, of which the run sees the last {context_of(run):,}")
+        drawn, written = torch.zeros(0, dtype=torch.long), 0
+        for piece in write_on(run, known, tokens, 1, sampling, conditions):
+            drawn = torch.cat([drawn, piece[0].long()])
+            text = read(codec.alphabet, drawn)
+            yield text[written:]
+            written = len(text)
 
     def known(self, run: Run, path: Path, mask: Path | None = None, complete: bool = False, fit: bool = False) -> Given:
         """A .txt with a hole, _, for each token that is to be drawn."""

@@ -21,6 +21,7 @@ from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.loss import Loss
 from undiffuse.loss.time import TimeDistribution, Uniform, log_snr_decay
+from undiffuse.process.categorical import Categorical
 from undiffuse.process.kernel import ABSORBING
 
 
@@ -48,6 +49,10 @@ class TokenBound(Loss[TokenDenoiser]):
         if self.auxiliary < 0:
             raise UserError(f"auxiliary, a weight, must be at least 0, not {self.auxiliary:g}")
 
+    def check(self, denoiser: TokenDenoiser) -> None:
+        """Raises UserError for a network of blocks."""
+        _require_all_at_once(denoiser)
+
     def __call__(
         self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None
     ) -> Tensor:
@@ -70,13 +75,21 @@ class MaskedBound(Loss[TokenDenoiser]):
 
     With a(t) = 1 - t (`Fading`) the weight is 1/t; every schedule gives the same integral (Sahoo et al. 2024, eq. 10).
     For the exact denoiser it equals the entropy of the data: tokens that are revealed one by one lose nothing.
+
+    Of a network of blocks it is the sum over blocks, each at a time of its own and given the blocks before it: one pass
+    over noisy and clean tokens (Arriola et al. 2025, eq. 8). ``rates`` are the least and the most share of masks that
+    training draws; less than all, (0, 1), have less variance, and make no bound (their section 4.3). For blocks of one
+    token, (1, 1) is the likelihood itself.
     """
 
     time: Uniform = field(default_factory=lambda: Uniform(draws=LowDiscrepancy()))
+    rates: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.time.steps is not None:
             raise UserError(f"the masked bound needs continuous times: unset time.steps, not {self.time}")
+        if not 0 <= self.rates[0] <= self.rates[1] <= 1 or self.rates[1] == 0:
+            raise UserError(f"rates are the least and the most share of masks, within 0 and 1, not {self.rates}")
 
     def check(self, denoiser: TokenDenoiser) -> None:
         """Raises UserError for any other kernel than the mask."""
@@ -89,11 +102,33 @@ class MaskedBound(Loss[TokenDenoiser]):
         """Unbiased estimates of the bound, (batch,) nats per token. Raises UserError as `check` does."""
         self.check(denoiser)
         process = denoiser.process
-        t = self.time.sample(len(x_0), noise, process.schedule)
+        if denoiser.block is not None:
+            return self._of_blocks(denoiser, x_0, denoiser.block, noise, conditions)
+        t, weight = self._drawn(len(x_0), noise, process)
         x_t = process.corrupt(x_0, t, noise)
         missing = cross_entropy(denoiser(x_t, t, conditions).float(), x_0)
-        weight = process.survival(t).keep * log_snr_decay(process.schedule, t) / self.time.density(t, process.schedule)
         return (missing * (x_t == process.classes).flatten(1)).mean(1) * weight.to(missing)
+
+    def _of_blocks(
+        self, denoiser: TokenDenoiser, x_0: Tensor, block: int, noise: Noise, conditions: Conditions | None
+    ) -> Tensor:
+        """The same, with a time for each block."""
+        blocks = x_0.shape[1] // block
+        t, weight = self._drawn(blocks * len(x_0), noise, denoiser.process)
+        t, weight = (part.view(blocks, -1).T.repeat_interleave(block, 1) for part in (t, weight))
+        x_t = denoiser.process.corrupt(x_0, t, noise)
+        missing = cross_entropy(denoiser.beside(x_t, x_0, conditions).float(), x_0)
+        return (missing * (x_t == denoiser.process.classes) * weight.to(missing)).mean(1)
+
+    def _drawn(self, count: int, noise: Noise, process: Categorical) -> tuple[Tensor, Tensor]:
+        """Times and their weights, (count,)."""
+        t = self.time.sample(count, noise, process.schedule)
+        if self.rates != (0.0, 1.0):
+            low, high = self.rates
+            share = low + (high - low) * t
+            return process.schedule.time((1 - share).log() - share.log()), 1 / share
+        keep = process.survival(t).keep
+        return t, keep * log_snr_decay(process.schedule, t) / self.time.density(t, process.schedule)
 
 
 @dataclass(frozen=True)
@@ -112,6 +147,10 @@ class Unrolled(Loss[TokenDenoiser]):
         if self.unrolls < 1:
             raise UserError(f"unrolls must be at least 1, not {self.unrolls}")
 
+    def check(self, denoiser: TokenDenoiser) -> None:
+        """Raises UserError for a network of blocks."""
+        _require_all_at_once(denoiser)
+
     def __call__(
         self, denoiser: TokenDenoiser, x_0: Tensor, noise: Noise, conditions: Conditions | None = None
     ) -> Tensor:
@@ -129,3 +168,8 @@ class Unrolled(Loss[TokenDenoiser]):
 def cross_entropy(logits: Tensor, x_0: Tensor) -> Tensor:
     """-log p(x_0) under logits (batch, *shape, classes): (batch, tokens) nats."""
     return F.cross_entropy(logits.flatten(1, -2).mT, x_0.flatten(1), reduction="none")
+
+
+def _require_all_at_once(denoiser: TokenDenoiser) -> None:
+    if denoiser.block is not None:
+        raise UserError("a network of blocks is trained by the masked bound; add --loss masked-bound")

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from undiffuse.condition.encoder import Routes, Widths
 from undiffuse.core.errors import UserError
 from undiffuse.net.blocks import zero
-from undiffuse.net.transformer import TransformerBlock, angles_along, angles_over, rotary
+from undiffuse.net.transformer import Past, Sight, TransformerBlock, angles_along, angles_over, rotary
 from undiffuse.process.categorical import TokenShape
 
 
@@ -23,6 +23,7 @@ class TokenTransformer:
     heads      of attention
     positions  rotary: relative positions, any length; learned: absolute positions, only the trained length
     time       whether it is given the noise level; for masked tokens it could count the masks instead
+    block      tokens in a block, which sees itself and the blocks before it (block diffusion); none: one block is all
     causal     whether a token sees only those before it: not a denoiser, but a language model for comparison
     dropout    of what each block adds
     """
@@ -32,12 +33,21 @@ class TokenTransformer:
     heads: int = 8
     positions: Literal["rotary", "learned"] = "rotary"
     time: bool = True
+    block: int | None = None
     causal: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.width, self.depth, self.heads) < 1 or not 0 <= self.dropout < 1:
             raise UserError(f"a transformer needs width, depth and heads from 1, dropout in [0, 1), not {self}")
+        if self.block is not None:
+            self._check_blocks(self.block)
+
+    def _check_blocks(self, block: int) -> None:
+        if block < 1:
+            raise UserError(f"a block has at least 1 token, not {block}")
+        if self.time or self.positions != "rotary" or self.causal:
+            raise UserError("blocks have their own noise levels and go on: add --net.time false --net.positions rotary")
 
     @property
     def vector(self) -> int:
@@ -50,6 +60,8 @@ class TokenTransformer:
         Raises UserError for channels.
         """
         routes.require_only("a transformer of tokens", "tokens")
+        if self.block is not None and (len(shape) != 1 or shape[0] % self.block):
+            raise UserError(f"{' x '.join(map(str, shape))} tokens are no whole blocks of {self.block}")
         return TokenNet(self, shape, states, routes)
 
 
@@ -74,24 +86,66 @@ class TokenNet(nn.Module):
         self.mix = zero(nn.Linear(design.width, design.width))  # then against the embedding: 0 at the start
         self.bias = nn.Parameter(torch.zeros(shape.classes))
 
-    def forward(self, x_t: Tensor, routes: Routes) -> Tensor:
-        """Logits. Raises UserError for another length than was learned."""
+    def forward(
+        self, x_t: Tensor, routes: Routes, clean: Tensor | None = None, past: "Context | None" = None
+    ) -> Tensor:
+        """Logits. Raises UserError for another length than was learned.
+
+        Of a network of blocks, a block sees those before it as they are in x_t; or in ``clean`` (batch, length), beside
+        x_t in one pass; or in what was read before, ``past``.
+        """
         tokens = x_t.flatten(1)
-        h, turn = self._placed(self.embedding(tokens) * math.sqrt(self.design.width), x_t.shape[1:])
-        for block in self.blocks:
-            h = block(h, routes, turn)
-        logits = self.mix(self.norm(h)) @ self.embedding.weight[: self.classes].T + self.bias
+        h, turn = self._placed(self.embedding(tokens) * math.sqrt(self.design.width), x_t.shape[1:], past)
+        seen, length = None, tokens.shape[1]
+        if clean is not None:
+            assert turn is not None  # positions are rotary
+            h, turn = torch.cat([h, self.embedding(clean) * math.sqrt(self.design.width)], 1), turn.repeat(1, 2, 1)
+        if self.design.block is not None:
+            seen = seen_in_blocks(length, self.design.block, h.device, clean is not None, past.length if past else 0)
+        for k, block in enumerate(self.blocks):
+            h = block(h, routes, turn, Sight(seen, past.layers[k] if past else None))
+        logits = self.mix(self.norm(h[:, :length])) @ self.embedding.weight[: self.classes].T + self.bias
         return logits.unflatten(1, x_t.shape[1:]) if x_t.ndim != 2 else logits
 
-    def _placed(self, h: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor | None]:
+    def read(self, tokens: Tensor, routes: Routes, past: "Context | None" = None) -> "Context":
+        """What later blocks see of whole blocks of clean tokens (batch, length), after those of ``past``."""
+        past = Context([Past() for _ in self.blocks], 0) if past is None else past
+        for layer in past.layers:
+            layer.open = True
+        self(tokens, routes, past=past)
+        for layer in past.layers:
+            layer.open = False
+        return past._replace(length=past.length + tokens.shape[1])
+
+    def _placed(self, h: Tensor, shape: torch.Size, past: "Context | None") -> tuple[Tensor, Tensor | None]:
         """Tokens with their learned positions, or tokens and the rotation of queries and keys."""
         pairs = self.design.width // self.design.heads // 2
         if self.where is None and len(shape) == 2:
             return h, rotary(angles_over(shape[0], shape[1], pairs, device=h.device))
         if self.where is None:
-            return h, rotary(angles_along(h.shape[1], pairs, device=h.device))
+            return h, rotary(angles_along(h.shape[1], pairs, device=h.device, first=past.length if past else 0))
         if h.shape[1] != len(self.where):
             raise UserError(
                 f"learned positions are for {len(self.where)} tokens, not {h.shape[1]}; add --net.positions rotary"
             )
         return h + self.where, None
+
+
+class Context(NamedTuple):
+    """What a network of blocks has read: the keys and values of each layer, of so many tokens."""
+
+    layers: list[Past]
+    length: int
+
+
+def seen_in_blocks(length: int, block: int, device: torch.device, both: bool = False, past: int = 0) -> Tensor:
+    """What each token sees, (tokens, tokens) bool (Arriola et al. 2025, section 3.1).
+
+    Its own block, those before it, and ``past`` tokens before all. With ``both``, noisy tokens stand before as many
+    clean ones: a noisy block sees itself, and the clean blocks before it; a clean block itself and those before it.
+    """
+    number = torch.arange(length, device=device) // block
+    upto, before, own = (op(number[:, None], number) for op in (torch.ge, torch.gt, torch.eq))
+    if both:
+        return torch.cat([torch.cat([own, before], 1), torch.cat([torch.zeros_like(own), upto], 1)])
+    return torch.cat([torch.ones(length, past, dtype=torch.bool, device=device), upto], 1)

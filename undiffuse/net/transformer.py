@@ -9,6 +9,8 @@ starts as the identity. Without a vector (a network that is not given the noise 
 Shared by the diffusion transformer of pictures (`dit`) and that of tokens (`token_transformer`).
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,15 +46,15 @@ class TransformerBlock(nn.Module):
         self.modulation = zero(nn.Linear(routes.vector, 6 * width)) if routes.vector else None
         self.across = CrossAttention(width, heads, routes.tokens) if routes.tokens else None
 
-    def forward(self, h: Tensor, routes: Routes, turn: Tensor | None = None) -> Tensor:
-        """h (batch, places, width); turn, see `rotary`."""
+    def forward(self, h: Tensor, routes: Routes, turn: Tensor | None = None, sight: "Sight | None" = None) -> Tensor:
+        """h (batch, places, width); turn, see `rotary`; what they see, if not all of each other."""
         if self.modulation is None:
-            h = h + self.dropout(self.attention(self.norm_1(h), turn))
+            h = h + self.dropout(self.attention(self.norm_1(h), turn, sight))
             h = self.across(h, routes) if self.across else h
             return h + self.dropout(self.dense(self.norm_2(h)))
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(routes.vector)[:, None].chunk(6, dim=-1)
         modulated = torch.addcmul(shift_1, self.norm_1(h), 1 + scale_1)
-        h = torch.addcmul(h, gate_1, self.dropout(self.attention(modulated, turn)))
+        h = torch.addcmul(h, gate_1, self.dropout(self.attention(modulated, turn, sight)))
         h = self.across(h, routes) if self.across else h
         modulated = torch.addcmul(shift_2, self.norm_2(h), 1 + scale_2)
         return torch.addcmul(h, gate_2, self.dropout(self.dense(modulated)))
@@ -73,28 +75,59 @@ class Attention(nn.Module):
         self.norm_q, self.norm_k = (UnitLength(width // heads) if qk_norm else nn.Identity() for _ in range(2))
         self.out = nn.Linear(width, width)
 
-    def forward(self, h: Tensor, turn: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, turn: Tensor | None = None, sight: "Sight | None" = None) -> Tensor:
         """(batch, places, width) -> the same; turn (2, places, width / heads)."""
         split = self.query_key_value(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = self.norm_q(split[0]), self.norm_k(split[1]), split[2]
         if turn is not None:
             query, key = rotated(query, turn), rotated(key, turn)
         query, key = query.to(value.dtype), key.to(value.dtype)
-        read = attend(query, key, value, self.causal)
+        if sight is not None and sight.past is not None:
+            key, value = sight.past.joined(key, value)
+        read = attend(query, key, value, self.causal, None if sight is None else sight.seen)
         return self.out(read.transpose(1, 2).flatten(2))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool = False) -> Tensor:
+class Past:
+    """The keys and values of places before, in one layer; of what is read while it is ``open``, they are kept."""
+
+    def __init__(self) -> None:
+        self.key: Tensor | None = None
+        self.value: Tensor | None = None
+        self.open = True
+
+    def joined(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of before and these, (batch, heads, places, d)."""
+        if self.key is not None and self.value is not None:
+            key, value = (
+                torch.cat([old.expand(len(new), -1, -1, -1), new], 2)
+                for old, new in ((self.key, key), (self.value, value))
+            )
+        if self.open:
+            self.key, self.value = key, value
+        return key, value
+
+
+class Sight(NamedTuple):
+    """What places attend to, in one layer."""
+
+    seen: Tensor | None = None  # (places, places before and these) bool; None is all
+    past: Past | None = None  # places before
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool = False, seen: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) v of (batch, heads, places, d): fused, or by plain products if they are faster.
 
-    They are faster on a CPU, in half precision and for few places: 4 times, forward and backward, for 128 places.
+    With ``seen`` (places, places of keys) bool, each place attends to what it sees alone. Plain products are faster on
+    a CPU, in half precision and for few places: 4 times, forward and backward, for 128 places.
     """
     places = query.shape[2]
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or places > FEW:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        return F.scaled_dot_product_attention(query, key, value, seen, is_causal=causal)
     scores = (query * query.shape[-1] ** -0.5) @ key.mT
-    if causal:
-        scores = scores.masked_fill(torch.ones(places, places, dtype=torch.bool).triu(1), -torch.inf)
+    seen = torch.ones(places, places, dtype=torch.bool).tril() if causal else seen
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -torch.inf)
     return scores.softmax(-1) @ value
 
 
@@ -142,10 +175,12 @@ def rotated(x: Tensor, turn: Tensor) -> Tensor:
     return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, -1), sine)
 
 
-def angles_along(count: int, pairs: int, base: float = 10_000.0, device: torch.device | None = None) -> Tensor:
-    """p f_i for places p = 0 ... count - 1 and f_i = base^(-i/pairs): (count, pairs)."""
+def angles_along(
+    count: int, pairs: int, base: float = 10_000.0, device: torch.device | None = None, first: int = 0
+) -> Tensor:
+    """p f_i for ``count`` places p from ``first`` on, and f_i = base^(-i/pairs): (count, pairs)."""
     places, i = (torch.arange(n, device=device) for n in (count, pairs))
-    return places[:, None] * base ** (-i / pairs)
+    return (places + first)[:, None] * base ** (-i / pairs)
 
 
 def angles_over(height: int, width: int, pairs: int, base: float = 100.0, device: torch.device | None = None) -> Tensor:

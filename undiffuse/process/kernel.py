@@ -211,7 +211,7 @@ LONGEST = 40.0  # -log a beyond which the walk's share of Q is negligible
 def column(value: Number, like: Tensor) -> Tensor:
     """A number, or one for each sample, in a shape that multiplies ``like`` (batch, ..., states)."""
     tensor = torch.as_tensor(value, dtype=torch.float64).to(like.device, like.dtype)
-    return tensor.view(-1, *[1] * (like.ndim - 1)) if tensor.ndim else tensor
+    return tensor.view(*tensor.shape, *[1] * (like.ndim - tensor.ndim)) if tensor.ndim else tensor
 
 
 def log_ratio(s: Survival, t: Survival) -> Tensor:

@@ -44,6 +44,7 @@ from undiffuse.sampling.sampling import Guidance, Sampling
 from undiffuse.sampling.tuned.tableau import Tabled
 from undiffuse.step import Step
 from undiffuse.step.consistency import Consistency
+from undiffuse.step.in_blocks import InBlocks
 
 VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
 
@@ -409,12 +410,18 @@ class Run:
         if how.grid == TUNED:
             return self._tuned(how, count, start)
         grid = _known(GRIDS, how.grid, "grid", TUNED) if how.grid else chosen.grid
+        if self.is_of_tokens and self.denoiser.block is not None:  # so many for all blocks together
+            count = max(1, round(count * self.denoiser.block / self.shape[0]))
         times = start.times(process, grid(process.schedule, count))
         of_belief = chosen.learned_variance or chosen.of_belief
         denoise: Conditional = self.in_half(self.denoiser.belief if of_belief else self.denoiser.__call__)
         guide = guided(denoise, self, how.guidance)
         weight = weight_for(self, how.guidance)
-        return Plan(how.sampler, chosen.make(process), times, guide, chosen.evaluations(len(times) - 1), weight)
+        step, evaluations = chosen.make(process), chosen.evaluations(len(times) - 1)
+        if self.is_of_tokens and self.denoiser.block is not None:
+            step = InBlocks(step, times, self.denoiser.block, self.shape[0])
+            times, evaluations = step.times, evaluations * (self.shape[0] // step.block)
+        return Plan(how.sampler, step, times, guide, evaluations, weight)
 
     def _tuned(self, how: Sampling, count: int, start: FirstState) -> Plan:
         """With the run's own sampler, whichever else is named."""

@@ -23,6 +23,7 @@ from undiffuse.step.gradient_estimation import GradientEstimation
 from undiffuse.step.heun import Heun
 from undiffuse.step.jump import Jump
 from undiffuse.step.predictor_corrector import PredictorCorrector
+from undiffuse.step.remasking import Remasking
 from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unipc import UniPC
 from undiffuse.step.unmask import FirstHitting, MostConfidentFirst
@@ -96,6 +97,7 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
     "ancestral": Sampler(Ancestral, trailing, "the posterior, step by step"),
     "tau-leaping": Sampler(TauLeaping, trailing, "jumps at the rates of a step's beginning"),
     "forward-backward": Sampler(ForwardBackward, trailing, "ancestral, each step drawn twice", lambda steps: 2 * steps),
+    "remasking": Sampler(Remasking, trailing, "ancestral, and some tokens masked again: for many steps"),
     "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, when the process would"),
     "unrolling": Sampler(Unrolling, trailing, "SUNDAE's: a share of the tokens drawn anew, again and again"),
     "most-confident-first": Sampler(MostConfidentFirst, trailing, "the tokens it is most confident of unmasked first"),
