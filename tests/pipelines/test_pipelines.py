@@ -255,7 +255,7 @@ def test_every_command_takes_it(folder, run, tmp_path):
     assert run("sample", words, "-n", 1, "--text", "a circle", "--steps", 2, "--out", "s.gif")[0] == 0
     assert run("tune", plain, "--evaluations", 2, "--noises", 4, "--rounds", 1)[0] == 0
     (plain / "tuned.json").unlink()
-    code, out, err = run("compare", plain, "--steps", "2,3", "-n", 8, "--samplers", "ddim,dpm++2m", "--seeds", 1)
+    code, _, err = run("compare", plain, "--steps", "2,3", "-n", 8, "--samplers", "ddim,dpm++2m", "--seeds", 1)
     assert (code, err) == (1, "undiffuse: this model came without its data; say what stands for it: --data FOLDER\n")
     np.save("data.npy", np.random.default_rng(0).integers(0, 255, (64, 1, 8, 8), np.uint8))
     asked = ("--steps", "2,3", "-n", 8, "--samplers", "ddim,dpm++2m", "--seeds", 1, "--data", "data.npy")
