@@ -239,7 +239,7 @@ def test_every_command_takes_it(folder, run, tmp_path):
     plain, words = folder("plain"), folder("sd")
     assert run("sample", words, "-n", 2, "--text", "a red circle", "--steps", 2, "--out", "s.png")[0] == 0
     assert "sampler=dpm" not in run("data", "s.png")[1]
-    code, out, err = run("sample", plain, "-n", 4, "--sampler", "dpm++2m", "--steps", 3, "--out", "p.npy")
+    code, _, err = run("sample", plain, "-n", 4, "--sampler", "dpm++2m", "--steps", 3, "--out", "p.npy")
     assert (code, err) == (0, "")
     np.save("one.npy", np.load("p.npy")[:1])
     assert run("sample", plain, "-n", 2, "--init-picture", "one.npy", "--steps", 4, "--out", "i.npy")[0] == 0
