@@ -8,6 +8,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,7 @@ def runs(options: Namespace) -> None:
 
 def data(options: Namespace) -> None:
     """Describe the data of a recipe or a run, or your own, and draw or save some of it."""
+    from undiffuse.data.augment import shown_augmented
     from undiffuse.kind import ENDINGS, describe, kind_of
 
     out, made_by = out_path(options, ENDINGS), read_origin(path_of(options.target))
@@ -93,6 +95,8 @@ def data(options: Namespace) -> None:
         say("  note: these are the training data; --split test shows the held-out data")
     if out:
         rows = kind.some(dataset, at_least_1("-n", options.count, kind.shown), options.seed)
+        if options.augment:
+            rows = replace(rows, x=shown_augmented(rows.x, options.augment, options.seed))
         kind.save(rows, out)
         _say(kind.printed(rows), f"wrote {out}: {len(rows.x):,} of {len(dataset):,} {kind.items}")
 

@@ -107,6 +107,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("target", metavar="RECIPE|RUN|DATA"),
             _COUNT,
             _arg("--split", default="train", choices=("train", "test", "all"), help="which part (train)"),
+            _arg("--augment", type=several, metavar="A,B", help="show pictures augmented: flip, shift, rotate, ..."),
             _SEED,
             _arg("--out", metavar="FILE", help="draw or save some: .png, .npy, .npz, .csv, .tsv or .txt"),
             _FORCE,

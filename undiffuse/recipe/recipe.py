@@ -23,6 +23,7 @@ from undiffuse.core.configuration import class_of, find, from_values, hints, keb
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_text
 from undiffuse.core.memory import within_memory
+from undiffuse.data import augment
 from undiffuse.data.source import Source
 from undiffuse.recipe.flat import FIELDS, PATHS, is_flat, nested
 from undiffuse.recipe.model import MODELS, FewSteps, Model, NoisyClassifier, turned_into, type_with
@@ -69,6 +70,11 @@ class Recipe:
         """What the model may be asked for: the conditions of its data, and the guidance scale where it is one."""
         return of_data if self.scales is None else {**of_data, scale.NAME: self.scales}
 
+    def inputs(self, specifications: Specifications) -> Specifications:
+        """What its network is told: what it may be asked for, and, in training alone, how pictures were augmented."""
+        names = self.training.augment if self.training.augment_told and not self.is_classifier else ()
+        return {**specifications, augment.TOLD: augment.told(names)} if names else specifications
+
     @within_memory
     def denoiser(self, shape: tuple[int, ...], specifications: Specifications) -> Any:
         """The model's denoiser, untrained, for data of a latent ``shape`` with such conditions.
@@ -76,7 +82,7 @@ class Recipe:
         Raises UserError if the model takes no such data or conditions, the sampler cannot sample it, or it does not fit
         memory.
         """
-        denoiser = self.model.build(shape, specifications)
+        denoiser = self.model.build(shape, self.inputs(specifications))
         sampler_of(denoiser.process, self.sampling.sampler, denoiser.learned_variance, denoiser.jumps)
         if self.training.compile:
             denoiser.net.compile()  # in place: the names of its tensors stay

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from undiffuse.core.errors import UserError, check_seed
+from undiffuse.data.augment import Name
 from undiffuse.train.average import power
 from undiffuse.train.rate import Decay, rate
 
@@ -24,6 +25,8 @@ class Training:
         each_dropout: With several conditions, the share of each that is dropped on its own too; needed for sampling
             with only some of the conditions.
         flip: Whether every other picture is mirrored left to right; not for letters.
+        augment: What else is done to pictures; see `undiffuse.data.augment`. ``augment_share`` is the share of pictures
+            that each is applied to, and ``augment_told`` whether the network is told: then samples do not show it.
         precision: bf16 computes the network in half precision, in training and in sampling.
         compile: Whether the network is compiled (`torch.compile`): it takes a minute first, then steps are faster.
         seed: The seed of everything random in the training.
@@ -49,6 +52,9 @@ class Training:
     condition_dropout: float = 0.1
     each_dropout: float = 0.0
     flip: bool = False
+    augment: tuple[Name, ...] = ()
+    augment_share: float = 0.12
+    augment_told: bool = True
     precision: Precision = "fp32"
     compile: bool = False
     seed: int = 0
@@ -67,6 +73,8 @@ class Training:
         check_seed(self.seed)
         for name in ("condition_dropout", "each_dropout", "beta2"):
             self._require(name, "at least 0 and below 1", 0 <= getattr(self, name) < 1)
+        self._require("augment_share", "above 0 and at most 1", 0 < self.augment_share <= 1)
+        self._require("augment", "each named once", len(set(self.augment)) == len(self.augment))
         self._require("averages", "one or more widths", len(set(self.averages)) == len(self.averages) > 0)
         for width in self.averages:
             power(width)

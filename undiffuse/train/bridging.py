@@ -62,8 +62,9 @@ def bridging(recipe: Recipe, codec: Codec, data: Dataset) -> Bridging:
     if isinstance(rows, StoredRows) != (data.start is not None):
         from_, kept = ("data", "above 0") if data.start else ("noise", "0")
         raise UserError(f"a bridge from {from_} needs --kept {kept}, how many rows of it are stored with the model")
-    if recipe.training.flip:
-        raise UserError("flip is not for bridges, whose two ends would be mirrored apart; leave --flip out")
+    for name in ("flip", "augment"):
+        if getattr(recipe.training, name):
+            raise UserError(f"{name} is not for bridges, whose two ends would be changed apart; leave --{name} out")
     if isinstance(rows, StoredRows) and data.start is not None:
         rows.fill(start.encode(data.start.x), recipe.training.seed)
     loss = cast(Bridge, recipe.model).loss.begin(denoiser, recipe.training.steps)

@@ -66,8 +66,8 @@ def begin_with(denoiser: Any, recipe: Recipe, data: Dataset, run: Run) -> list[s
     for name in UNCHANGED:
         if getattr(before, name, None) != getattr(now, name, None):
             raise UserError(f"--init goes on from the {name.replace('_', ' ')} of {run.folder}; leave --{name} out")
-    specifications = recipe.specifications(data.specifications)
-    lines = adopt(denoiser.encoder, specifications, run.denoiser.encoder, run.specifications)
+    told, before_told = recipe.inputs(recipe.specifications(data.specifications)), run.recipe.inputs(run.specifications)
+    lines = adopt(denoiser.encoder, told, run.denoiser.encoder, before_told)
     own, theirs = denoiser.net.state_dict(), run.denoiser.net.state_dict()
     wrong = [name for name, value in theirs.items() if name in own and own[name].shape != value.shape]
     if wrong:

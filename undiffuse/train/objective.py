@@ -5,23 +5,33 @@ whatever the loss learns (a schedule, a distribution of t); or, before there is 
 of its ``model`` are averaged.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from undiffuse.codec import VAE, VQ, Codec
 from undiffuse.codec.vae import Fit
-from undiffuse.condition.conditions import Conditions
+from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.scale import with_drawn
 from undiffuse.condition.specification import Numbers
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built, modules
 from undiffuse.core.noise import Noise, Stream
+from undiffuse.data import augment
+from undiffuse.data.augment import augmented, with_told
 from undiffuse.data.dataset import Dataset
 from undiffuse.loss.few_step import FewStepLoss, Teacher
 from undiffuse.net.recompute import recompute
 from undiffuse.recipe.recipe import Recipe
+
+
+class Augment(NamedTuple):
+    """Which augmentations, the share of pictures that each is applied to, and whether the network is told."""
+
+    names: tuple[augment.Name, ...]
+    share: float
+    told: bool
 
 
 class Objective(nn.Module):
@@ -38,6 +48,7 @@ class Objective(nn.Module):
         bf16: Whether the network computes in bfloat16.
         flip: Whether each picture is mirrored, left to right, with probability 1/2.
         scales: The guidance scale, where each row draws one as a further condition.
+        change: What else is done to pictures; see `undiffuse.data.augment`.
     """
 
     def __init__(
@@ -50,6 +61,7 @@ class Objective(nn.Module):
         dropout_of_each: float = 0.0,
         flip: bool = False,
         scales: Numbers | None = None,
+        change: Augment | None = None,
     ) -> None:
         super().__init__()
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
@@ -57,7 +69,7 @@ class Objective(nn.Module):
         self.parts = nn.ModuleList([*modules(denoiser.process), *inner])
         self.dropout, self.dropout_of_each, self.bf16 = dropout, dropout_of_each, bf16
         self.noise = Stream()  # of several processes, each has its own
-        self.flip, self.scales = flip, scales
+        self.flip, self.scales, self.change = flip, scales, change
 
     @property
     def model(self) -> Any:
@@ -69,12 +81,23 @@ class Objective(nn.Module):
 
         Random numbers: torch's global generator.
         """
-        x_0 = self.codec.latent(mirrored(x, self.noise) if self.flip else x, self.noise)
+        x, told = self._changed(x)
+        x_0 = self.codec.latent(x, self.noise)
         if conditions is not None:
             conditions = conditions.varied(self.noise).drop(self.noise, self.dropout, self.dropout_of_each)
             conditions = with_drawn(conditions, self.noise) if self.scales else conditions
+        if told is not None:
+            conditions = with_told(conditions, told)  # never dropped: without it, a picture is as it was
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
             return self.loss(self.denoiser, x_0, self.noise, conditions).mean()
+
+    def _changed(self, x: Tensor) -> tuple[Tensor, Entry | None]:
+        """Flipped, augmented, and what the network is told of it."""
+        x = mirrored(x, self.noise) if self.flip else x
+        if self.change is None:
+            return x, None
+        x, told = augmented(x, self.change.names, self.change.share, self.noise)
+        return x, told if self.change.told else None
 
 
 def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | None = None) -> Objective:
@@ -87,12 +110,18 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | No
     if isinstance(loss, FewStepLoss):
         loss.check_batch(training.batch)
         loss = loss.begin(denoiser, teacher, training.steps)
-    if training.flip and not (codec.in_place and len(codec.shape) == 3):
-        raise UserError("flip mirrors pictures as they diffuse: not points, tables or latents; leave --flip out")
+    for name in ("flip", "augment"):
+        if getattr(training, name) and not (codec.in_place and len(codec.shape) == 3):
+            what = "changes pictures as they diffuse: not points, tables or latents"
+            raise UserError(f"{name} {what}; leave --{name} out")
+    if training.augment and isinstance(loss, FewStepLoss):
+        raise UserError("augment is not for few steps, whose teacher knows no augmentation; leave --augment out")
     if training.recompute:
         recompute(denoiser.net)
     bf16, dropout, each = training.precision == "bf16", training.condition_dropout, training.each_dropout
-    return Objective(denoiser, loss, codec, dropout, bf16, each, training.flip, recipe.scales)
+    told = augment.TOLD in recipe.inputs({})
+    change = Augment(training.augment, training.augment_share, told) if training.augment else None
+    return Objective(denoiser, loss, codec, dropout, bf16, each, training.flip, recipe.scales, change)
 
 
 class Autoencoding(nn.Module):

@@ -156,12 +156,13 @@ def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
     Raises:
         UserError: No pictures, or pictures beside sub-folders of pictures.
     """
+    above, beside = len(folder.parts), {folder / FILE}
     files = [
         path
         for path in walk(folder)
-        if path != folder / FILE
+        if path not in beside
         and path.name not in (*CSV, JSONL)
-        and not any(_hidden(part) for part in path.relative_to(folder).parts)
+        and not any(_hidden(part) for part in path.parts[above:])
     ]
     found = [path for path in files if path.suffix.lower() in ENDINGS]
     if not found:
@@ -170,15 +171,17 @@ def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
         raise UserError(
             f"{folder}: no pictures in it, {held}; pictures end in .png, .jpg, ..., and other data is named by its file"
         )
-    tops = {path.relative_to(folder).parts[0] for path in found if path.parent != folder}
-    loose = sum(path.parent == folder for path in found)
+    tops = {path.parts[above] for path in found if len(path.parts) > above + 1}
+    loose = sum(len(path.parts) == above + 1 for path in found)
     if loose and tops:
         raise UserError(
             f"{folder}: {loose} pictures lie beside sub-folders of pictures ({', '.join(sorted(tops)[:3])}); "
             f"sub-folders are labels, so move the loose ones into one, or all into {folder}"
         )
-    captioned = {path.with_suffix(OWN) for path in found}
-    others = [path for path in files if path.suffix.lower() not in ENDINGS and path not in captioned]
+    others = [path for path in files if path.suffix.lower() not in ENDINGS]
+    if any(path.suffix == OWN for path in others):
+        captioned = {path.with_suffix(OWN) for path in found}
+        others = [path for path in others if path not in captioned]
     notes = [f"{len(others)} files that are not pictures were ignored"] if others else []
     splits = "train" in tops and tops <= set(SPLITS)
     return [_place(path, folder, splits) for path in found], notes
@@ -394,7 +397,7 @@ def _labels(kept: list[Found], found: list[Found]) -> tuple[torch.Tensor | None,
 
 def _place(path: Path, folder: Path, splits: bool) -> Found:
     """The split and label of a picture, from the sub-folders between ``folder`` and it."""
-    above = path.relative_to(folder).parts[:-1]
+    above = path.parts[len(folder.parts) : -1]
     split, above = (SPLITS[above[0]], above[1:]) if splits else (None, above)
     return Found(path, split, above[0] if above else None, _stamp(path))
 
