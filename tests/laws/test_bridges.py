@@ -8,12 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.denoiser.bridge import Backwards, Ends
 from undiffuse.exact.bridge import GaussianBridge, TwoGaussians, schroedinger
 from undiffuse.loss.bridging import Matching, targets
-from undiffuse.loss.coupling import AsGiven, Entropic, OptimalTransport, entropic_plan, squared_distances
+from undiffuse.loss.coupling import AsGiven, Entropic, OptimalTransport, entropic_plan, squared_distances, within
 from undiffuse.process import Affine, Flow, GaussianNoise, Pinned, StoredRows
+from undiffuse.process.pinned import SymmetricClock
 from undiffuse.sampling.grid import slowing, trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.step.bridge import BridgeStep
@@ -142,6 +144,40 @@ def test_rows_are_drawn_alike_and_belong_to_the_sample():
     counts = (drawn[:, :1] == rows.rows[:, 0]).sum(0)
     assert counts.sum() == 4000 and (counts - 800).abs().max() < 5 * math.sqrt(4000 * 0.16)
     assert torch.equal(rows.sample(like[:1500], SeededNoise(1, 2500)), drawn[2500:])
+
+
+def test_rows_of_a_label_are_drawn_for_it():
+    rows = StoredRows(60, (1,), labelled=True)
+    labels = torch.arange(90) % 3
+    rows.fill(labels[:, None].float(), 0, labels)
+    wanted = torch.tensor([2, 0, -1, 1]).repeat(500)
+    drawn = rows.sample(torch.zeros(2000, 1), SeededNoise(1), wanted)[:, 0]
+    assert torch.equal(drawn[wanted >= 0], wanted[wanted >= 0].float())
+    free = drawn[wanted < 0]
+    assert all(abs((free == label).float().mean() - 1 / 3) < 0.1 for label in range(3))
+    with pytest.raises(UserError, match="none has this label"):
+        rows.sample(torch.zeros(1, 1), SeededNoise(1), torch.tensor([3]))
+
+
+def test_a_coupling_inside_groups_is_one_of_each_group():
+    x_0, x_1, groups = normal(30, 1, 2), normal(30, 2, 2), torch.arange(30) % 3
+    to = within(OptimalTransport(), x_0, x_1, NOISE, groups)
+    assert sorted(to.tolist()) == list(range(30)) and torch.equal(groups[to], groups)
+    for group in range(3):
+        mine = (groups == group).nonzero()[:, 0]
+        alone = OptimalTransport()(x_0[mine], x_1[mine], NOISE)
+        assert torch.equal(to[mine], mine[alone])
+
+
+def test_the_symmetric_clock_is_the_integral_of_its_noise():
+    """sqrt(beta) rises linearly to the middle and falls as it rose."""
+    clock, u = SymmetricClock(ratio=4.0), torch.linspace(0, 1, 200_001, dtype=torch.float64)
+    beta = (1 + 2 * torch.minimum(u, 1 - u)) ** 2
+    whole = torch.cat([torch.zeros(1), torch.cumulative_trapezoid(beta, u)])
+    torch.testing.assert_close(clock.time(u), whole / whole[-1], atol=1e-9, rtol=0)
+    torch.testing.assert_close(clock.rate(clock.time(u)), whole[-1] / beta, atol=1e-9, rtol=0)
+    with pytest.raises(UserError, match="above 1"):
+        SymmetricClock(ratio=1.0)
 
 
 # ----------------------------------------------------------------------------------------- there and back

@@ -11,7 +11,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.draws import Antithetic, Independent, LowDiscrepancy, Stratified
-from undiffuse.loss.time import LogitNormal, LogNormal, Uniform, log_snr_decay
+from undiffuse.loss.time import LogitNormal, LogNormal, Symmetric, Uniform, log_snr_decay
 from undiffuse.process import Cosine, Flow, LogLinear
 
 DRAWS = [Independent(), Stratified(), LowDiscrepancy(), Antithetic()]
@@ -32,6 +32,7 @@ LAWS = [
     LogNormal(0.5, 2.0),
     LogitNormal(),
     LogitNormal(-0.5, 1.5),
+    Symmetric(),
     taught(Importance(bins=20, history=3).build()),
     taught(Adaptive(bins=30, log_snr_range=(-6.0, 8.0)).build()),
 ]

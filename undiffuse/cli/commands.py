@@ -201,7 +201,7 @@ def translate(options: Namespace) -> None:
     require_bridge(run)
     kind = kind_of(run)
     out, how = _out_of(kind, options, "translated"), sampling(options, run)
-    x = translate(run, kind.rows(run, path_of(options.rows)), options.back, how)
+    x = translate(run, kind.rows(run, path_of(options.rows)), options.back, how, requested(options, run))
     kind.save(kind.made(run, Samples(x, None)), out)
     say(f"wrote {out}: {kind.counted(len(x))} translated{' back' * options.back}, {run.plan(how).describe()}")
 

@@ -27,8 +27,9 @@ _FOLLOWING = (
     _arg("--profile", action="store_true", help="where the time of some steps goes: RUN/profile.txt"),
 )
 _FORCE = _arg("--force", action="store_true", help="overwrite what is there")
+_GUIDANCE = _arg("--guidance", type=number, metavar="W", help="guidance scale, 1 is off (the recipe's)")
 _GUIDING = (
-    _arg("--guidance", type=number, metavar="W", help="guidance scale, 1 is off (the recipe's)"),
+    _GUIDANCE,
     _arg("--negative", metavar="K", help="negative label: guide away from it (none)"),
     _arg("--negative-text", metavar="WORDS", help="guide away from what these words say (none)"),
     _arg("--rescale", type=number, metavar="R", help="from 0 to 1: rescale guided samples to the unguided spread (0)"),
@@ -43,8 +44,7 @@ _STEPPING = (
     _arg("--steps", type=whole, metavar="N", help="the number of steps (the recipe's)"),
     _arg("--grid", metavar="NAME", help="the grid of times (the sampler's)"),
 )
-_SAMPLING = (
-    *_STEPPING,
+_ASKED = (
     _arg(
         "--label",
         type=labels,
@@ -59,8 +59,8 @@ _SAMPLING = (
         help='what to draw, several in turn; weighted parts: "a red circle :2 AND a blue square"',
     ),
     _arg("--cond", type=conditions, metavar="A=X,B=Y", help="conditions by name, several values in turn: age=30,40"),
-    *_GUIDING,
 )
+_SAMPLING = (*_STEPPING, *_ASKED, *_GUIDING)
 
 
 _FIT = _arg("--fit", action="store_true", help="scale, crop and turn grey pictures of another size or colour")
@@ -247,6 +247,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("rows", metavar="FILE", help="data of the kind that the bridge starts from: .npy, .csv, a picture"),
             _arg("--back", action="store_true", help="from the data that it makes to the data that it starts from"),
             *_STEPPING,
+            *_ASKED,
+            _GUIDANCE,
             _SEED,
             _arg("--out", metavar="FILE", help="(translated, as samples are saved)"),
             _FORCE,

@@ -1,24 +1,30 @@
 """Two data sets as one: the rows that a bridge makes, with those that it starts from; and what may be made of either.
 
-What diffuses between them is numbers, so they are points, pictures or series of one shape.
+What diffuses between them is numbers, so they are points, pictures or series of one shape. Conditions may go across: a
+row then becomes one of the same label.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from undiffuse.condition.label import combined
-from undiffuse.core.errors import UserError, nearest
+from undiffuse.condition.specification import Labels, Specification
+from undiffuse.core.errors import SHORT, UserError, nearest, shown
 from undiffuse.data.dataset import FORMS, Dataset
 
 
-def between(start: Dataset | None, end: Dataset, paired: bool = False) -> Dataset:
-    """The rows of ``end``, with those of ``start`` (None: noise), both without conditions.
+def between(start: Dataset | None, end: Dataset, paired: bool = False, across: Sequence[str] = ()) -> Dataset:
+    """The rows of ``end``, with those of ``start`` (None: noise), both with the conditions that go ``across`` alone.
 
-    Raises UserError where kind or shape differ, where they are not numbers, or where pairs differ in count.
+    A condition of a pair is its end's. Without pairs, both data sets need the same labels; rows without are left out.
+
+    Raises UserError where kind or shape differ, where they are not numbers, where pairs differ in count, or for a
+    condition that cannot go across.
     """
     _require_numbers(end)
-    plain = replace(end, conditions=None, specifications={})
+    plain = _with_only(end, across)
     if start is None:
         if paired:
             raise UserError("noise has no pairs; leave --paired out, or start from data")
@@ -33,8 +39,46 @@ def between(start: Dataset | None, end: Dataset, paired: bool = False) -> Datase
         counts = f"{len(start):,} rows of {start.name} and {len(end):,} of {end.name}"
         raise UserError(f"pairs are as many rows on both sides, not {counts}; without pairs: --method flow")
     note = f"a bridge to these starts from {start.name}: {len(start):,} rows{', paired' * paired}"
-    start = replace(start, conditions=None, specifications={})
+    if paired:
+        start = replace(start, conditions=plain.conditions, specifications=plain.specifications)
+    else:
+        plain, start = _of_the_same_labels(plain, _with_only(start, across))
     return replace(plain, start=start, paired=paired, notes=(*end.notes, note))
+
+
+def _with_only(data: Dataset, names: Sequence[str]) -> Dataset:
+    """The same rows with these conditions alone. Raises UserError for one that they have not."""
+    for name in names:
+        if name not in data.specifications:
+            known = nearest(name, data.specifications, "condition") if data.specifications else "has no conditions"
+            raise UserError(f"{data.name}: {known}; what goes across a bridge, both of its ends must have")
+    kept = data.conditions.only(*names) if data.conditions else None
+    return replace(data, conditions=kept, specifications={name: data.specifications[name] for name in names})
+
+
+def _of_the_same_labels(end: Dataset, start: Dataset) -> tuple[Dataset, Dataset]:
+    """Both, the rows that have all labels. Raises UserError for other conditions than labels of the same names, and for
+    a label that no row of the start has."""
+    if end.conditions is None or start.conditions is None:
+        return end, start
+    for name, of in end.specifications.items():
+        if not isinstance(of, Labels):
+            raise UserError(f"without pairs only labels go across a bridge, and {name} is none; leave it out")
+        if of != (other := start.specifications[name]):
+            raise UserError(
+                f"{name} is not the same on both sides: {_said(other)} in {start.name}, {_said(of)} in {end.name}"
+            )
+    end, start = end.take(end.conditions.complete()), start.take(start.conditions.complete())
+    (mine, names), (theirs, _) = (combined(data.labels, data.label_names) for data in (end, start))
+    assert mine is not None and theirs is not None
+    if len(missing := mine[~torch.isin(mine, theirs)]):
+        raise UserError(f"{start.name}: has no row of the label {names[int(missing[0])]!r}, which {end.name} has")
+    return end, start
+
+
+def _said(of: Specification) -> str:
+    """What a condition may be, shortly."""
+    return shown(", ".join(of.names), SHORT) if isinstance(of, Labels) else "no labels"
 
 
 def only(data: Dataset, label: str) -> Dataset:

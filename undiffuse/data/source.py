@@ -385,23 +385,28 @@ End = Single | Only | Gray | StandardNormal  # of a bridge
 class Between:
     """Two data sets, and the way between them: a bridge starts at ``start`` and makes ``end``.
 
-    With ``paired``, row i of one belongs to row i of the other.
+    With ``paired``, row i of one belongs to row i of the other. ``across`` are the conditions that stay the same on the
+    way: without pairs labels that both data sets have, with pairs or from noise any of the end's.
     """
 
     start: End
     end: End
     paired: bool = False
+    across: tuple[str, ...] = ()
 
     def open(self, split: str = "train") -> Dataset:
-        """The end, with the start; labels are left out. Raises UserError where one cannot become the other."""
+        """The end, with the start; other conditions are left out. Raises UserError where one cannot become the
+        other."""
         if isinstance(self.start, StandardNormal) and isinstance(self.end, StandardNormal):
             raise UserError("both ends are noise; one of them must be data")
         if isinstance(self.start, StandardNormal):
-            return between(None, self.end.open(split), self.paired)
+            return between(None, self.end.open(split), self.paired, self.across)
         start = self.start.open(split)
         if isinstance(self.end, StandardNormal):
-            return between(start, standard_normal(start, self.end.count, self.end.seed, split), self.paired)
-        return between(start, self.end.open(split), self.paired)
+            return between(
+                start, standard_normal(start, self.end.count, self.end.seed, split), self.paired, self.across
+            )
+        return between(start, self.end.open(split), self.paired, self.across)
 
 
 Source = Single | Only | Gray | StandardNormal | Between

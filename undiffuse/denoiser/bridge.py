@@ -11,20 +11,27 @@ flow moves at half their difference (Song et al. 2021; Shi et al. 2023, section 
 
     dX = (E[x_1 | X] - X)/(1 - t) dt + sigma dB      dX = (E[x_0 | X] - X)/t d(-t) + sigma dB
     dx/dt = 1/2 ((E[x_1 | x] - x)/(1 - t) - (E[x_0 | x] - x)/t)
+
+The network may be told x_1 as well, a setting of I2SB (Liu et al. 2023): then the bridge does not forget which start it
+came from, and there is no way back.
 """
 
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from undiffuse.condition.conditions import Conditions
+from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.encoder import level_alone
+from undiffuse.condition.specification import Picture, Specification, Vector
+from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, expand, scale
 from undiffuse.denoiser.gaussian import Encode, noise_level
 from undiffuse.process.affine import Belief
 from undiffuse.process.pinned import Pinned, moved_to, way
 
+START = "the start"  # the name of x_1 as a condition
 EDGE = 1e-3  # the flow of a bridge with noise is asked no nearer to its ends, where it is a limit 0/0
 
 
@@ -41,16 +48,26 @@ class BridgeDenoiser(nn.Module):
     Args:
         net: net(x, routes) -> y; with sigma > 0 of twice the channels, y_0 then y_1.
         process: The bridge.
-        encoder: What makes routes of the time.
+        encoder: What makes routes of the time and of conditions.
+        told_start: Whether x_1 is one of them; see `told`.
     """
 
     learned_variance = False
     jumps: tuple[str, ...] = ()
 
-    def __init__(self, net: nn.Module, process: Pinned, encoder: Encode = level_alone) -> None:
+    def __init__(
+        self, net: nn.Module, process: Pinned, encoder: Encode = level_alone, told_start: bool = False
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.told_start = encoder, told_start
         self.net, self.process = net, process
+
+    def told(self, x_1: Tensor, conditions: Conditions | None = None) -> Conditions | None:
+        """The conditions of rows that start at x_1 (batch, *shape): with x_1 itself, if the network is told."""
+        if not self.told_start:
+            return conditions
+        start = Entry(x_1, torch.ones(len(x_1), dtype=torch.bool, device=x_1.device))
+        return Conditions({START: start, **(conditions.entries if conditions else {})})
 
     def ways(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Ends:
         """What the network says: (y_0, y_1)."""
@@ -83,10 +100,18 @@ class BridgeDenoiser(nn.Module):
         return Belief(self.ends(x_t, t, conditions).x_0)
 
 
+def of_start(shape: tuple[int, ...]) -> Specification:
+    """x_1 as a condition, of data of ``shape``: a picture beside x_t, or a vector. Raises UserError for series."""
+    if len(shape) == 2:
+        raise UserError("a bridge of series is not told where it starts; leave --told-start out")
+    return Picture((shape[0], shape[1], shape[2])) if len(shape) == 3 else Vector(shape[0])
+
+
 class Backwards(nn.Module):
     """The same bridge from the other side: its x_0 is x_1, and its time 1 - t.
 
-    The process is symmetric, so it is sampled by the same steps at the same times.
+    The process is symmetric, so it is sampled by the same steps at the same times. Raises UserError for a denoiser that
+    is told where it starts.
     """
 
     learned_variance = False
@@ -94,6 +119,8 @@ class Backwards(nn.Module):
 
     def __init__(self, denoiser: BridgeDenoiser) -> None:
         super().__init__()
+        if denoiser.told_start:
+            raise UserError("this bridge is told where it starts, and so has no way back")
         self.denoiser, self.process = denoiser, denoiser.process
 
     def forward(self, x: Tensor, t: Number, conditions: Conditions | None = None) -> Tensor:

@@ -20,6 +20,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.linear import scale
 from undiffuse.core.modules import built
 from undiffuse.core.noise import Noise
@@ -31,13 +32,19 @@ from undiffuse.process.pinned import Pinned, way
 
 
 class BridgeLoss(ABC):
-    """A method: loss.begin(denoiser, steps)(denoiser, x_0, x_1, noise) -> losses (batch,).
+    """A method: loss.begin(denoiser, steps)(denoiser, x_0, x_1, noise, conditions) -> losses (batch,), of pairs as its
+    coupling makes them.
 
     Attributes:
         staged: Whether what it asks for changes over the training, by the number of its steps.
     """
 
     staged: ClassVar[bool] = True
+
+    @property
+    def pairs(self) -> Coupling:
+        """The coupling: as the rows come."""
+        return AsGiven()
 
     @abstractmethod
     def begin(self, denoiser: BridgeDenoiser, steps: int) -> Callable[..., Tensor]:
@@ -61,29 +68,36 @@ class Matching(BridgeLoss):
     time: TimeDistribution = field(default_factory=Uniform)
     antithetic: bool = False
 
+    @property
+    def pairs(self) -> Coupling:
+        """Its own."""
+        return self.coupling
+
     def begin(self, denoiser: BridgeDenoiser, steps: int) -> "Matching":
         """The loss itself; parts of it that learn are built."""
         return built(self)
 
-    def __call__(self, denoiser: BridgeDenoiser, x_0: Tensor, x_1: Tensor, noise: Noise) -> Tensor:
-        """Losses (batch,) of rows of both ends, (batch, *shape) each."""
-        x_1 = x_1[self.coupling(x_0, x_1, noise)]
+    def __call__(
+        self, denoiser: BridgeDenoiser, x_0: Tensor, x_1: Tensor, noise: Noise, conditions: Conditions | None = None
+    ) -> Tensor:
+        """Losses (batch,) of pairs, rows of both ends, (batch, *shape) each."""
         t = self.time.sample(len(x_0), noise, denoiser.process.schedule)
         process = denoiser.process
         if self.antithetic:
             half = (len(x_0) + 1) // 2
             x_0, x_1, t = x_0[:half], x_1[:half], t[:half]
+            conditions = None if conditions is None else conditions[:half]
         x_t, w = process.between(x_0, x_1, t, noise)
-        losses = error(denoiser, x_t, Ends(x_0, x_1), t)
+        losses = error(denoiser, x_t, Ends(x_0, x_1), t, conditions)
         if not self.antithetic or w is None:
             return losses
         mirrored = 2 * process.mix(x_0, x_1, t) - x_t
-        return 0.5 * (losses + error(denoiser, mirrored, Ends(x_0, x_1), t))
+        return 0.5 * (losses + error(denoiser, mirrored, Ends(x_0, x_1), t, conditions))
 
 
-def error(denoiser: BridgeDenoiser, x_t: Tensor, ends: Ends, t: Tensor) -> Tensor:
+def error(denoiser: BridgeDenoiser, x_t: Tensor, ends: Ends, t: Tensor, conditions: Conditions | None = None) -> Tensor:
     """The mean squared error of the ways from x_t to the ends that it came from, (batch,), for t (batch,)."""
-    said, wanted = denoiser.ways(x_t, t), targets(denoiser.process, x_t, ends, t)
+    said, wanted = denoiser.ways(x_t, t, conditions), targets(denoiser.process, x_t, ends, t)
     if denoiser.process.sigma == 0:
         return mean((said.x_1 - wanted.x_1) ** 2)
     return 0.5 * (mean((said.x_0 - wanted.x_0) ** 2) + mean((said.x_1 - wanted.x_1) ** 2))

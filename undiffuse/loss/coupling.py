@@ -75,6 +75,17 @@ class Entropic(Coupling):
         return torch.searchsorted(cumulative, u, right=True)[:, 0].clamp_max(len(x_1) - 1)
 
 
+def within(coupling: Coupling, x_0: Tensor, x_1: Tensor, noise: Noise, groups: Tensor | None = None) -> Tensor:
+    """A coupling inside each group of rows, those of the same number in ``groups`` (batch,): rows of x_1, (batch,)."""
+    if groups is None:
+        return coupling(x_0, x_1, noise)
+    rows = torch.empty(len(x_0), dtype=torch.int64, device=x_0.device)
+    for group in groups.unique():
+        these = torch.nonzero(groups == group)[:, 0]
+        rows[these] = these[coupling(x_0[these], x_1[these], noise)]
+    return rows
+
+
 def squared_distances(x_0: Tensor, x_1: Tensor) -> Tensor:
     """|x_0 - x_1|^2 of every pair, (rows of x_0, rows of x_1)."""
     return torch.cdist(x_0.flatten(1), x_1.flatten(1)).square()

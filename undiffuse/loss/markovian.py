@@ -15,10 +15,12 @@ x_1, the way to x_0 from those that started at a real x_0. What a crossing misse
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.denoiser.bridge import BridgeDenoiser, Ends
@@ -61,33 +63,41 @@ class MarkovianFitting(Rounds):
         super().__init__(denoiser, steps, how.rounds)
         self.how = how
 
-    def losses(self, denoiser: BridgeDenoiser, now: int, x_0: Tensor, x_1: Tensor, noise: Noise) -> Tensor:
+    def losses(
+        self, denoiser: BridgeDenoiser, now: int, ends: Ends, noise: Noise, conditions: Conditions | None
+    ) -> Tensor:
         """Of pairs as they come in round 0, and of crossings from either end later."""
         if now == 0:
-            return Matching()(denoiser, x_0, x_1, noise)
-        half = max(1, len(x_0) // (2 * self.how.reuse))
-        far_0, far_1 = self.crossed(x_1[:half], False, noise), self.crossed(x_0[:half], True, noise)
-        ends = Ends(torch.cat([far_0, x_0[:half]]), torch.cat([x_1[:half], far_1]))
-        ends = Ends(*(end.repeat_interleave(self.how.reuse, 0) for end in ends))
-        from_1 = torch.arange(len(ends.x_0), device=x_0.device) < half * self.how.reuse
-        return one_way(denoiser, ends, from_1, noise)
+            return Matching()(denoiser, *ends, noise, conditions)
+        half = max(1, len(ends.x_0) // (2 * self.how.reuse))
+        x_0, x_1 = (end[:half] for end in ends)
+        some = None if conditions is None else conditions[:half]
+        far_0, far_1 = self.crossed(x_1, False, noise, some), self.crossed(x_0, True, noise, some)
+        each = torch.arange(half, device=x_0.device).repeat(2).repeat_interleave(self.how.reuse)
+        made = Ends(torch.cat([far_0, x_0]), torch.cat([x_1, far_1]))
+        made = Ends(*(end.repeat_interleave(self.how.reuse, 0) for end in made))
+        from_1 = torch.arange(len(each), device=x_0.device) < half * self.how.reuse
+        return one_way(denoiser, made, from_1, noise, None if some is None else some[each])
 
     @torch.no_grad()
-    def crossed(self, x: Tensor, back: bool, noise: Noise) -> Tensor:
+    def crossed(self, x: Tensor, back: bool, noise: Noise, conditions: Conditions | None = None) -> Tensor:
         """Where the former bridge takes x from one end, at the other: (batch, *shape)."""
         crossing, process = self.crossing(back), self.former.process
         if process.sigma == 0:
-            return last(trajectory(Heun(process), crossing, x, trailing(process.schedule, self.how.crossing), noise))
-        times = slowing(process.schedule, self.how.crossing)
-        return last(trajectory(BridgeStep(process), crossing.belief, x, times, noise))
+            times, flow = trailing(process.schedule, self.how.crossing), partial(crossing, conditions=conditions)
+            return last(trajectory(Heun(process), flow, x, times, noise))
+        times, belief = slowing(process.schedule, self.how.crossing), partial(crossing.belief, conditions=conditions)
+        return last(trajectory(BridgeStep(process), belief, x, times, noise))
 
 
-def one_way(denoiser: BridgeDenoiser, ends: Ends, to_1: Tensor, noise: Noise) -> Tensor:
+def one_way(
+    denoiser: BridgeDenoiser, ends: Ends, to_1: Tensor, noise: Noise, conditions: Conditions | None = None
+) -> Tensor:
     """The squared error of the way to x_1 where ``to_1`` (batch,), and to x_0 elsewhere: (batch,)."""
     process = denoiser.process
     t = noise.uniform(torch.empty(len(to_1), dtype=torch.float64)).clamp(2.0**-53)
     x_t, _ = process.between(*ends, t, noise)
-    said, wanted = denoiser.ways(x_t, t), targets(process, x_t, ends, t)
+    said, wanted = denoiser.ways(x_t, t, conditions), targets(process, x_t, ends, t)
     errors = (mean((one - other) ** 2) for one, other in zip(said, wanted, strict=True))
     of_0, of_1 = errors
     return torch.where(to_1, of_1, of_0)

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import combine
 from undiffuse.core.noise import Noise
-from undiffuse.denoiser.bridge import BridgeDenoiser
+from undiffuse.denoiser.bridge import BridgeDenoiser, Ends
 from undiffuse.loss.bridging import BridgeLoss
 from undiffuse.loss.denoising import mean
 from undiffuse.loss.rounds import Rounds
@@ -67,21 +68,28 @@ class ProportionalFitting(Rounds):
         super().__init__(denoiser, steps, how.rounds)
         self.how, self.sigma = how, denoiser.process.sigma
 
-    def losses(self, denoiser: BridgeDenoiser, now: int, x_0: Tensor, x_1: Tensor, noise: Noise) -> Tensor:
+    def losses(
+        self, denoiser: BridgeDenoiser, now: int, ends: Ends, noise: Noise, conditions: Conditions | None
+    ) -> Tensor:
         """Of the steps of crossings that start at x_0 in even rounds, and at x_1 in odd ones."""
         forwards = now % 2 == 0
-        few = -(-len(x_0) // self.how.crossing)
-        x, t, wanted = self.crossed((x_0 if forwards else x_1)[:few], forwards, now == 0, noise)
-        said = denoiser.ways(x, t if forwards else 1 - t)[0 if forwards else 1]
+        few = -(-len(ends.x_0) // self.how.crossing)
+        some = None if conditions is None else conditions[:few]
+        start = ends.x_0 if forwards else ends.x_1
+        x, t, wanted = self.crossed(start[:few], forwards, now == 0, noise, some)
+        every = None if some is None else some.repeat(self.how.crossing)
+        said = denoiser.ways(x, t if forwards else 1 - t, every)[0 if forwards else 1]
         return mean((said - wanted) ** 2)
 
-    def drift(self, forwards: bool, x: Tensor, t: float) -> Tensor:
+    def drift(self, forwards: bool, x: Tensor, t: float, conditions: Conditions | None) -> Tensor:
         """The former drift away from the end where a crossing starts, at a time t since it started."""
-        y = self.former.ways(x, t if forwards else 1 - t)[1 if forwards else 0]
+        y = self.former.ways(x, t if forwards else 1 - t, conditions)[1 if forwards else 0]
         return y * (way(t, self.sigma) / (1 - t))
 
     @torch.no_grad()
-    def crossed(self, x: Tensor, forwards: bool, free: bool, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+    def crossed(
+        self, x: Tensor, forwards: bool, free: bool, noise: Noise, conditions: Conditions | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Points (steps batch, *shape) of crossings, times since they started, and what the way back is to be there.
 
         The way back over a time t is h b = x_k's mean - x_(k+1), in units of the way: y = b t/way(1 - t).
@@ -90,11 +98,11 @@ class ProportionalFitting(Rounds):
         h, points, times, wanted = 1 / count, [], [], []
         for k in range(count):
             t, later = k * h, (k + 1) * h
-            drift = torch.zeros_like(x) if free else self.drift(forwards, x, t)
+            drift = torch.zeros_like(x) if free else self.drift(forwards, x, t, conditions)
             there = combine(1.0, x, h, drift)
             landed = there.add(noise.normal(x), alpha=sigma * math.sqrt(h))
             asked = min(later if self.how.score else t, 1 - h)
-            correction = torch.zeros_like(x) if free else self.drift(forwards, landed, asked)
+            correction = torch.zeros_like(x) if free else self.drift(forwards, landed, asked, conditions)
             back = (there - landed) / h - correction
             points.append(landed)
             times.append(torch.full((len(x),), later, dtype=torch.float64))

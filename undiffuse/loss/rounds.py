@@ -15,9 +15,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from undiffuse.condition.conditions import Conditions
+from undiffuse.core.errors import UserError
 from undiffuse.core.modules import HostModule
 from undiffuse.core.noise import Noise
-from undiffuse.denoiser.bridge import Backwards, BridgeDenoiser
+from undiffuse.denoiser.bridge import Backwards, BridgeDenoiser, Ends
 
 
 class Steps(HostModule):
@@ -36,12 +38,14 @@ class Steps(HostModule):
 
 
 class Rounds(nn.Module, ABC):
-    """loss(denoiser, x_0, x_1, noise) -> losses (batch,).
+    """loss(denoiser, x_0, x_1, noise, conditions) -> losses (batch,).
 
     Args:
         denoiser: What learns.
         steps: Of the whole training.
         rounds: How many, all of the same length.
+
+    Raises UserError for a bridge that is told where it starts: rounds cross it both ways.
 
     Attributes:
         former: The denoiser as it was at the start of the round.
@@ -49,24 +53,30 @@ class Rounds(nn.Module, ABC):
 
     def __init__(self, denoiser: BridgeDenoiser, steps: int, rounds: int) -> None:
         super().__init__()
+        if denoiser.told_start:
+            raise UserError("rounds cross a bridge both ways; one that is told where it starts has only one")
         self.steps, self.rounds, self.count = steps, rounds, Steps()
         net, encoder = copy.deepcopy(denoiser.net), copy.deepcopy(denoiser.encoder)
         self.former = BridgeDenoiser(net, denoiser.process, encoder).requires_grad_(False)
 
-    def forward(self, denoiser: BridgeDenoiser, x_0: Tensor, x_1: Tensor, noise: Noise) -> Tensor:
+    def forward(
+        self, denoiser: BridgeDenoiser, x_0: Tensor, x_1: Tensor, noise: Noise, conditions: Conditions | None = None
+    ) -> Tensor:
         """Losses (batch,) of rows of both ends, (batch, *shape) each."""
         step = self.count.next()
         now = self.round_of(step)
         if step == 0 or self.round_of(step - 1) < now:
             self.former.load_state_dict(denoiser.state_dict())
-        return self.losses(denoiser, now, x_0, x_1, noise)
+        return self.losses(denoiser, now, Ends(x_0, x_1), noise, conditions)
 
     def round_of(self, step: int) -> int:
         """Which round, 0, 1, ..., a step belongs to."""
         return min(step * self.rounds // self.steps, self.rounds - 1)
 
     @abstractmethod
-    def losses(self, denoiser: BridgeDenoiser, now: int, x_0: Tensor, x_1: Tensor, noise: Noise) -> Tensor:
+    def losses(
+        self, denoiser: BridgeDenoiser, now: int, ends: Ends, noise: Noise, conditions: Conditions | None
+    ) -> Tensor:
         """The losses of one step of the round ``now``."""
 
     def crossing(self, back: bool) -> BridgeDenoiser | Backwards:

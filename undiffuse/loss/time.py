@@ -19,6 +19,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
 from undiffuse.core.noise import Noise
 from undiffuse.loss.draws import Draws, Independent
+from undiffuse.process.pinned import SymmetricClock
 from undiffuse.process.schedule import Schedule
 
 
@@ -126,6 +127,22 @@ class LogitNormal(TimeDistribution):
         """N(logit t)/(t (1 - t)); 0 at the ends."""
         inside = t.clamp(1e-15, 1 - 1e-15)
         return _normal_density((inside.logit() - self.mean) / self.std) / (self.std * inside * (1 - inside))
+
+
+@dataclass(frozen=True)
+class Symmetric(TimeDistribution):
+    """I2SB's, of a bridge: even in the time of its ``clock``, so denser near both ends (Liu et al. 2023)."""
+
+    clock: SymmetricClock = field(default_factory=SymmetricClock)
+    draws: Draws = field(default_factory=Independent)
+
+    def quantile(self, u: Tensor, schedule: Schedule) -> Tensor:
+        """The clock's time."""
+        return self.clock.time(u)
+
+    def density(self, t: Tensor, schedule: Schedule) -> Tensor:
+        """The clock's rate."""
+        return self.clock.rate(t)
 
 
 def _normal_density(z: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ latent noise gamma = sqrt(t (1 - t)) (Albergo et al. 2023). The ends may depend 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -27,27 +28,46 @@ from undiffuse.process.schedule import Schedule
 class StoredRows(nn.Module):
     """The distribution of x_1 as rows of data, standardised, of which one is drawn for each sample.
 
-    They are stored with the model, so that a bridge samples where its data is not at hand.
+    They are stored with the model, so that a bridge samples where its data is not at hand; with their labels, if labels
+    go across the bridge.
     """
 
     is_gaussian = False
     rows: Tensor  # (count, *shape)
+    labels: Tensor | None  # (count,), in rising order
 
-    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, count: int, shape: tuple[int, ...], labelled: bool = False) -> None:
         super().__init__()
         self.register_buffer("rows", torch.zeros(count, *shape))
+        self.register_buffer("labels", torch.zeros(count, dtype=torch.int64) if labelled else None)
 
     @torch.no_grad()
-    def fill(self, x: Tensor, seed: int) -> None:
+    def fill(self, x: Tensor, seed: int, labels: Tensor | None = None) -> None:
         """Keep as many of the rows x (any count, *shape), drawn by ``seed``; some of them twice only if there are too
-        few."""
+        few. ``labels`` are theirs, (any count,)."""
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-        self.rows.copy_(x[order[torch.arange(len(self.rows)) % len(x)]])
+        chosen = order[torch.arange(len(self.rows)) % len(x)]
+        if self.labels is not None and labels is not None:
+            chosen = chosen[labels[chosen].argsort(stable=True)]
+            self.labels.copy_(labels[chosen])
+        self.rows.copy_(x[chosen])
 
-    def sample(self, like: Tensor, noise: Noise) -> Tensor:
-        """Rows in the shape, dtype and device of ``like``."""
+    def sample(self, like: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
+        """Rows in the shape, dtype and device of ``like``; of these ``labels`` (batch,), where they are not negative.
+
+        Raises UserError for a label that no row has.
+        """
         u = noise.uniform(torch.empty(len(like), dtype=torch.float64))
-        return self.rows[(u * len(self.rows)).long().to(self.rows.device)].to(like)
+        first, count = torch.zeros(len(like)).long(), torch.full((len(like),), len(self.rows))
+        if self.labels is not None and labels is not None:
+            known, wanted = self.labels.cpu(), labels.cpu()
+            low, high = (torch.searchsorted(known, wanted, right=right) for right in (False, True))
+            first, count = first.where(wanted < 0, low), count.where(wanted < 0, high - low)
+        if not count.all():
+            raise UserError(
+                "of the rows that this bridge keeps to start from, none has this label; train with more --kept"
+            )
+        return self.rows[(first + (u * count).long()).to(self.rows.device)].to(like)
 
     def log_density(self, square: Tensor, size: int) -> Tensor:
         """Raises UserError: the density of data is not known."""
@@ -111,6 +131,43 @@ class Pinned(Affine):
     def require_fresh_noise(self) -> None:
         """Raises UserError: fresh noise is added by the step `undiffuse.step.bridge` alone."""
         self.require_gaussian("steps that add its noise")
+
+
+@dataclass(frozen=True)
+class SymmetricClock:
+    """The time at which a bridge of even noise is where I2SB's is at u, (0, 1) -> (0, 1) and back.
+
+    I2SB's noise has a rate beta(u) that rises to the middle and falls as it rose, sqrt(beta) linearly. Its bridge is
+    the Brownian bridge at the time t = B(u)/B(1), B the integral of beta (Liu et al. 2023, eq. 11):
+
+        t = (s^3 - 1)/(2 (q^3 - 1)),    s = 1 + 2 (q - 1) u,    q = sqrt(``ratio``)        for u <= 1/2
+        t = 1 - t(1 - u)                                                                   after it
+
+    ``ratio`` is beta in the middle over beta at the ends, above 1.
+    """
+
+    ratio: float = (0.5 + 0.5 * math.sqrt(3.0)) ** 2  # I2SB's beta, from 1e-4 to 3e-4 had it not turned half way
+
+    def __post_init__(self) -> None:
+        if not 1 < self.ratio < math.inf:
+            raise UserError(f"beta in the middle over beta at the ends is above 1, not {self.ratio:g}")
+
+    def time(self, u: Tensor) -> Tensor:
+        """t of u, any shape."""
+        q = math.sqrt(self.ratio)
+        return _mirrored(u, lambda u: ((1 + 2 * (q - 1) * u) ** 3 - 1) / (2 * (q**3 - 1)))
+
+    def rate(self, t: Tensor) -> Tensor:
+        """du/dt, any shape: the density of t for even u."""
+        q = math.sqrt(self.ratio)
+        s = (1 + 2 * (q**3 - 1) * torch.minimum(t, 1 - t)) ** (1 / 3)
+        return (q**3 - 1) / (3 * (q - 1) * s**2)
+
+
+def _mirrored(u: Tensor, of_half: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function with f(1 - u) = 1 - f(u), by its first half."""
+    half = of_half(torch.minimum(u, 1 - u))
+    return torch.where(u <= 0.5, half, 1 - half)
 
 
 def way(t: Number, sigma: float) -> Number:

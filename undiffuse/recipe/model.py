@@ -17,11 +17,12 @@ from typing import Any
 
 from undiffuse.condition import scale
 from undiffuse.condition.encoder import Encoder
+from undiffuse.condition.label import names_of
 from undiffuse.condition.specification import Labels, Numbers, Specifications
 from undiffuse.core.configuration import class_of, classes, hints, kebab, spoken
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built
-from undiffuse.denoiser.bridge import BridgeDenoiser
+from undiffuse.denoiser.bridge import START, BridgeDenoiser, of_start
 from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.denoiser.classifier import ConditionClassifier, multiple
 from undiffuse.denoiser.flow_map import FlowMap
@@ -253,12 +254,14 @@ class Bridge:
         loss: The method: which pairs it learns from; see `undiffuse.loss.bridging`.
         kept: How many rows of the data that it starts from are stored with the model, to sample from; 0 if it starts
             from noise.
+        told_start: Whether the network sees x_1 beside x_t; such a bridge has no way back.
     """
 
     net: Net
     sigma: float = 0.0
     loss: BridgeLoss = field(default_factory=Matching)
     kept: int = 4096
+    told_start: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma < math.inf or self.kept < 0:
@@ -267,10 +270,12 @@ class Bridge:
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> BridgeDenoiser:
         """The denoiser of a bridge between data of ``shape``. Raises UserError for tokens or tables."""
         _require(self, shape)
-        process = Pinned(z=StoredRows(self.kept, shape) if self.kept else GaussianNoise(), sigma=self.sigma)
-        encoder = Encoder(specifications, self.net.vector)
+        labelled = bool(names_of(specifications))
+        process = Pinned(z=StoredRows(self.kept, shape, labelled) if self.kept else GaussianNoise(), sigma=self.sigma)
+        told = {START: of_start(shape)} if self.told_start else {}
+        encoder = Encoder({**told, **specifications}, self.net.vector)
         net = self.net.build(shape, encoder.widths, 2 if self.sigma else 1)
-        return BridgeDenoiser(net, process, encoder)
+        return BridgeDenoiser(net, process, encoder, self.told_start)
 
 
 Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion | FewSteps | Bridge

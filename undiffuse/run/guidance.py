@@ -23,6 +23,7 @@ from undiffuse.condition.scale import NAME, taken
 from undiffuse.condition.specification import Numbers, Specifications
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number
+from undiffuse.denoiser.bridge import BridgeDenoiser
 from undiffuse.denoiser.classifier import ConditionClassifier
 from undiffuse.denoiser.guidance import (
     AutoGuidance,
@@ -141,7 +142,8 @@ def _distilled(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditi
 
 def _within_interval(denoise: Conditional, run: Guided, guidance: Guidance) -> Conditional:
     schedule, weight = run.denoiser.process.schedule, weight_for(run, guidance)
-    if not run.specifications:
+    told_start = isinstance(run.denoiser, BridgeDenoiser) and run.denoiser.told_start
+    if not (run.specifications or told_start):
         denoise = _Unconditional(denoise)
     if weight == 1 and not guidance.parts:
         return denoise

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from undiffuse.codec import Codec
 from undiffuse.condition.conditions import Conditions
-from undiffuse.condition.label import Names, conditions_of, labels_of, names_of
+from undiffuse.condition.label import Names, combined, conditions_of, labels_of, names_of
 from undiffuse.condition.read import Request, name_of_text, read, with_label, with_more
 from undiffuse.condition.scale import NAME, with_none
 from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications
@@ -30,12 +30,12 @@ from undiffuse.core.parallel import in_batches
 from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.data.source import Elsewhere, Files, Hub, Source
 from undiffuse.denoiser.guidance import Conditional
-from undiffuse.process.pinned import Pinned
+from undiffuse.process.pinned import Pinned, StoredRows
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.given import Drawing, Told
 from undiffuse.run.guidance import check_guides, guided, weight_for
 from undiffuse.run.shown import latest_picture, run_html
-from undiffuse.run.start import PURE_NOISE, FirstState
+from undiffuse.run.start import PURE_NOISE, FirstState, OfLabels
 from undiffuse.run.tuned import TUNED, fingerprint, read_tuned
 from undiffuse.sampling.grid import GRIDS
 from undiffuse.sampling.loop import State, last, trajectory
@@ -490,8 +490,16 @@ class Run:
         if given is not None:
             self._check_known(plan)
             drawing = given.heeded(drawing)
+        start = self._start_of(chosen) if start is PURE_NOISE else start
         x = drawing.first(start.state(process, self.codec, self.blank(count), plan.times[0], noise))
+        chosen = self.denoiser.told(x, chosen) if self.is_bridge else chosen
         return trajectory(drawing.step, partial(drawing.denoise, conditions=chosen), x, plan.times, noise)
+
+    def _start_of(self, wanted: Conditions | None) -> FirstState:
+        """Where samples start by themselves: of a bridge that labels go across, from rows of the wanted labels."""
+        rows = getattr(self.denoiser.process, "z", None)
+        labels, _ = combined(labels_of(wanted, self.specifications), self.label_names)
+        return PURE_NOISE if labels is None or not isinstance(rows, StoredRows) else OfLabels(rows, labels)
 
     @usage()
     def _check_known(self, plan: Plan) -> None:

@@ -22,6 +22,7 @@ from undiffuse.codec import Codec
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 from undiffuse.process import Process
+from undiffuse.process.pinned import StoredRows
 from undiffuse.sampling.grid import cut
 
 LEAST = 1e-6  # the earliest time that a trajectory starts from
@@ -61,6 +62,31 @@ class PureNoise:
 
 
 PURE_NOISE = PureNoise()
+
+
+@dataclass(frozen=True)
+class OfLabels:
+    """Rows that a bridge keeps to start from, of the labels that the samples are to have.
+
+    Attributes:
+        rows: What the bridge keeps.
+        labels: (batch,), negative where any will do.
+    """
+
+    rows: StoredRows
+    labels: Tensor
+
+    def take(self, rows: range) -> "OfLabels":
+        """Their labels."""
+        return replace(self, labels=_in_turn(self.labels, rows))
+
+    def times(self, process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
+        """All of them."""
+        return times
+
+    def state(self, process: Process, codec: Codec, like: Tensor, t: float, noise: Noise) -> Tensor:
+        """A draw of the rows."""
+        return self.rows.sample(like, noise, self.labels)
 
 
 @dataclass(frozen=True)

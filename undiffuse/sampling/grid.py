@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
+from undiffuse.process.pinned import SymmetricClock
 from undiffuse.process.schedule import Schedule
 
 MOST = 1_000_000  # steps
@@ -59,6 +60,13 @@ def slowing(schedule: Schedule, count: int) -> tuple[float, ...]:
     """
     total = _entries(schedule, count)
     return _of_entries(schedule, [total * (i / count) ** 1.5 for i in range(count, 0, -1)], round)
+
+
+def symmetric(schedule: Schedule, count: int) -> tuple[float, ...]:
+    """Down from t = 1 in even steps of I2SB's clock, shorter near both ends of a bridge (Liu et al. 2023)."""
+    total = _entries(schedule, count)
+    times = SymmetricClock().time(torch.arange(count, 0, -1, dtype=torch.float64) / count)
+    return _of_entries(schedule, (total * times).tolist(), round)
 
 
 def linspace(schedule: Schedule, count: int) -> tuple[float, ...]:
@@ -162,6 +170,7 @@ GRIDS: dict[str, Grid] = {
     "angle-uniform": angle_uniform,
     "trailing": trailing,
     "slowing": slowing,
+    "symmetric": symmetric,
     "leading": leading,
     "linspace": linspace,
     "quadratic": quadratic,

@@ -93,7 +93,7 @@ class Trainer:
         for average in self.averages:
             average.update(self.weights, self.done)
 
-    def _backward(self, rows: tuple[Any, Any], part: int) -> Tensor:
+    def _backward(self, rows: tuple[Any, ...], part: int) -> Tensor:
         """Add the gradient of one part of a batch; returns its share of the loss, ().
 
         A part is drawn as if a process of its own had it: from the noise of the whole batch. So the parts make the
