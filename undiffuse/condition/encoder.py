@@ -25,6 +25,7 @@ from undiffuse.condition.specification import Labels, Numbers, Picture, Specific
 from undiffuse.condition.text import Frozen, Lookup, LookupEntry, TextEncoder, Transformer, TransformerEntry
 from undiffuse.condition.waves import Sinusoidal
 from undiffuse.core.errors import UserError
+from undiffuse.core.last import Last
 
 REACH = 20.0  # standard deviations: the longest period of a numeric condition's waves
 
@@ -49,6 +50,7 @@ class Encoder(nn.Module):
         modulates = level or any("vector" in routes for routes in self._routes)
         self.level = nn.Sequential(Sinusoidal(width), nn.Linear(width, width)) if modulates else None
         self.second = nn.Sequential(Sinusoidal(width), _zero(nn.Linear(width, width))) if second else None
+        self._last: Last[list[Routes]] = Last()
 
     @property
     def widths(self) -> Widths:
@@ -68,12 +70,23 @@ class Encoder(nn.Module):
         given: Mapping[str, Entry] = {} if conditions is None else conditions.entries
         if len(given) > len(self.names) or any(name not in self.names for name in given):
             self._refuse(given)
-        made = [entry(given.get(name)) for name, entry in zip(self.names, self.entries, strict=True)]
-        vectors, *parts = ([part[k] for part in made if part[k] is not None] for k in range(len(Routes._fields)))
+        made = self._made(given, log_snr.device.type)
+        vectors, *parts = ([own for part in made if (own := part[k]) is not None] for k in range(len(Routes._fields)))
         if self.second is not None and second is not None:
             vectors.append(self.second(second.reshape(-1)))
         vector = None if self.level is None else self._vector(log_snr, vectors)
         return Routes(vector, *map(_beside, parts))
+
+    def _made(self, given: Mapping[str, Entry], device: str) -> list[Routes]:
+        """The routes of each condition; once for all steps of a sampling, in which neither they nor weights change."""
+
+        def made() -> list[Routes]:
+            return [entry(given.get(name)) for name, entry in zip(self.names, self.entries, strict=True)]
+
+        if self.training or torch.is_grad_enabled():
+            return made()
+        asked = (part for name in self.names for part in given.get(name, (None, None)))
+        return self._last.about((torch.is_autocast_enabled(device), *asked, *self.entries.parameters()), made)
 
     def _vector(self, log_snr: Tensor, conditions: list[Tensor]) -> Tensor:
         assert self.level is not None

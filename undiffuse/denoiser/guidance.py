@@ -15,13 +15,14 @@ the gradient of log q_t(x_t) + (w - 1) log p_t(y | x_t).
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions
+from undiffuse.core.last import Last
 from undiffuse.core.linear import Number, expand
 from undiffuse.process import Schedule
 from undiffuse.process.affine import Belief
@@ -44,14 +45,15 @@ class ClassifierFree:
     weight: Number
     negative: Conditions | None = None
     rescale: float = 0.0
+    _both: Last[Conditions] = field(default_factory=Last, init=False, repr=False, compare=False)
 
     def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """Weak + w (strong - weak); without conditions, there is nothing to guide by. x_t (batch, *shape)."""
         if conditions is None or (isinstance(self.weight, float) and self.weight == 1.0):
             return self.denoise(x_t, t, conditions)
         twice = torch.cat([t, t]) if isinstance(t, Tensor) and t.ndim else t
-        weaker = conditions.without() if self.negative is None else conditions.replaced(self.negative)
-        answer = self.denoise(torch.cat([x_t, x_t]), twice, Conditions.cat([conditions, weaker]))
+        both = self._both.about((conditions,), lambda: Conditions.cat([conditions, _weaker(conditions, self.negative)]))
+        answer = self.denoise(torch.cat([x_t, x_t]), twice, both)
         strong, weak = (_part(answer, half, 2) for half in (0, 1))
         return on_mean(strong, lambda mean: self._guided(mean, _mean(weak)))
 
@@ -75,18 +77,23 @@ class Composed:
     parts: tuple[tuple[Conditions, float], ...]
     weight: float
     negative: Conditions | None = None
+    _every: Last[Conditions] = field(default_factory=Last, init=False, repr=False, compare=False)
 
     def __call__(self, x_t: Tensor, t: Number, conditions: Conditions | None = None) -> Any:
         """All answers come from one evaluation of so many times the batch. x_t (batch, *shape)."""
         if conditions is None:
             return self.denoise(x_t, t, conditions)
-        weaker = conditions.without() if self.negative is None else conditions.replaced(self.negative)
-        rows = [*(conditions.replaced(part) for part, _ in self.parts), weaker]
-        times = t.repeat(len(rows)) if isinstance(t, Tensor) and t.ndim else t
-        answer = self.denoise(x_t.repeat(len(rows), *[1] * (x_t.ndim - 1)), times, Conditions.cat(rows))
-        *strong, weak = _mean(answer).chunk(len(rows))
+        count = len(self.parts) + 1
+        times = t.repeat(count) if isinstance(t, Tensor) and t.ndim else t
+        every = self._every.about((conditions,), lambda: self._rows(conditions))
+        answer = self.denoise(x_t.repeat(count, *[1] * (x_t.ndim - 1)), times, every)
+        *strong, weak = _mean(answer).chunk(count)
         moved = weak + self.weight * sum(p * (mean - weak) for (_, p), mean in zip(self.parts, strong, strict=True))
-        return on_mean(_part(answer, 0, len(rows)), lambda _: moved)
+        return on_mean(_part(answer, 0, count), lambda _: moved)
+
+    def _rows(self, conditions: Conditions) -> Conditions:
+        parts = [conditions.replaced(part) for part, _ in self.parts]
+        return Conditions.cat([*parts, _weaker(conditions, self.negative)])
 
 
 @dataclass(frozen=True)
@@ -214,6 +221,11 @@ class DynamicThreshold:
         s = size.kthvalue(max(1, math.ceil(self.quantile * size.shape[1])), dim=1).values
         s = s.view(-1, *[1] * (mean.ndim - 1))
         return torch.where(s > 1, middle + u.clamp(-s, s) * (reach / s), _clipped(mean, self.low, self.high))
+
+
+def _weaker(conditions: Conditions, negative: Conditions | None) -> Conditions:
+    """What guidance steers away from: no conditions, or with the negative ones in place of their own."""
+    return conditions.without() if negative is None else conditions.replaced(negative)
 
 
 def _clipped(mean: Tensor, low: Limit, high: Limit) -> Tensor:
