@@ -15,7 +15,7 @@ from undiffuse.data.synthetic.shapes.checker import check, read
 from undiffuse.data.synthetic.shapes.draw import cover, draw
 from undiffuse.data.synthetic.shapes.facts import facts
 from undiffuse.data.synthetic.shapes.scene import COLOURS, GROUNDS, HELD_OUT, SHAPES, SIZES, TEXTURES, Thing, scenes
-from undiffuse.data.synthetic.shapes.sentences import LONGEST, sentence
+from undiffuse.data.synthetic.shapes.sentences import LONGEST, sentence, whole
 from undiffuse.data.synthetic.shapes.shapes import WORDS
 
 COUNT = 250
@@ -30,7 +30,7 @@ def some():
 
 
 def share(found):
-    every = [holds for one in found for _, holds in one]
+    every = [fact.holds for one in found for fact in one]
     return sum(every) / len(every)
 
 
@@ -49,12 +49,8 @@ def test_at_16_pixels_it_reads_colours_places_and_most_shapes_but_no_textures(so
     drawn, _, captions = some
     held: dict[str, list[bool]] = {}
     for one in check(draw(drawn, 16), captions):
-        for name, holds in one:
-            kinds = {"colour": COLOURS, "shape": SHAPES, "size": SIZES, "texture": TEXTURES, "place": PLACES}
-            kind = next(
-                (kind for kind, names in kinds.items() if name in names), "relation" if name in RELATIONS else ""
-            )
-            held.setdefault(kind, []).append(holds)
+        for sort, _, holds in one:
+            held.setdefault(sort, []).append(holds)
     right = {kind: sum(one) / len(one) for kind, one in held.items()}
     assert min(right["colour"], right["place"], right["size"], right["relation"]) >= 0.95
     assert right["shape"] >= 0.85
@@ -66,13 +62,13 @@ def test_captions_of_other_pictures_are_mostly_wrong(some):
     drawn, _, captions = some
     found = check(draw(drawn, 32), captions[1:] + captions[:1])
     assert 0.25 < share(found) < 0.5
-    assert sum(all(holds for _, holds in one) for one in found) / COUNT < 0.12
+    assert sum(all(fact.holds for fact in one) for one in found) / COUNT < 0.12
 
 
 def test_what_is_said_of_a_scene_holds(some):
     _, described, captions = some
     for (things, ground), caption in zip(described, captions, strict=True):
-        assert all(holds for _, holds in facts(Caption.read(caption), things, ground)), (caption, things)
+        assert all(fact.holds for fact in facts(Caption.read(caption), things, ground)), (caption, things)
 
 
 def test_every_kind_of_sentence_is_said(some):
@@ -88,6 +84,20 @@ def test_every_kind_of_sentence_is_said(some):
     words = {word for one in said for word in split(str(one))}
     assert words == set(WORDS)
     assert max(len(split(str(one))) for one in said) <= LONGEST
+
+
+def test_a_whole_caption_says_all_that_there_is(some):
+    """Every attribute of everything; of some two things both places."""
+    _, described, _ = some
+    random, placed = Random(0), []
+    for things, ground in described:
+        said = whole(things, ground, random)
+        assert all(fact.holds for fact in facts(said, things, ground)) and len(split(str(said))) <= LONGEST
+        assert Caption.read(str(said)) == said
+        named = sorted((one.shape, one.colour, one.size, one.texture) for one in said.things)
+        assert named == sorted((one.shape, one.colour, one.size, one.texture) for one in things)
+        placed.append(sum(one.place is not None for one in said.things))
+    assert {0, 1, 2} == set(placed)
 
 
 asked = st.builds(
@@ -147,7 +157,7 @@ RED, BLUE = (
 )
 def test_each_fact_that_does_not_hold_is_named(caption, wrong):
     found = facts(Caption.read(caption), [RED, BLUE], "grey")
-    assert sorted(name for name, holds in found if not holds) == sorted(wrong)
+    assert sorted(fact.words for fact in found if not fact.holds) == sorted(wrong)
 
 
 def test_a_shape_covers_its_area():

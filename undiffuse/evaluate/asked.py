@@ -48,5 +48,5 @@ def chosen(question: Question, count: int, seed: int) -> Question:
 
 def shares(found: list[list[Fact]]) -> tuple[float, float]:
     """The share of facts that hold, and of captions of which all do."""
-    every = [holds for facts in found for _, holds in facts]
-    return sum(every) / len(every), sum(all(holds for _, holds in facts) for facts in found) / len(found)
+    every = [fact.holds for facts in found for fact in facts]
+    return sum(every) / len(every), sum(all(fact.holds for fact in facts) for facts in found) / len(found)

@@ -9,6 +9,7 @@ Which thing a caption means is not known: things are assigned to its description
 
 from collections.abc import Iterator, Sequence
 from itertools import permutations
+from typing import NamedTuple
 
 from undiffuse.data.synthetic.shapes.caption import Asked, Caption
 from undiffuse.data.synthetic.shapes.scene import COLOURS, Thing
@@ -22,35 +23,46 @@ BESIDE = {  # by how much
 }
 ATTRIBUTES = ("colour", "size", "texture")
 
-Fact = tuple[str, bool]  # in words, and whether it holds
+
+class Fact(NamedTuple):
+    """One thing that a caption says."""
+
+    sort: str  # shape, colour, size, texture, not (an attribute), place, relation, count, none (of a kind) or ground
+    words: str
+    holds: bool
 
 
 def facts(caption: Caption, things: Sequence[Thing], ground: str | None) -> list[Fact]:
     """Each fact of a caption, and whether it holds."""
     several = [asked for asked in (*caption.things, caption.absent) if asked is not None and asked.number != 1]
-    found = [(str(asked), sum(fits(asked, thing) for thing in things) == asked.number) for asked in several]
+    found = [
+        Fact(
+            "count" if asked.number else "none", str(asked), sum(fits(asked, thing) for thing in things) == asked.number
+        )
+        for asked in several
+    ]
     if caption.ground:
-        found.append((f"on {caption.ground}", ground == caption.ground))
+        found.append(Fact("ground", f"on {caption.ground}", ground == caption.ground))
     single = [asked for asked in caption.things if asked.number == 1]
     options = permutations([*things, *[None] * len(single)], len(single))
     told = (list(_told(caption.relation, single, chosen)) for chosen in options)
-    return found + max(told, key=lambda pairs: sum(holds for _, holds in pairs))
+    return found + max(told, key=lambda several: sum(fact.holds for fact in several))
 
 
 def _told(relation: str | None, single: Sequence[Asked], chosen: Sequence[Thing | None]) -> Iterator[Fact]:
     """The facts of single things, if these were chosen for them."""
     for asked, thing in zip(single, chosen, strict=True):
-        yield asked.shape or "shape", thing is not None and asked.shape in (None, thing.shape)
+        yield Fact("shape", asked.shape or "shape", thing is not None and asked.shape in (None, thing.shape))
         for name in ATTRIBUTES:
             if (word := getattr(asked, name)) is not None:
-                yield word, thing is not None and getattr(thing, name) == word
+                yield Fact(name, word, thing is not None and getattr(thing, name) == word)
         if asked.unlike:
-            yield f"not {asked.unlike}", thing is not None and _differs(asked.unlike, thing)
+            yield Fact("not", f"not {asked.unlike}", thing is not None and _differs(asked.unlike, thing))
         if asked.place:
-            yield asked.where, thing is not None and third(thing) == asked.place
+            yield Fact("place", asked.where, thing is not None and third(thing) == asked.place)
     if relation:
         a, b = chosen[:2]
-        yield relation, a is not None and b is not None and is_related(a, b, relation)
+        yield Fact("relation", relation, a is not None and b is not None and is_related(a, b, relation))
 
 
 def fits(asked: Asked, thing: Thing) -> bool:

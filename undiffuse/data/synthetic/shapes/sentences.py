@@ -1,10 +1,11 @@
 """What to say of a scene: several true sentences, drawn at random, of many forms."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from undiffuse.condition.words import split
-from undiffuse.data.synthetic.shapes.caption import OPENINGS, PLACES, RELATIONS, Asked, Caption
+from undiffuse.data.synthetic.shapes.caption import OPENINGS, RELATIONS, Asked, Caption
 from undiffuse.data.synthetic.shapes.facts import FAR, fits, is_related, third
 from undiffuse.data.synthetic.shapes.scene import COLOURS, SHAPES, TEXTURES, Thing
 
@@ -47,6 +48,21 @@ def _sentence(things: Sequence[Thing], ground: str, random: Random) -> Caption:
     return Caption(tuple(said), relation, absent, tone, opening, wording)
 
 
+def whole(things: Sequence[Thing], ground: str, random: Random) -> Caption:
+    """All attributes of all things and then, as far as `LONGEST` words go, their places and the ground."""
+    order = random.sample(things, len(things))
+    said = tuple(Asked(1, one.shape, one.colour, one.size, one.texture) for one in order)
+    caption = Caption(said, opening=random.choice([opening for opening in OPENINGS if opening != "there are "]))
+    for k in random.sample(range(len(order)), len(order)):
+        placed = (*caption.things[:k], _at_its_place(order[k], caption.things[k]), *caption.things[k + 1 :])
+        caption = _if_short(replace(caption, things=placed), caption)
+    return _if_short(replace(caption, ground=ground), caption)
+
+
+def _if_short(longer: Caption, caption: Caption) -> Caption:
+    return longer if len(split(str(longer))) <= LONGEST else caption
+
+
 def naming(thing: Thing, things: Sequence[Thing], ground: str, random: Random) -> Caption:
     """A true sentence about things of a scene, in which the shape and colour of this one are named."""
     while True:
@@ -72,9 +88,14 @@ def _described(thing: Thing, random: Random) -> Asked:
 
 def _placed(thing: Thing, asked: Asked, random: Random) -> Asked:
     """With its place, if that is beyond doubt, every other time."""
+    placed = _at_its_place(thing, asked)
+    return placed if placed.place and random.random() < 0.5 else asked
+
+
+def _at_its_place(thing: Thing, asked: Asked) -> Asked:
+    """With its place, if that is beyond doubt."""
     clear = all(abs(at - border) > CLEAR for at in (thing.x, thing.y) for border in (1 / 3, 2 / 3))
-    place = third(thing)
-    return asked._replace(place=place) if clear and place in PLACES.values() and random.random() < 0.5 else asked
+    return asked._replace(place=third(thing)) if clear else asked
 
 
 def _counted(things: Sequence[Thing], random: Random) -> Asked | None:

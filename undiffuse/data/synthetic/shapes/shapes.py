@@ -21,12 +21,13 @@ from undiffuse.data.synthetic.shapes.checker import check
 from undiffuse.data.synthetic.shapes.draw import draw
 from undiffuse.data.synthetic.shapes.facts import Fact
 from undiffuse.data.synthetic.shapes.scene import COLOURS, GROUNDS, MOST, SHAPES, SIZES, TEXTURES, Scenes, scenes
-from undiffuse.data.synthetic.shapes.sentences import naming, sentence
+from undiffuse.data.synthetic.shapes.sentences import naming, sentence, whole
 
 Told = Literal["words", "labels"]
 HELD_OUT = 2_000  # scenes of the test split, and of those with combinations that are not trained on
 SMALLEST = 16  # pixels: below that, nothing can be told apart
 NEW = "combinations"  # the split of these
+SAID = (sentence, whole)  # captions of a picture, in turn
 
 
 class Question(NamedTuple):
@@ -97,7 +98,7 @@ def _scenes(count: int, seed: int, captions: int, split: str) -> tuple[Scenes, t
     said = []
     for things, ground in drawn.described():
         made = [naming(things[0], things, ground, random)] if split == NEW else []
-        made += [sentence(things, ground, random) for _ in range(captions - len(made))]
+        made += [SAID[k % 2](things, ground, random) for k in range(len(made), captions)]
         said.append(tuple(map(str, made)))
     return drawn, tuple(said)
 
