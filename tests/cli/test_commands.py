@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import undiffuse
+from undiffuse.data.source import Shapes
 from undiffuse.draw.animation import HELD, TICK
 from undiffuse.sampling.samplers import SAMPLERS
 
@@ -192,6 +193,17 @@ def test_data_is_described_drawn_and_saved(run, labelled_run):
     )
     assert (first == second).all()
     assert (first != other).any()
+
+
+def test_of_data_that_is_drawn_few_are_drawn_to_look_at(run, monkeypatch):
+    drawn = []
+    opened = Shapes.open
+    monkeypatch.setattr(Shapes, "open", lambda self, split="train": drawn.append(self.count) or opened(self, split))
+    code, out, _ = run("data", "shapes", "-n", "3", "--out", "shapes.png")
+    assert code == 0 and "drawn like the 30,000 of a training" in out and "3 of 500" in out
+    assert run("data", "shapes", "-n", "501", "--out", "more.npz")[0] == 0
+    assert drawn == [500, 501] and len(np.load("more.npz")["x"]) == 501
+    assert run("data", "shapes", "-n", "0", "--out", "none.png")[0] != 0
 
 
 def test_evaluate_prints_a_table_or_one_json_object(run, points_run):

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from undiffuse.sampling.sampling import Sampling
 
 FILM_STEPS = 40  # at least, without --steps: a film of fewer is over too soon
+FEW = 500  # rows of a drawn data set: enough to describe it
 DEFAULT_RECIPE = "swiss-roll"  # whose fields `train --help` lists
 FILM = ".gif"
 PICTURES = (".png", FILM)  # which are not data, alone
@@ -79,6 +80,7 @@ def runs(options: Namespace) -> None:
 def data(options: Namespace) -> None:
     """Describe the data of a recipe or a run, or your own, and draw or save some of it."""
     from undiffuse.data.augment import shown_augmented
+    from undiffuse.data.source import Drawn, Source
     from undiffuse.kind import ENDINGS, describe, kind_of
 
     out, made_by = out_path(options, ENDINGS), read_origin(path_of(options.target))
@@ -86,13 +88,18 @@ def data(options: Namespace) -> None:
         say(f"{name}: {shown(value)}")
     if made_by and Path(options.target).suffix.lower() in PICTURES:
         return
-    dataset = recipe_for(options.target).data.open(options.split)
+    source: Source | Drawn = recipe_for(options.target).data
+    note = "these are the training data; --split test shows the held-out data"
+    if isinstance(source, Drawn) and source.count > FEW:
+        note = f"drawn like the {source.count:,} of a training; --split test shows the held-out data"
+        source = source.few(max(FEW, at_least_1("-n", options.count, FEW))) if options.split == "train" else source
+    dataset = source.open(options.split)
     kind = kind_of(dataset)
     if out:
         kind.check_ending(out)
     say(describe(dataset))
     if options.split == "train":
-        say("  note: these are the training data; --split test shows the held-out data")
+        say(f"  note: {note}")
     if out:
         rows = kind.some(dataset, at_least_1("-n", options.count, kind.shown), options.seed)
         if options.augment:

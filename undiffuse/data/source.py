@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
@@ -136,6 +136,21 @@ class Piano:
         return "valid keyboards", valid
 
 
+@runtime_checkable
+class Drawn(Protocol):
+    """A source whose data is drawn, so many rows as are wanted: a few to look at, without drawing them all."""
+
+    @property
+    def count(self) -> int:
+        """How many rows a training has."""
+
+    def few(self, count: int) -> "Drawn":
+        """At most ``count`` rows, drawn alike."""
+
+    def open(self, split: str = "train") -> Dataset:
+        """The data."""
+
+
 @dataclass(frozen=True)
 class Shapes:
     """``count`` pictures of one to three shapes, ``size`` pixels a side, drawn by ``seed``, with ``captions`` each.
@@ -155,6 +170,10 @@ class Shapes:
     def open(self, split: str = "train") -> Dataset:
         """The pictures. Raises UserError for pictures that are too few or too small."""
         return shapes(self.count, self.size, self.seed, self.captions, self.told, self.text, split)
+
+    def few(self, count: int) -> Self:
+        """At most ``count`` pictures, drawn alike."""
+        return replace(self, count=min(count, self.count))
 
     def questions(self) -> Questions:
         """Captions that were not trained on, and a checker that says which of their facts a picture shows."""
