@@ -23,6 +23,8 @@ MEASUREMENTS = (
     "throughput",
     "inverse",
     "fashion",
+    "shapes",
+    "attention",
 )
 
 
