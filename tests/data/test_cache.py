@@ -14,6 +14,7 @@ from undiffuse.core import on_disk
 from undiffuse.core.errors import Caution, UserError
 from undiffuse.core.on_disk import OnDisk, checksum, checksum_of_rows, typical
 from undiffuse.data.readers import pictures as reader
+from undiffuse.data.readers.array import arrays_of
 from undiffuse.data.readers.open import open_data
 from undiffuse.train.batches import Batches
 
@@ -37,7 +38,7 @@ def on_large(monkeypatch):
     """From now on, all data is large."""
 
     def begin():
-        monkeypatch.setattr("undiffuse.data.cache.LARGE", 0)
+        monkeypatch.setattr("undiffuse.data.cache.LARGE", 100)
         monkeypatch.setattr("undiffuse.data.cache.MANY", 1)
 
     return begin
@@ -154,6 +155,23 @@ def test_broken_pictures_are_refused_by_name_or_left_out(folder, on_large, tmp_p
     parts = [open_data(folder, split=split, skip_unreadable=True) for split in ("train", "test")]
     assert torch.equal(torch.cat([part.x for part in parts]), data.x)
     assert torch.equal(torch.cat([part.labels for part in parts]), data.labels)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz"])
+@pytest.mark.parametrize("layout", [(3, 4, 5), (4, 5, 3), (7,)], ids=["channels first", "channels last", "points"])
+def test_large_arrays_are_read_where_they_lie(tmp_path, monkeypatch, on_large, ending, layout):
+    monkeypatch.setenv("UNDIFFUSE_CACHE", str(tmp_path / "caches"))
+    dice, path = np.random.default_rng(0), tmp_path / f"mine{ending}"
+    x = dice.integers(0, 256, (40, *layout), np.uint8) if layout[1:] else dice.random((40, *layout), np.float32)
+    np.save(path, x) if ending == ".npy" else np.savez(path, y=np.arange(40) % 2, x=x)
+    in_memory = {split: open_data(path, split=split) for split in ("train", "test", "all")}
+    on_large()
+    for split, expected in in_memory.items():
+        found = open_data(path, split=split)
+        assert torch.equal(found.x, expected.x) and checksum(found.x) == checksum(expected.x)
+        assert expected.labels is None or torch.equal(found.labels, expected.labels)
+        assert (type(found.x) is OnDisk) == (split != "all")
+    assert isinstance(arrays_of(path)["x"], np.memmap)
 
 
 def test_memory_stays_flat(tmp_path, monkeypatch):

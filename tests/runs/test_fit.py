@@ -65,6 +65,7 @@ def test_minutes_are_kept_and_a_recipe_is_taken(tmp_path):
         ([], None, "a data set has a length and rows"),
         (5, None, "a data set has a length and rows"),
         ([np.zeros(2), np.zeros(3)], None, "rows of 2 shapes"),
+        ([np.zeros(2, np.uint8), np.zeros(2)], None, "rows of uint8 and of float64"),
         ([{"text": "a"}], None, "no column of image"),
         (np.array([{}, {}]), None, "rows and labels are numbers"),
     ],

@@ -7,10 +7,11 @@ The data is written beside the run first, to ``runs/mine.npz``, and read from th
 resumes, and `undiffuse evaluate runs/mine` finds what to measure against.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -83,7 +84,7 @@ def _recipe(data: Any, labels: Any, out: Path) -> Recipe:
         return own_data(_written(np.asarray(_on_cpu(data)), labels, out))
     if labels is not None:
         raise UserError("a data set brings its own labels; leave labels out")
-    return own_data(_written(*_gathered(data), out))
+    return own_data(_gathered(data, out))
 
 
 def _on_cpu(x: Any) -> Any:
@@ -92,35 +93,69 @@ def _on_cpu(x: Any) -> Any:
 
 def _written(x: np.ndarray, labels: Any, out: Path) -> Path:
     """The rows in a file beside the run."""
-    path = out.with_name(f"{out.name}.npz")
     arrays = {"x": x}
     if labels is not None:
         arrays["y"] = np.asarray(_on_cpu(labels))
         if len(arrays["y"]) != len(x):
             raise UserError(f"{len(arrays['y']):,} labels for {len(x):,} rows; give one for each")
-    if x.dtype == object or any(array.dtype == object for array in arrays.values()):
-        raise UserError("rows and labels are numbers or text, all of one shape")
-    if path.exists():
-        raise UserError(f"{path}: is there already, and this data would be written to it; choose another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    for array in arrays.values():
+        _check_plain(array)
+    path = _new_file(out)
     write_atomically(path, lambda part: np.savez(part, **arrays))  # type: ignore[arg-type]
     return path
 
 
-def _gathered(data: RowByRow) -> tuple[np.ndarray, np.ndarray | None]:
-    """The rows of a data set, and their labels if it has any."""
+def _new_file(out: Path) -> Path:
+    """Where the data of a run goes. Raises UserError if something lies there."""
+    path = out.with_name(f"{out.name}.npz")
+    if path.exists():
+        raise UserError(f"{path}: is there already, and this data would be written to it; choose another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _gathered(data: RowByRow, out: Path) -> Path:
+    """The rows of a data set, and their labels if it has any, in a file beside the run: one row after the other, so
+    that memory holds one."""
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or not len(data):
         raise UserError("a data set has a length and rows: a tensor, an array, or a Dataset of torch or Hugging Face")
-    pairs = [_pair(data[k]) for k in range(len(data))]
-    x, y = [row for row, _ in pairs], [label for _, label in pairs]
-    shapes = {row.shape for row in x}
-    if len(shapes) > 1:
-        sizes = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes)[:3])
-        raise UserError(f"rows of {len(shapes)} shapes ({sizes}, ...); make them all alike first")
-    names = getattr(getattr(data, "features", {}).get(LABEL[0]), "names", None)
-    if any(label is None for label in y):
-        return np.stack(x), None
-    return np.stack(x), np.asarray([names[k] for k in y] if names else [_on_cpu(k) for k in y])
+    path, names = _new_file(out), getattr(getattr(data, "features", {}).get(LABEL[0]), "names", None)
+
+    def write(part: Path) -> None:
+        labels: list[Any] = []
+        with zipfile.ZipFile(part, "w") as archive:
+            with archive.open("x.npy", "w", force_zip64=True) as file:
+                _write_rows(file, data, labels)
+            if not any(label is None for label in labels):
+                y = np.asarray([names[k] for k in labels] if names else labels)
+                _check_plain(y)
+                with archive.open("y.npy", "w") as file:
+                    np.lib.format.write_array(file, y, allow_pickle=False)
+
+    write_atomically(path, write)
+    return path
+
+
+def _write_rows(file: IO[bytes], data: RowByRow, labels: list[Any]) -> None:
+    """One array of all rows, in NumPy's format; ``labels`` are added to."""
+    first, _ = _pair(data[0])
+    _check_plain(first)
+    form = {"descr": np.lib.format.dtype_to_descr(first.dtype), "fortran_order": False}
+    np.lib.format.write_array_header_2_0(file, form | {"shape": (len(data), *first.shape)})
+    for k in range(len(data)):
+        row, label = _pair(data[k])
+        if row.shape != first.shape:
+            sizes = ", ".join(" x ".join(map(str, shape)) for shape in sorted({row.shape, first.shape}))
+            raise UserError(f"rows of 2 shapes ({sizes}, ...); make them all alike first")
+        if not np.can_cast(row.dtype, first.dtype):
+            raise UserError(f"rows of {first.dtype} and of {row.dtype}; make them all alike first")
+        file.write(np.ascontiguousarray(row, first.dtype).data)
+        labels.append(_on_cpu(label))
+
+
+def _check_plain(array: np.ndarray) -> None:
+    if array.dtype == object:
+        raise UserError("rows and labels are numbers or text, all of one shape")
 
 
 def _pair(row: Any) -> tuple[np.ndarray, Any]:

@@ -1,8 +1,10 @@
 """Arrays, plain or in .npy and .npz files: points, pictures or series, with labels of any type."""
 
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZIP_STORED, ZipInfo
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, labelled
 from undiffuse.condition.specification import Numbers, Specification
 from undiffuse.core.errors import UserError
+from undiffuse.data.cache import is_large
 from undiffuse.data.conditioned import CONDITION, with_numbers
 from undiffuse.data.dataset import Dataset
 
@@ -46,10 +49,10 @@ def from_array(
     if array.ndim <= 2:
         columns = array if array.ndim == 2 else array.reshape(-1, 1)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which Dataset reports
-            points = torch.from_numpy(columns.astype(np.float32))
+            points = torch.from_numpy(columns.astype(np.float32, copy=False))
         return Dataset(points, conditions, specifications, notes=notes, name=name)
     if array.dtype.kind == "f" and array.ndim == 3:
-        series = torch.from_numpy(array.astype(np.float32))
+        series = torch.from_numpy(array.astype(np.float32, copy=False))
         return Dataset(series, conditions, specifications, kind="series", notes=notes, name=name)
     pictures = torch.from_numpy(_pictures(array, name))
     return Dataset(pictures, conditions, specifications, kind="pictures", notes=notes, name=name)
@@ -113,17 +116,36 @@ def _numbers(
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a ``.npz`` file by name; that of a ``.npy`` file as x.
+    """The arrays of a ``.npz`` file by name; that of a ``.npy`` file as x. Large ones are mapped.
 
     Raises:
         UserError: Not a NumPy file, truncated, or of Python objects.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        return {"x": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        large = path.suffix == ".npy" and is_large(0, path.stat().st_size)
+        loaded = np.load(path, mmap_mode="c" if large else None, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"x": loaded}
+        return {info.filename.removesuffix(".npy"): _member(path, loaded, info) for info in loaded.zip.infolist()}
     except Exception as error:  # of a damaged header, anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: truncated, or not plain NumPy numbers ({reason})") from None
+
+
+def _member(path: Path, loaded: "np.lib.npyio.NpzFile", info: ZipInfo) -> np.ndarray:
+    """One array of a .npz file: mapped, if it is large and lies there as it is in memory."""
+    if is_large(0, info.file_size) and info.compress_type == ZIP_STORED:
+        with path.open("rb") as file:
+            file.seek(info.header_offset + 26)
+            name, extra = struct.unpack("<HH", file.read(4))
+            file.seek(info.header_offset + 30 + name + extra)
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, by_columns, dtype = read(file)
+            if not by_columns and not dtype.hasobject:
+                return np.memmap(path, dtype, "c", file.tell(), shape)
+    found: np.ndarray = loaded[info.filename]
+    return found
 
 
 def index_labels(values: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -170,13 +192,15 @@ def index_attributes(values: np.ndarray, attributes: Sequence[str] = ()) -> tupl
 
 
 def _pictures(array: np.ndarray, name: str) -> np.ndarray:
-    """Any of the layouts above to ``(count, channels, height, width)`` uint8 or float32, in one piece."""
+    """Any of the layouts above to ``(count, channels, height, width)`` uint8 or float32, in one piece in memory."""
     if array.ndim == 3:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] > 4 >= array.shape[3]:
         array = array.transpose(0, 3, 1, 2)
     if array.ndim != 4:
         raise UserError(f"{name}: shape {array.shape}; points have 2 dimensions, pictures 3 or 4")
+    if isinstance(array, np.memmap) and array.dtype in (np.uint8, np.float32):
+        return array  # as it lies in its file: it is copied row by row
     if array.dtype.kind == "f":
         return np.array(array, np.float32, order="C")
     if array.dtype != np.uint8:

@@ -1,11 +1,16 @@
 """Data of your own: finds the kind of data at a path, and reads it."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from undiffuse.core.errors import UserError, nearest
+from undiffuse.core.memory import in_words
 from undiffuse.core.paths import path_of
+from undiffuse.data.cache import CacheEntry, Making, fingerprint, is_large, kept_rows
 from undiffuse.data.captions import LEARNED, Captioner
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import Dataset, check_split, held_out
 from undiffuse.data.readers.array import numpy_file
 from undiffuse.data.readers.cifar import cifar, is_cifar
 from undiffuse.data.readers.hub import hub
@@ -52,7 +57,34 @@ def open_data(
         return cifar(path, split)
     if path.is_dir() or is_idx(path):
         return idx(path, split)
-    return _read_file(path, size, captioner).part(split)
+    data = _read_file(path, size, captioner)
+    return _part_on_disk(path, data, split) if is_large(0, data.x.nbytes) else data.part(split)
+
+
+def _part_on_disk(path: Path, data: Dataset, split: str) -> Dataset:
+    """A part of rows that are too large for memory, and may lie in a mapped file: in the cache each part is one piece.
+
+    The rows and their order are those of `Dataset.part`.
+    """
+    check_split(split)
+    if split == "all":
+        return data
+
+    def parts() -> tuple[list[int], list[int]]:
+        is_test = held_out(len(data), data.conditions, data.specifications, data.name)
+        return (~is_test).nonzero()[:, 0].tolist(), is_test.nonzero()[:, 0].tolist()
+
+    status, dtype = path.stat(), data.x[:0].numpy().dtype
+    entry = CacheEntry(
+        path.name[:40],
+        ("rows", path.resolve(), data.kind, data.shape),
+        fingerprint([(path.name, (status.st_size, status.st_mtime_ns))]),
+    )
+    making = Making(lambda row: data.x[row].numpy(), dtype.name, data.shape, parts, f"copying {len(data):,} rows")
+    x, rows, _ = kept_rows(entry, making, split)
+    conditions = None if data.conditions is None else data.conditions[torch.tensor(rows)]
+    said = f"copied once, and kept in {entry.folder} ({in_words(data.x.nbytes)})"
+    return replace(data, x=x, conditions=conditions, notes=(*data.notes, said))
 
 
 def usual_size(path: Path) -> tuple[int, int] | None:
