@@ -7,7 +7,7 @@ per column, pictures per channel. Mean and standard deviation are buffers, so th
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -101,11 +101,13 @@ class Normalise(Codec):
         return x.round_().clamp_(0, 255).to(torch.uint8) if self.quantised else x
 
 
-def pixels(shape: tuple[int, ...]) -> Normalise:
-    """The codec of pictures between -1, black, and 1, white."""
+def pixels(
+    shape: tuple[int, ...], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+) -> Normalise:
+    """The codec of pictures with these means and deviations of channels; without them, from -1, black, to 1, white."""
     codec = Normalise("pictures", shape)
-    codec.mean.fill_(127.5)
-    codec.std.fill_(127.5)
+    codec.mean.copy_(torch.tensor(mean or 127.5).view(-1, 1, 1))
+    codec.std.copy_(torch.tensor(std or 127.5).view(-1, 1, 1))
     return codec
 
 

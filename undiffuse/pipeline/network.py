@@ -77,6 +77,8 @@ class PlainUNet(DiffusersNet):
 
     def forward(self, x: Tensor, timestep: Tensor, routes: Routes) -> Tensor:
         """Labels as indices."""
+        if self.config.time_embedding_type == "learned":  # a table of whole numbers
+            timestep = timestep.round().long()
         made: Tensor = self.net(x, timestep, class_labels=routes.vector).sample
         return made
 

@@ -24,6 +24,7 @@ from undiffuse.core.errors import UserError, caution
 from undiffuse.core.memory import require_network
 
 INDEX = "model_index.json"
+BESIDE = "undiffuse.json"  # what an exported run says besides
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".msgpack")
 Index = dict[str, Any]
 
@@ -57,6 +58,11 @@ class Parts(Protocol):
         """A part that makes ids of words."""
         ...
 
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What a run that was exported says besides; empty for others."""
+        ...
+
 
 def is_pipeline(path: Path) -> bool:
     """Whether a pipeline of diffusers lies there."""
@@ -78,6 +84,11 @@ class FolderParts:
     def index(self) -> Index:
         """Its model_index.json."""
         return read_json(self.where / INDEX)
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """Its undiffuse.json."""
+        return read_json(self.where / BESIDE) if (self.where / BESIDE).is_file() else {}
 
     def has(self, name: str) -> bool:
         """Whether the index names this part, and does not say that it was left out."""

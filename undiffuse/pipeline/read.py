@@ -96,7 +96,7 @@ def read(parts: Parts) -> Opened:
     except UserError as error:
         raise UserError(f"{parts.where}: {error}") from None
     if vae is None:
-        codec: Normalise | VAE = pixels((channels, height, width))
+        codec: Normalise | VAE = pixels((channels, height, width), parts.beside.get("mean"), parts.beside.get("std"))
     else:
         codec = autoencoding(vae, (vae.config.in_channels, height * net.factor, width * net.factor))
         codec.latents.mean.fill_(vae.config.shift_factor or 0.0)
@@ -115,8 +115,10 @@ def _autoencoder(parts: Parts) -> Any:
 
 
 def _labels_if_any(parts: Parts, net: DiffusersNet) -> Asking:
-    count = net.config.num_class_embeds
-    return ByLabel(label_names(parts.index, count), droppable=False) if count else Unconditional()
+    count, named = net.config.num_class_embeds, next(iter(parts.beside.get("labels", {}).values()), None)
+    if not count:
+        return Unconditional()
+    return ByLabel(named or label_names(parts.index, count), droppable=named is not None)
 
 
 def _labels(parts: Parts, net: DiffusersNet) -> Asking:
