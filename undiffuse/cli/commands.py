@@ -19,6 +19,7 @@ from undiffuse.cli.words import (
     at_least_1,
     bridge_for,
     called,
+    cascade_for,
     ends,
     following,
     given,
@@ -28,6 +29,7 @@ from undiffuse.cli.words import (
     is_quiet,
     out_path,
     overridden,
+    pictured,
     prompt,
     recipe_for,
     requested,
@@ -122,7 +124,7 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     clock = None if options.minutes is None else Clock(options.minutes, began)
     out = new_folder(options.out or Path("runs") / called(options))
     init = load(options.init) if options.init else None
-    recipe = bridge_for(options) or recipe_for(options.target, fields)
+    recipe, fields = cascade_for(options, fields) or (bridge_for(options) or recipe_for(options.target, fields), fields)
     recipe = overridden(fine_tuned(init, recipe) if init else recipe, fields)
     if clock:
         recipe, line = planned(recipe, clock, {recipe.path_of(name) for name, _ in fields}, own and not init)
@@ -168,13 +170,14 @@ def sample(options: Namespace) -> None:
     run = guiding(options)
     kind = kind_of(run)
     out = _out_of(kind, options, "samples")
-    known, start = given(options, run, kind), started(options, run, kind)
-    count = at_least_1("-n", options.count, _rows_of(known) or _rows_of(start) or kind.shown)
+    known, start, told = given(options, run, kind), started(options, run, kind), pictured(options, run, kind)
+    rows_given = _rows_of(known) or _rows_of(start) or max(map(len, told.values()), default=0)
+    count = at_least_1("-n", options.count, rows_given or kind.shown)
     how = sampling(options, run)
-    rows = kind.made(run, run.draw(count, requested(options, run), how, known, start))
+    rows = kind.made(run, run.draw(count, requested(options, run, told), how, known, start))
     kind.save(rows, out)
     _say(kind.printed(rows), f"wrote {out}: {kind.counted(count)}, {_planned(run, how, start, known).describe()}")
-    if options.low is not None or options.gray is not None:
+    if (options.low is not None and not told) or options.gray is not None:
         say(f"  note: not trained for it, but guided by what is seen ({options.by or USUAL})")
 
 
@@ -240,7 +243,7 @@ def invert(options: Namespace) -> None:
     check_invertible(run, "invert")
     kind = kind_of(run)
     x, how = kind.rows(run, path_of(options.rows), options.fit), inverting(options, run)
-    wanted = requested(options, run)
+    wanted = requested(options, run, pictured(options, run, kind))
     kept = invert(run, x, wanted, how, options.refine)
     off = returned(run, kept, x, wanted, how)
     write_noise(run, kept, out)
@@ -265,7 +268,8 @@ def interpolate(options: Namespace) -> None:
     wanted = run.conditions(1, requested(options, run))
     how = inverting(options, run) if options.files else sampling(options, run)
     texts = options.texts if options.texts and len(options.texts) > 1 else ()
-    made = interpolate(run, ends(options, run, kind, wanted, how), count, wanted, how, texts)
+    between, vectors = ends(options, run, kind, wanted, how)
+    made = interpolate(run, between, count, wanted, how, texts, vectors)
     if film:
         states = (Frame(made.x[k : k + 1], f"frame {k + 1} of {count}", "") for k in range(count))
         write_film(kind.film(run, states, made._replace(x=made.x[:1], conditions=wanted)), out, count)
@@ -392,11 +396,11 @@ def animate(options: Namespace) -> None:
     out = out_path(options, (FILM,), otherwise="undiffuse.gif")
     run = guiding(options)
     kind = kind_of(run)
-    known, start = given(options, run, kind), started(options, run, kind)
+    known, start, told = given(options, run, kind), started(options, run, kind), pictured(options, run, kind)
     count = at_least_1("-n", options.count, _rows_of(known) or _rows_of(start) or kind.filmed or 1)
     steps = run.steps if run.is_few_step else max(FILM_STEPS, run.steps)
     options.steps = at_least_1("--steps", options.steps, steps)
-    how, wanted = sampling(options, run), requested(options, run)
+    how, wanted = sampling(options, run), requested(options, run, told)
     plan = _planned(run, how, start, known)
     frames = frames_to_show(len(plan.times))
     states = _shown(run.trajectory(count, wanted, how, given=known, start=start), frames, len(plan.times) - 1, run)
@@ -438,7 +442,7 @@ def fields(target: str | None) -> str:
     """The fields of a recipe, their values and types, one line for each."""
     from dataclasses import is_dataclass
 
-    from undiffuse.core.configuration import kebab, leaves, spoken
+    from undiffuse.core.configuration import kebab, spoken
 
     def typed(value: object) -> str:
         if is_dataclass(value):
@@ -450,7 +454,7 @@ def fields(target: str | None) -> str:
     target = target or DEFAULT_RECIPE
     with nullcontext() if is_data(target) else absent():
         recipe = recipe_for(target)
-    rows = [(recipe.option_of(path), typed(value), spoken(hint)) for path, hint, value in leaves(recipe)]
+    rows = [(recipe.option_of(path), typed(value), spoken(hint)) for path, hint, value in recipe.leaves()]
     width = max(len(name) for name, _, _ in rows)
     lines = [f"  {name:{width}}  {value:14}  ({kind})" for name, value, kind in rows]
     return "\n".join([f"the fields of {target}:", *lines])

@@ -34,6 +34,7 @@ _GUIDING = (
     _arg("--negative-text", metavar="WORDS", help="guide away from what these words say (none)"),
     _arg("--rescale", type=number, metavar="R", help="from 0 to 1: rescale guided samples to the unguided spread (0)"),
     _arg("--interval", type=levels, metavar="A,B", help="guide only between these noise levels, sigma/alpha (all)"),
+    _arg("--low-noise", type=number, metavar="S", help="noise of the picture that a cascade enlarges (the recipe's)"),
     _arg("--threshold", choices=("static", "dynamic"), help="keep pictures within black and white (no)"),
     _arg("--classifier", metavar="RUN", help="guide by this classifier, trained with --loss cross-entropy"),
     _arg("--worse", metavar="RUN", help="autoguidance: guide away from this run, which is smaller or less trained"),
@@ -64,6 +65,7 @@ _SAMPLING = (*_STEPPING, *_ASKED, *_GUIDING)
 
 
 _FIT = _arg("--fit", action="store_true", help="scale, crop and turn grey pictures of another size or colour")
+_LIKE = _arg("--like", metavar="FILE", help="variations: what the stages of a run would draw is read from a picture")
 _REFINE = _arg(
     "--refine", type=whole, default=0, metavar="N", help="of an inversion: iterations that improve a step (0)"
 )
@@ -79,6 +81,7 @@ _TOLD = (
     _arg("--known", metavar="FILE", help="partly known data: the rest (empty cells, NaN, --mask) is drawn"),
     _arg("--mask", metavar="FILE", help="of pictures: white where --known is unknown"),
     _arg("--low", metavar="FILE", help="a picture of fewer pixels, of which samples are larger ones"),
+    _LIKE,
     _arg("--gray", metavar="FILE", help="a grey picture, of which samples are coloured ones"),
     _arg(
         "--by",
@@ -118,6 +121,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         (
             _arg("target", nargs="?", metavar="RECIPE|FILE|FOLDER", help="a recipe's name or file, or your own data"),
             _arg("--target", dest="end", metavar="B", help="a bridge to this data from the first; noise is N(0, I)"),
+            _arg(
+                "--sizes", type=wholes, metavar="16,64", help="of a cascade: pixels a side of each stage, lowest first"
+            ),
             _arg("--method", metavar="NAME", help="of a bridge: flow, optimal-transport, schroedinger, ... (flow)"),
             _arg("--init", metavar="RUN", help="go on from another run's weights, on this data (fine-tuning)"),
             _arg("--minutes", type=number, metavar="M", help="the best training for this time: --steps and more"),
@@ -175,6 +181,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _RUN,
             _arg("rows", metavar="FILE", help="a picture, or pictures, points or series as .npy"),
             *(option for option in _SAMPLING if option[0] != ("--sampler",)),
+            _LIKE,
             _REFINE,
             _FIT,
             _SEED,

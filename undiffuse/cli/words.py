@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,14 @@ from undiffuse.core.paths import path_of
 
 STRENGTH = 0.6  # of --init-picture, unless told otherwise
 INVERTED = 50  # steps of an inversion, unless told otherwise
+CASCADE = "cascade"  # what is trained of one's own pictures in stages
 LONGEST = 1000  # characters of the name of a file
 HUB = "hf:"  # a data set of the Hugging Face hub: hf:user/name
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from undiffuse.condition.conditions import Conditions
     from undiffuse.condition.read import Request
     from undiffuse.kind.kind import Kind
     from undiffuse.recipe.recipe import Recipe
@@ -69,6 +73,30 @@ def bridge_for(options: Namespace) -> "Recipe | None":
     from undiffuse.recipes.bridges import bridge
 
     return bridge(_end_for(options.target), _end_for(options.end), options.method or "flow")
+
+
+def cascade_for(
+    options: Namespace, fields: Sequence[tuple[str, str]]
+) -> "tuple[Recipe, Sequence[tuple[str, str]]] | None":
+    """The recipe of a cascade of one's own pictures, and the fields that are still to be put into it; None for another
+    target."""
+    with usage():
+        if options.target != CASCADE:
+            if options.sizes:
+                raise UserError("--sizes are of a cascade: undiffuse train cascade --data FOLDER --sizes 16,64")
+            return None
+        data = next((value for name, value in fields if name == "data"), None)
+        if data is None or not options.sizes:
+            raise UserError("a cascade needs pictures and sizes: undiffuse train cascade --data FOLDER --sizes 16,64")
+    from undiffuse.data.source import Files, Hub
+    from undiffuse.recipes.cascade import cascade
+
+    rest = [(name, value) for name, value in fields if name != "data"]
+    own = [("data.size", str(options.sizes[-1])), *rest]
+    source = recipe_for(data, own).data
+    if not isinstance(source, Files | Hub):
+        raise UserError(f"{data}: a cascade is of a folder of pictures, or of pictures of the hub (hf:NAME)")
+    return cascade(source, options.sizes), rest
 
 
 def _end_for(word: str) -> Any:
@@ -126,7 +154,7 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
     guides = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     if parts := _parts(options):
         guides["parts"] = parts
-    how = {name: getattr(options, name, None) for name in ("sampler", "steps", "grid", "seed")}
+    how = {name: getattr(options, name, None) for name in ("sampler", "steps", "grid", "seed", "low_noise")}
     with usage():
         chosen = run.sampling.override(**how, guidance=Guidance(getattr(options, "guidance", None), **guides))
     guided = {} if chosen.guidance != Guidance() else {"guidance": "none"}
@@ -134,11 +162,30 @@ def sampling(options: Namespace, run: "Run") -> "Sampling":
     return chosen
 
 
-def requested(options: Namespace, run: "Run") -> "Request":
-    """The requested conditions: --cond, --label and --text."""
+def requested(options: Namespace, run: "Run", pictured: "Mapping[str, Tensor] | None" = None) -> "Request":
+    """The requested conditions: --cond, --label and --text; and those that were read from pictures."""
     parts = _parts(options)
     texts = [parts[0][0]] if parts else getattr(options, "texts", None)
-    return run.request(options.cond, {"label": options.label, "text": texts})
+    return run.request(options.cond, {"label": options.label, "text": texts, **(pictured or {})})
+
+
+def pictured(options: Namespace, run: "Run", kind: "Kind") -> "dict[str, Tensor]":
+    """Conditions that are read from pictures: --low, of a run that was trained to enlarge such; --like, what its stages
+    would draw."""
+    from undiffuse.run.stages import read_off
+
+    low, like = getattr(options, "low", None), getattr(options, "like", None)
+    enlarges = run.enlarges if low is not None else None
+    with usage():
+        if low is not None and like is not None:
+            raise UserError("give --low or --like, not both")
+        if enlarges and options.by:
+            raise UserError("this run was trained to enlarge pictures; leave --by out")
+        if like is not None and not run.drawn:
+            raise UserError(f"{run.folder} has no stages that would draw something; start from it: --init-picture FILE")
+    if like is not None:
+        return read_off(run, kind.rows(run, path_of(like), options.fit))
+    return {enlarges: kind.to_enlarge(run, path_of(str(low)))} if enlarges else {}
 
 
 @usage()
@@ -176,7 +223,7 @@ def given(options: Namespace, run: "Run", kind: "Kind") -> "Told | None":
             raise UserError("--mask says which part of --known FILE is unknown; give both")
         if options.by and not {"known", "low", "gray"} & set(ways):
             raise UserError("--by says how --known, --low or --gray FILE guides; give one of them")
-    if options.low is not None:
+    if options.low is not None and run.enlarges is None:
         return seen(run, *kind.low(run, path_of(options.low)), options.by or USUAL)
     if options.gray is not None:
         return seen(run, *kind.grey(run, path_of(options.gray), options.fit), options.by or USUAL)
@@ -242,20 +289,32 @@ def inverting(options: Namespace, run: "Run") -> "Sampling":
     return replace(how, sampler=SAMPLER, steps=INVERTED if options.steps is None else how.steps)
 
 
-def ends(options: Namespace, run: "Run", kind: "Kind", wanted: "Request", how: "Sampling") -> "Kept":
-    """The noises between which samples are drawn: of --seeds, or of what is in --files."""
+def ends(
+    options: Namespace, run: "Run", kind: "Kind", wanted: "Conditions | None", how: "Sampling"
+) -> "tuple[Kept, dict[str, Tensor]]":
+    """The noises between which samples are drawn, of --seeds or of what is in --files; and the vectors that the stages
+    of the run would draw for the latter."""
     import torch
 
+    from undiffuse.condition.conditions import Conditions
+    from undiffuse.condition.specification import Vector
     from undiffuse.run.interpolate import noises
     from undiffuse.run.invert import invert
+    from undiffuse.run.stages import read_off
 
     with usage():
         if bool(options.seeds) == bool(options.files):
             raise UserError("say between what: --seeds 1,2, or --files A.png,B.png")
     if options.seeds:
-        return noises(run, options.seeds, how)
+        return noises(run, options.seeds, how), {}
     x = torch.cat([kind.rows(run, path_of(file), options.fit) for file in options.files])
-    return invert(run, x, wanted, how, options.refine)
+    told = {name: run.specifications[name].entry(rows) for name, rows in read_off(run, x).items()}  # type: ignore[union-attr]
+    every = None if wanted is None else wanted[torch.zeros(len(x), dtype=torch.int64)]
+    asked = Conditions({**every.entries, **told}) if every and told else every
+    vectors = {name: entry.values for name, entry in told.items() if isinstance(run.specifications[name], Vector)}
+    if len(vectors) < len(told):
+        raise UserError(f"{run.folder}: enlarges pictures, which are not on the way from file to file; give --seeds")
+    return invert(run, x, asked, how, options.refine), vectors
 
 
 @usage()

@@ -7,7 +7,7 @@ This module moves, indexes and joins conditions, and drops them for classifier-f
 What the entries mean is in their specifications (`undiffuse.condition.specification`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -97,8 +97,8 @@ class Conditions:
         entries = {name: self.entries[name] for name in names if name in self.entries}
         return Conditions(entries) if entries else None
 
-    def drop(self, noise: Noise, share: float, share_of_each: float = 0.0) -> Self:
-        """Condition dropout: each row loses all of its entries with probability ``share``.
+    def drop(self, noise: Noise, share: float, share_of_each: float = 0.0, kept: Collection[str] = ()) -> Self:
+        """Condition dropout: each row loses all of its entries with probability ``share``, but those that are ``kept``.
 
         In addition, each entry of each row is dropped with probability ``share_of_each``, so that a network also learns
         to be conditioned on only some of the entries.
@@ -106,10 +106,10 @@ class Conditions:
         conditions, device = self, next(iter(self.entries.values())).present.device
         if share > 0:
             dropped = noise.uniform(torch.empty(len(self), device=device)) < share
-            conditions = conditions._where(~dropped[:, None].expand(-1, len(self.entries)))
+            conditions = conditions._where(~dropped[:, None].expand(-1, len(self.entries)), kept)
         if share_of_each > 0:
             each = noise.uniform(torch.empty(len(self), len(self.entries), device=device))
-            conditions = conditions._where(each >= share_of_each)
+            conditions = conditions._where(each >= share_of_each, kept)
         return conditions
 
     def varied(self, noise: Noise) -> Self:
@@ -124,16 +124,28 @@ class Conditions:
             entries[name] = Entry(every[torch.arange(len(values), device=values.device), chosen], present)
         return type(self)(entries)
 
+    def with_absent(self, blanks: Mapping[str, Tensor]) -> Self:
+        """With further entries, absent in every row, where there are none of these names; ``blanks`` are one value
+        each."""
+        like = next(iter(self.entries.values())).present
+        absent = {
+            name: Entry(blank.to(like.device).expand(len(like), *blank.shape), torch.zeros_like(like))
+            for name, blank in blanks.items()
+            if name not in self.entries
+        }
+        return type(self)({**self.entries, **absent}, self.variants) if absent else self
+
     def complete(self) -> Tensor:
         """Which rows have all of their entries, (batch,) bool."""
         return torch.stack([entry.present for entry in self.entries.values()]).all(0)
 
-    def _where(self, kept: Tensor) -> Self:
-        """Entries stay present only where ``kept`` (batch, entries) is true."""
+    def _where(self, present: Tensor, kept: Collection[str]) -> Self:
+        """Entries stay present only where ``present`` (batch, entries) is true; those that are ``kept`` stay."""
+        columns = zip(self.entries.items(), present.unbind(1), strict=True)
         return type(self)(
             {
-                name: Entry(entry.values, entry.present & column)
-                for (name, entry), column in zip(self.entries.items(), kept.unbind(1), strict=True)
+                name: entry if name in kept else Entry(entry.values, entry.present & column)
+                for (name, entry), column in columns
             }
         )
 

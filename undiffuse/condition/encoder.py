@@ -60,7 +60,8 @@ class Encoder(nn.Module):
             for route in ("tokens", "channels")
         }
         channels = sum(entry.channels for entry in self.entries if isinstance(entry, PictureEntry))
-        return Widths(self.width if self.level else 0, self.width if names["tokens"] else 0, channels, names)
+        pooled = all("vector" in routes for routes in self._routes if "tokens" in routes)
+        return Widths(self.width if self.level else 0, self.width if names["tokens"] else 0, channels, names, pooled)
 
     def forward(self, log_snr: Tensor, conditions: Conditions | None = None, second: Tensor | None = None) -> Routes:
         """The routes at log_snr () or (batch,), and at a ``second`` log-SNR; without ``conditions`` all are absent.
@@ -165,7 +166,7 @@ class PictureEntry(nn.Module):
 
     def __init__(self, of: Picture, width: int) -> None:
         super().__init__()
-        self.size, self.channels = of.size, of.size[0] + 1
+        self.size, self.channels = of.size, of.shape[0] + 1
         self.register_buffer("blank", torch.zeros(1, self.channels, *of.size[1:]), persistent=False)
 
     def forward(self, entry: Entry | None) -> Routes:

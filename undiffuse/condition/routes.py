@@ -22,18 +22,22 @@ class Routes(NamedTuple):
 class Widths:
     """The width of each route, 0 for one without conditions: a network is built for these.
 
-    ``names`` are the conditions that need tokens and channels, for messages.
+    ``names`` are the conditions that need tokens and channels, for messages. ``pooled`` says whether all that give
+    tokens give a vector too, so that a network may do without the tokens.
     """
 
     vector: int = 0
     tokens: int = 0
     channels: int = 0
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pooled: bool = False
 
-    def require_only(self, network: str, *routes: str) -> None:
-        """Raises UserError, naming the condition, if one needs a route that the ``network`` lacks."""
+    def require_only(self, network: str, *routes: str, pooled: bool = False) -> None:
+        """Raises UserError, naming the condition, if one needs a route that the ``network`` lacks; if ``pooled``, the
+        network reads words by their vector."""
+        enough = ("tokens",) if pooled and self.pooled else ()
         for route in ("tokens", "channels"):
-            if getattr(self, route) and route not in routes:
+            if getattr(self, route) and route not in (*routes, *enough):
                 conditions = ", ".join(map(repr, self.names.get(route, ()))) or "a condition"
                 takes = {"tokens": "a unet or dit, with attention,", "channels": "a unet, folded or dit"}[route]
                 raise UserError(f"{network} takes no {route}, which {conditions} needs; choose {takes} for --net")

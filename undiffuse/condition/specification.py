@@ -6,7 +6,8 @@
     Numbers   some columns of numbers    values (batch, columns) float32, standardised
     Vector    an embedding               values (batch, width) float32, unchanged
     Text      words, or tokens           values (batch, length) int64; the id ``vocabulary`` is padding
-    Picture   pixels, beside x           values (batch, channels, height, width) float32, about [-1, 1]
+    Picture   pixels, beside x           values (batch, channels, height, width) float32, about [-1, 1]; with a
+                                         channel more, its noise level, if it is given with noise
 
 Each reads a user's word as one value, converts a value to a word, and writes a batch for a file.
 `undiffuse.condition.read` makes `Conditions` of a user's words; `undiffuse.condition.encoder` turns them into a
@@ -168,6 +169,10 @@ class Vector:
         """Of one value."""
         return (self.width,)
 
+    def entry(self, x: Tensor) -> Entry:
+        """Vectors (count, width) as the entry of a batch."""
+        return Entry(x.float(), torch.ones(len(x), dtype=torch.bool, device=x.device))
+
     def read(self, said: Any, name: str) -> Tensor:
         """Raises UserError for words, NaN, or too few or many."""
         return torch.tensor(_numbers(said, name, self.width))
@@ -278,27 +283,41 @@ class Text:
 class Picture:
     """A picture of ``size`` (channels, height, width) beside x, scaled to the height and width of x.
 
-    For super-resolution it is a noisy picture, with its noise level as one more channel, equal in every pixel.
+    ``noise`` is above 0 if it is given with noise: conditioning augmentation (Ho et al. 2022, section 4.2; Saharia et
+    al. 2022, section 2.4). The network is then told the noise level s as one more channel, equal in every pixel. In
+    training, s is random in [0, ``noise``]; in sampling it is chosen (`undiffuse.condition.low`). Such a picture is
+    never dropped: it is what is enlarged.
     """
 
     size: tuple[int, int, int]
+    noise: float = 0.0
     dtype: ClassVar[torch.dtype] = torch.float32
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
             raise UserError("a picture has at least 1 channel, row and column")
+        if not 0 <= self.noise <= 1:
+            raise UserError(f"the noise of a picture is from 0 to 1, not {self.noise:g}")
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one value."""
-        return self.size
+        channels, *sides = self.size
+        return (channels + (self.noise > 0), *sides)
+
+    def entry(self, x: Tensor) -> Entry:
+        """Pictures (count, *size), bytes or numbers, as the entry of a batch: without noise."""
+        values = x / 127.5 - 1 if x.dtype == torch.uint8 else x.float()
+        if self.noise:
+            values = torch.cat([values, torch.zeros_like(values[:, :1])], 1)
+        return Entry(values, torch.ones(len(x), dtype=torch.bool, device=x.device))
 
     def read(self, said: Any, name: str) -> Tensor:
-        """A tensor of this size. Raises UserError for anything else."""
-        picture = torch.as_tensor([] if isinstance(said, str) else said, dtype=torch.float32)
+        """A tensor of this size, bytes or about [-1, 1]. Raises UserError for anything else."""
+        picture = torch.as_tensor([] if isinstance(said, str) else said)
         if picture.shape != self.size or not picture.isfinite().all():
             raise UserError(f"{name} is a picture {self.size} of finite numbers, not {tuple(picture.shape)}")
-        return picture
+        return self.entry(picture[None]).values[0]
 
     def say(self, value: Tensor) -> str:
         """Its size."""
@@ -306,10 +325,10 @@ class Picture:
 
     def written(self, entry: Entry) -> np.ndarray:
         """As they are, (batch, *size); NaN where they are absent."""
-        return _or_nan(entry)
+        return _or_nan(Entry(entry.values[:, : self.size[0]], entry.present))
 
     def wrong(self, values: Tensor) -> str | None:
-        """What is wrong with values (batch, *size), if anything."""
+        """What is wrong with values (batch, *shape), if anything."""
         return None if values.isfinite().all() else "holds NaN or infinite numbers"
 
 

@@ -85,6 +85,16 @@ def copy_whole(source: Path, target: Path, names: Sequence[str]) -> None:
     write_folder(target, write)
 
 
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder with all that is in it; it is there whole or not at all."""
+    part = target.with_name(f".{target.name}.part")
+    with disk_errors_told(target):
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(source, part)
+        os.replace(part, target)
+    _sync_folder(target.parent)
+
+
 def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8, whole or not at all."""
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

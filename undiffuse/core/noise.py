@@ -29,7 +29,8 @@ class Noise(Protocol):
 
 
 class SeededNoise:
-    """Noise of samples ``first``, ``first + 1``, ...: a function of (seed, sample, number of earlier draws).
+    """Noise of samples ``first``, ``first + 1``, ...: a function of (seed, sample, number of earlier draws), and of a
+    ``stream``, since what is drawn in several stages needs independent noise for each.
 
     Small samples share a block of the generator's stream, so that drawing 10,000 points does not take 10,000 calls. The
     split into blocks depends only on the shape of a sample, never on the batch.
@@ -37,9 +38,9 @@ class SeededNoise:
 
     BLOCK = 4096  # numbers per block: the cost of positioning the generator is then below a tenth
 
-    def __init__(self, seed: int, first: int = 0) -> None:
+    def __init__(self, seed: int, first: int = 0, stream: int = 0) -> None:
         check_seed(seed)
-        self.seed, self.first, self.draws = seed, first, 0
+        self.seed, self.first, self.stream, self.draws = seed, first, stream, 0
 
     def normal(self, like: Tensor) -> Tensor:
         """N(0, 1) in the shape, dtype and device of ``like`` (batch, *shape)."""
@@ -58,7 +59,7 @@ class SeededNoise:
         start, stop = self.first // rows, -(-(self.first + count) // rows)
         numbers = np.empty((stop - start, rows * size), dtype)
         for block in range(start, stop):
-            stream = np.random.Philox(key=self.seed, counter=[0, block, self.draws, 0])
+            stream = np.random.Philox(key=self.seed, counter=[0, block, self.draws, self.stream])
             getattr(np.random.Generator(stream), method)(out=numbers[block - start], dtype=dtype)
         self.draws += 1
         skip = self.first - start * rows

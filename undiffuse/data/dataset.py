@@ -1,5 +1,6 @@
 """The one data object: rows and, if there are any, their conditions, checked on construction."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -215,16 +216,19 @@ def held_out(
     return is_test
 
 
-def random_conditions(dataset: Dataset, count: int, seed: int = 0) -> Conditions | None:
-    """The conditions of ``count`` rows drawn at random; None for data without conditions.
+def random_conditions(dataset: Dataset, count: int, seed: int = 0, without: Collection[str] = ()) -> Conditions | None:
+    """The conditions of ``count`` rows drawn at random, ``without`` some; None for data that has no others.
 
     Samples that are measured get these conditions: as frequent as in the data, but not those of the very rows with
     which the samples are compared, because two draws of real data, the floor, differ in their conditions too. Rows with
     an absent condition are not drawn.
     """
-    if dataset.conditions is None:
+    asked = dataset.conditions
+    if asked is not None and without:
+        asked = asked.only(*(name for name in asked.entries if name not in without))
+    if asked is None:
         return None
-    complete = dataset.conditions[dataset.conditions.complete()]
+    complete = asked[asked.complete()]
     if not len(complete):
         return None
     require(16 * count, f"the conditions of {count:,} samples")

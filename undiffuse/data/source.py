@@ -26,6 +26,7 @@ from undiffuse.data.readers.series import long_form, wav_folder
 from undiffuse.data.readers.table import read_table
 from undiffuse.data.readers.text import Unit, shakespeare, text
 from undiffuse.data.readers.well_known import known
+from undiffuse.data.smaller import smaller
 from undiffuse.data.synthetic.heartbeat import heartbeat
 from undiffuse.data.synthetic.keyboard import valid
 from undiffuse.data.synthetic.piano import piano
@@ -383,6 +384,25 @@ class Gray:
 
 
 @dataclass(frozen=True)
+class Smaller:
+    """The pictures of another source with fewer pixels, a whole number of times ``fewer`` in each direction.
+
+    Each pixel is the mean of the pixels in its place.
+    """
+
+    of: Single
+    fewer: int
+
+    def __post_init__(self) -> None:
+        if self.fewer < 1:
+            raise UserError(f"pictures are made smaller a whole number of times, at least 1, not {self.fewer}")
+
+    def open(self, split: str = "train") -> Dataset:
+        """The smaller pictures. Raises UserError for other data than pictures, and where their sides do not divide."""
+        return smaller(self.of.open(split), self.fewer)
+
+
+@dataclass(frozen=True)
 class StandardNormal:
     """One end of a bridge that is N(0, I): where a bridge starts, drawn anew each time; where it ends, rows of it.
 
@@ -397,7 +417,7 @@ class StandardNormal:
         raise UserError("noise is one end of a bridge; give the other: undiffuse train noise --target DATA")
 
 
-End = Single | Only | Gray | StandardNormal  # of a bridge
+End = Single | Only | Gray | Smaller | StandardNormal  # of a bridge
 
 
 @dataclass(frozen=True)
@@ -428,4 +448,4 @@ class Between:
         return between(start, self.end.open(split), self.paired, self.across)
 
 
-Source = Single | Only | Gray | StandardNormal | Between
+Source = End | Between

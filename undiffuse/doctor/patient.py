@@ -105,8 +105,8 @@ class Patient:
 
     def require_numbers(self) -> None:
         """Raises DoesNotApply where what diffuses is not numbers alone."""
-        if self.run.is_classifier:
-            raise DoesNotApply("a classifier draws no samples")
+        if not self.run.recipe.samples:
+            raise DoesNotApply("this model draws no samples")
         if not isinstance(self.run.denoiser.process, Affine) and not self.run.is_bridge:
             raise DoesNotApply("a check of numbers that diffuse, and tokens do here")
 

@@ -24,7 +24,7 @@ CAPTIONS = "the share of samples in which it finds every fact of their caption: 
 def questions_of(run: Run) -> Questions | None:
     """What the samples of a run can be asked; None where no program can check them."""
     ask = getattr(run.recipe.data, "questions", None)
-    return ask() if ask and run.specifications else None
+    return ask() if ask and run.specifications and not run.recipe.of_vectors else None
 
 
 def asked_rows(run: Run, questions: Questions, count: int, sampling: Sampling) -> list[Row]:

@@ -90,6 +90,8 @@ def likelihood(
     """
     if run.is_classifier:
         raise UserError("this run is a classifier: it tells labels, and has no likelihood of the data")
+    if not run.recipe.samples:
+        raise UserError("this run tells which texts and pictures belong together, and has no likelihood of the data")
     if run.is_few_step:
         raise UserError("a model of few steps says where the flow ends, not how likely that is; ask its teacher")
     quantised = not run.is_of_tokens and codec_of(run).quantised

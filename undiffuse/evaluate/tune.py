@@ -97,6 +97,7 @@ def draw_lots(run: Run, noises: int | None = None, seed: int = 0, sampling: Samp
     so.
     """
     how, shape, process = sampling or run.sampling, run.codec.latent_shape, run.denoiser.process
+    run.plan(how)  # whether it samples
     count = noises or min(max(NUMBERS // torch.Size(shape).numel(), FEWEST), USUALLY_MOST)
     sizes = count, count - count // 2, count - count // 2
     firsts = 0, sizes[0], sizes[0] + sizes[1]

@@ -13,6 +13,7 @@ from undiffuse.data.describe import describe as _describe
 from undiffuse.evaluate import compare as _compare
 from undiffuse.evaluate.compare import Comparison, Trying
 from undiffuse.evaluate.evaluate import Features, of_classifier
+from undiffuse.evaluate.retrieval import of_contrastive
 from undiffuse.kind.kind import Kind
 from undiffuse.kind.pictures import PicturesKind
 from undiffuse.kind.points import PointsKind
@@ -20,6 +21,7 @@ from undiffuse.kind.series import SeriesKind
 from undiffuse.kind.table import TableKind
 from undiffuse.kind.text import TextKind
 from undiffuse.measure.report import Report
+from undiffuse.recipe.model import NoisyClassifier, PictureText
 from undiffuse.run.run import Run
 from undiffuse.sampling.sampling import Sampling
 
@@ -27,6 +29,9 @@ KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (PointsKind(), PicturesKind(), SeriesKind(), TableKind(), TextKind())
 }
 ENDINGS = tuple(dict.fromkeys(ending for kind in KINDS.values() for ending in kind.writers))  # that data is saved by
+
+
+MEASURED: dict[type, Callable[[Run, int], Report]] = {NoisyClassifier: of_classifier, PictureText: of_contrastive}
 
 
 def kind_of(of: Run | Dataset) -> Kind:
@@ -51,12 +56,13 @@ def evaluate(
 ) -> Report:
     """Measure ``count`` samples (by default the kind's own count), drawn with the labels of random training rows.
 
-    A classifier cannot sample; its accuracy at each noise level is reported instead. Raises UserError if the count is
+    What cannot sample is measured otherwise: a classifier by its accuracy at each noise level, a model of pictures and
+    texts by how they find each other. Raises UserError if the count is
     too small or the data is gone.
     """
     how = sampling or run.sampling
-    if run.is_classifier:
-        return of_classifier(run, how.seed)
+    if not run.recipe.samples:
+        return MEASURED[type(run.recipe.model)](run, how.seed)
     kind = kind_of(run)
     count = kind.measured if count is None else count
     if count < 2:

@@ -39,13 +39,13 @@ def distance_reporter(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(held_out), generator=generator)
     real = held_out.take(order[: min(kind.reported, len(train))])
-    conditions = random_conditions(held_out, len(real), seed)
     pairs = in_their_place(train.x, real.x, FLOORS, generator)
     least = median(sliced_wasserstein(a, b, seed=seed) for a, b in pairs)
     far = float(nearest_distances(real.x, typical(train.x)).median()) if novelty else 0.0
     shown = Rows(real.x, combined(real.labels, held_out.label_names)[0], title="data")
 
     def report(run: Run) -> Progress:
+        conditions = random_conditions(held_out, len(real), seed, run.drawn)
         samples = run.draw(len(real), conditions, run.sampling.override(seed=seed))
         distance = sliced_wasserstein(samples.x, real.x, seed=seed)
         line = f"sliced Wasserstein {distance:.3g} (floor {least:.3g}, {len(real):,} samples)"

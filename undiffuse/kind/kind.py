@@ -190,6 +190,10 @@ class Kind(ABC):
         """Pictures of fewer pixels, and what sees a sample so. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only pictures have fewer pixels")
 
+    def to_enlarge(self, run: Run, path: Path) -> Tensor:
+        """Pictures of the size that a run was trained to enlarge. Raises UserError for other kinds of data."""
+        raise UserError(f"{run.folder}: makes {self.items}; only pictures are enlarged")
+
     def grey(self, run: Run, path: Path, fit: bool = False) -> tuple[Tensor, Operator]:
         """Grey pictures, and what sees a sample so. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only pictures have colours")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from undiffuse.condition.specification import Picture
 from undiffuse.core.errors import UserError
 from undiffuse.core.operator import Averaged, Brightness, Operator
 from undiffuse.data.dataset import Dataset
@@ -118,6 +119,16 @@ class PicturesKind(Kind):
                 f"of fewer pixels by a whole number of times: {', '.join(fewer) or 'none by 2'}"
             )
         return x, Averaged(factor)
+
+    def to_enlarge(self, run: Run, path: Path) -> Tensor:
+        """Of the size and the channels of its condition."""
+        size = next(of.size for of in run.specifications.values() if isinstance(of, Picture))
+        x = _read(path, run, size=None)
+        x = x[None] if x.ndim == 3 else x
+        if tuple(x.shape[1:]) != size:
+            found, wanted = (" x ".join(map(str, one)) for one in (x.shape[1:], size))
+            raise UserError(f"{path}: {found} (channels, height, width), and this run enlarges pictures of {wanted}")
+        return x
 
     def grey(self, run: Run, path: Path, fit: bool = False) -> tuple[Tensor, Operator]:
         """Of one channel."""

@@ -40,8 +40,9 @@ class MLP:
             raise UserError(f"an MLP needs a width and depth of at least 1 and an even count of waves, not {self}")
 
     def build(self, shape: tuple[int, ...], routes: Widths, out_multiple: int = 1) -> "ResidualMLP":
-        """The module, for points of ``shape``. Raises UserError for any route but the vector."""
-        routes.require_only("an MLP")
+        """The module, for points of ``shape``; of words it reads the pooled vector. Raises UserError for any route but
+        the vector."""
+        routes.require_only("an MLP", pooled=True)
         return ResidualMLP(self, shape, routes, out_multiple)
 
 

@@ -6,6 +6,7 @@
     MixedDiffusion        rows of numbers beside tokens
     FewSteps              numbers, drawn in one step or a few
     Bridge                numbers that turn into other numbers
+    PictureText           vectors of pictures and texts, to tell which belong together
 
 ``model.build(shape, specifications)`` is its untrained denoiser for data of a latent shape and such conditions, drawn
 from torch's seed.
@@ -18,13 +19,14 @@ from typing import Any
 from undiffuse.condition import scale
 from undiffuse.condition.encoder import Encoder
 from undiffuse.condition.label import names_of
-from undiffuse.condition.specification import Labels, Numbers, Specifications
+from undiffuse.condition.specification import Labels, Numbers, Specifications, Text
 from undiffuse.core.configuration import class_of, classes, hints, kebab, spoken
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built
 from undiffuse.denoiser.bridge import START, BridgeDenoiser, of_start
 from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.denoiser.classifier import ConditionClassifier, multiple
+from undiffuse.denoiser.contrastive import PictureTextModel
 from undiffuse.denoiser.flow_map import FlowMap
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.denoiser.mixed import MixedDenoiser
@@ -37,6 +39,7 @@ from undiffuse.loss import proportional as _proportional  # noqa: F401
 from undiffuse.loss.bridging import BridgeLoss, Matching
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
 from undiffuse.loss.consistency import ConsistencyDistillation
+from undiffuse.loss.contrastive import Contrastive
 from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.few_step import FewStepLoss
@@ -278,8 +281,41 @@ class Bridge:
         return BridgeDenoiser(net, process, encoder, self.told_start)
 
 
-Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion | FewSteps | Bridge
-MODELS = (GaussianDiffusion, NoisyClassifier, DiscreteDiffusion, MixedDiffusion, FewSteps, Bridge)
+@dataclass(frozen=True)
+class PictureText:
+    """Vectors of pictures and of texts, near where they belong together. It cannot sample; see
+    `undiffuse.denoiser.contrastive`.
+
+    Attributes:
+        net: As of `GaussianDiffusion`.
+        loss: What is minimised.
+        dimensions: Of a vector.
+    """
+
+    net: Net
+    loss: Contrastive = field(default_factory=Contrastive)
+    dimensions: int = 64
+
+    def __post_init__(self) -> None:
+        if self.dimensions < 2:
+            raise UserError(f"vectors of pictures and texts have at least 2 dimensions, not {self.dimensions}")
+
+    def build(self, shape: tuple[int, ...], specifications: Specifications) -> PictureTextModel:
+        """The model of pictures of ``shape``. Raises UserError for data without captions that have a vector."""
+        _require(self, shape)
+        texts = {name: one for name, one in specifications.items() if isinstance(one, Text)}
+        if not texts or len(shape) != 3:
+            raise UserError("a model of pictures and texts needs pictures with captions")
+        encoder, level = Encoder(texts, self.net.vector, level=False), Encoder({}, self.net.vector)
+        if not encoder.widths.vector:
+            raise UserError("a model of pictures and texts needs a vector of each text: --data.text transformer")
+        times = multiple(shape[0])
+        net, process = self.net.build(shape, level.widths, times), Affine(checked(Cosine()))
+        return PictureTextModel(net, times * shape[0], self.dimensions, process, level, encoder)
+
+
+Model = GaussianDiffusion | NoisyClassifier | DiscreteDiffusion | MixedDiffusion | FewSteps | Bridge | PictureText
+MODELS = (GaussianDiffusion, NoisyClassifier, DiscreteDiffusion, MixedDiffusion, FewSteps, Bridge, PictureText)
 
 
 def type_with(model: Model, name: str, kind: str) -> type:
@@ -323,4 +359,5 @@ OF = {
     MixedDiffusion: "rows of numbers and tokens",
     FewSteps: "numbers",
     Bridge: "numbers",
+    PictureText: "numbers",
 }

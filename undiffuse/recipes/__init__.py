@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes.bridges import BRIDGES
+from undiffuse.recipes.cascade import shapes_cascade
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_joint import digits_joint
 from undiffuse.recipes.digits_latent import digits_latent
@@ -16,11 +17,12 @@ from undiffuse.recipes.letters import letters, letters_post
 from undiffuse.recipes.own import of_hub, own_data
 from undiffuse.recipes.piano import piano
 from undiffuse.recipes.series import pulse
-from undiffuse.recipes.shapes import shapes
+from undiffuse.recipes.shapes import shapes, shapes_latent
 from undiffuse.recipes.table import table
 from undiffuse.recipes.text import heartbeat, heartbeat_masked, shakespeare
 from undiffuse.recipes.tokens import fashion_mnist_discrete, fashion_mnist_vq, quantised_digits
 from undiffuse.recipes.toys import SUMMARIES, recipe_of, swiss_roll_moment_matching
+from undiffuse.recipes.unclip import shapes_clip, shapes_unclip
 
 RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SUMMARIES} | {
     "swiss-roll-one-step": swiss_roll_one_step,
@@ -39,6 +41,10 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "letters-post": letters_post,
     "piano": piano,
     "shapes": shapes,
+    "shapes-latent": shapes_latent,
+    "shapes-cascade": shapes_cascade,
+    "shapes-clip": shapes_clip,
+    "shapes-unclip": shapes_unclip,
     "pulse": pulse,
     "table": table,
     "heartbeat": heartbeat,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from undiffuse.codec import TwoEnds
 from undiffuse.core.errors import UserError, nearest, usage
-from undiffuse.data.source import Between, End, Gray, Only, StandardNormal, WellKnown
+from undiffuse.data.source import Between, End, Gray, Only, Smaller, StandardNormal, WellKnown
 from undiffuse.loss.bridging import BridgeLoss, Matching
 from undiffuse.loss.coupling import Entropic, OptimalTransport
 from undiffuse.loss.markovian import Markovian
@@ -101,7 +101,7 @@ def _source(end: Recipe | StandardNormal) -> End:
 def only(recipe: Recipe, label: str) -> Recipe:
     """The same recipe, of the rows that have one label."""
     with usage():
-        if isinstance(recipe.data, Between | Only | Gray | StandardNormal):
+        if isinstance(recipe.data, Between | Only | Gray | Smaller | StandardNormal):
             raise UserError(f"rows of the label {label!r} are of a data set, and this is a bridge")
     return replace(recipe, data=Only(recipe.data, label))
 

@@ -14,7 +14,7 @@ from undiffuse.data.readers.open import existing, usual_size
 from undiffuse.data.readers.raw import unpacked
 from undiffuse.data.readers.series import NAMES, is_wav_folder
 from undiffuse.data.readers.text import ENDINGS
-from undiffuse.data.source import Files, Hub, SeriesFiles, TableFile, TextFile
+from undiffuse.data.source import Files, Hub, SeriesFiles, Smaller, TableFile, TextFile
 from undiffuse.net import MLP, SpaceToDepth, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
@@ -113,7 +113,7 @@ def of_hub(name: str, options: Mapping[str, str] = NOTHING) -> Recipe:
     return pictures(source, source.open().shape[1:])
 
 
-def pictures(source: Files | Hub, size: tuple[int, ...]) -> Recipe:
+def pictures(source: Files | Hub | Smaller, size: tuple[int, ...]) -> Recipe:
     """Pictures of (height, width) ``size``, from a folder of pictures, or of MNIST's or CIFAR-10's files.
 
     Pictures of a folder are scaled to at most 32 pixels, unless their size was said: so small, minutes show what they
@@ -148,9 +148,9 @@ def _scaled(size: tuple[int, ...]) -> tuple[int, int]:
     return round(side * size[0]), round(side * size[1])
 
 
-def _small(source: Files | Hub, size: tuple[int, ...]) -> tuple[Files | Hub, tuple[int, ...]]:
+def _small(source: Files | Hub | Smaller, size: tuple[int, ...]) -> tuple[Files | Hub | Smaller, tuple[int, ...]]:
     """The source and the size of its pictures, scaled down where it may be."""
-    if source.size is not None or min(size) <= SMALL:
+    if isinstance(source, Smaller) or source.size is not None or min(size) <= SMALL:
         return source, size
     small = replace(source, size=_scaled(size))
     try:

@@ -4,6 +4,8 @@ A small transformer reads the caption, trained along with the network, which att
 what mattered.
 """
 
+from undiffuse.codec import ConvVAE
+from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Shapes
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogitNormal
@@ -24,4 +26,12 @@ def shapes() -> Recipe:
         ),
         training=Training(steps=10_000, batch=32, lr=1.5e-3, save_every=1_000, report_every=3_000),
         sampling=Sampling(sampler="dpm++2m", guidance=Guidance(3.0)),
+    )
+
+
+def shapes_latent() -> Recipe:
+    """the same from latents of 4 x 8 x 8 numbers: an autoencoder first, then words, as Stable Diffusion does it"""
+    return shapes().changed(
+        codec=ConvVAE(latent=4, width=32, halvings=2, fit=Fit(steps=3_000, batch=64, deviation=0.2, kl=0.3)),
+        net=UNet(width=96, multiples=(1, 2), attention=2),
     )

@@ -5,6 +5,7 @@ model.safetensors   what sampling uses: averaged weights, the codec, what the da
 state/              what resuming needs          (`undiffuse.train.state`)
 log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 tuned.json          samplers of its own          (`undiffuse.run.tuned`)
+stages/             runs within it               (`undiffuse.run.stages`)
 """
 
 import math
@@ -26,6 +27,7 @@ from undiffuse.pipeline.parts import is_pipeline
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.pipeline import of_pipeline
 from undiffuse.run.run import Run
+from undiffuse.run.stages import STAGES
 
 FORMAT = "undiffuse 1"
 RECIPE, MODEL, STATE = "recipe.yaml", "model.safetensors", "state"
@@ -87,7 +89,10 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
             denoiser = recipe.denoiser(codec.latent_shape, facts.specifications)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    run = Run(folder, recipe, denoiser, codec, facts.specifications, facts.columns, facts.step, facts.seconds)
+    stages = {stage.name: load(inner, device) for stage in recipe.stages if (inner := stage_of(folder, stage.name))}
+    run = Run(
+        folder, recipe, denoiser, codec, facts.specifications, facts.columns, facts.step, facts.seconds, stages=stages
+    )
     if is_old(tensors):
         caution(f"{path}: written before conditions had an encoder; its tensors are renamed as it is opened")
         names = run.label_names
@@ -99,6 +104,12 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
         raise UserError(f"{path}: not of this recipe ({' '.join(str(error).split())[:150]})") from None
     run.module.to(device or _best_device()).eval().requires_grad_(False)
     return run
+
+
+def stage_of(folder: Path, name: str) -> Path | None:
+    """The folder of a stage within a run; None as long as it has no model."""
+    inner = folder / STAGES / name
+    return inner if (inner / MODEL).is_file() else None
 
 
 def save_model(run: Run) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from undiffuse.codec import Codec
 from undiffuse.condition import scale
 from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.low import pictures_with_noise
 from undiffuse.condition.read import name_of_text, read_negative, with_label, words
 from undiffuse.condition.scale import NAME, taken
 from undiffuse.condition.specification import Numbers, Specifications
@@ -167,7 +168,8 @@ def _within_interval(denoise: Conditional, run: Guided, guidance: Guidance) -> C
 
 def _negative(run: Guided, guidance: Guidance) -> Conditions | None:
     specifications = run.specifications
-    if not specifications:
+    kept = pictures_with_noise(specifications)
+    if not specifications.keys() - kept:
         raise UserError("guidance needs labels, and this model was trained without; leave --guidance out")
     negated: Any = None if guidance.negative is None else words(guidance.negative)
     if isinstance(negated, list):
@@ -177,12 +179,14 @@ def _negative(run: Guided, guidance: Guidance) -> Conditions | None:
         further = _text(run, guidance.negative_text, "negative text")
         negative = Conditions({**(negative.entries if negative else {}), **further.entries})
     absent = [not bool(entry.present) for entry in negative.entries.values()] if negative else [True]
-    everything = negative is None or len(absent) == len(specifications)
+    everything = negative is None or len(absent) == len(specifications) - len(kept)
     if all(absent) and everything and run.recipe.training.condition_dropout == 0:
         raise UserError("guidance needs a model trained with --label-dropout above 0; leave --guidance out")
     if any(absent) and not (all(absent) and everything) and run.recipe.training.each_dropout == 0:
         raise UserError("a negative attribute of none needs a model trained with --attribute-dropout above 0")
-    return negative
+    if negative is None and kept:  # what is enlarged is not guided away from
+        negative = read_negative(specifications, dict.fromkeys(specifications.keys() - kept, "none"))
+    return negative if negative is None else negative.to(run.device)
 
 
 def _text(run: Guided, said: str, what: str) -> Conditions:

@@ -6,23 +6,28 @@ Near noises make near samples, so the samples change gradually, and each is as g
 section 5.3). Any fresh noise that the sampler adds is the same in every frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.read import Request
 from undiffuse.core.errors import UserError
-from undiffuse.core.noise import Noise, SeededNoise
+from undiffuse.core.noise import Noise
 from undiffuse.core.parallel import in_batches
 from undiffuse.core.sphere import slerp
 from undiffuse.run.invert import check_invertible
 from undiffuse.run.run import Run, Samples
+from undiffuse.run.stages import completed, without_drawn
 from undiffuse.run.start import Kept
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.sampling.sampling import Sampling
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def noises(run: Run, seeds: Sequence[int], sampling: Sampling | None = None) -> 
     """The noise from which sample 0 of each seed is drawn. Raises UserError where no numbers diffuse."""
     check_invertible(run, "interpolate")
     t = run.plan(sampling).times[0]
-    starts = [run.denoiser.process.start(run.blank(1), SeededNoise(seed), t) for seed in seeds]
+    starts = [run.denoiser.process.start(run.blank(1), run.noise(seed), t) for seed in seeds]
     return Kept(torch.cat(starts).cpu(), t)
 
 
@@ -55,11 +60,13 @@ def interpolate(
     conditions: Request = None,
     sampling: Sampling | None = None,
     texts: Sequence[str] = (),
+    vectors: Mapping[str, Tensor] = NOTHING,
 ) -> Samples:
     """Samples along the path through all ends, ``frames`` in all: (frames, *shape) as the data is stored.
 
-    All are asked for the same conditions: the first row of ``conditions``. Between two ``texts``, each frame is guided
-    to both, by weights that sum to 1, and one end is enough.
+    All are asked for the same conditions: the first row of ``conditions``; and for ``vectors`` by name, one for each
+    end, which move along great circles as the noise does (unCLIP's interpolations; Ramesh et al. 2022, section 3.2).
+    Between two ``texts``, each frame is guided to both, by weights that sum to 1, and one end is enough.
 
     Raises UserError for fewer than two ends, and for fewer frames than ends.
     """
@@ -70,18 +77,31 @@ def interpolate(
         raise UserError("a path needs at least two ends: --seeds 1,2, or --files A.png,B.png")
     if frames < count:
         raise UserError(f"a path through {count} ends has at least {count} frames, not {frames}")
-    plan, wanted = run.plan(how, ends), run.conditions(1, conditions)
+    plan, asked = run.plan(how, ends), run.conditions(1, conditions)
     z = path(ends.x, frames)
-    every = None if wanted is None else wanted[torch.zeros(frames, dtype=torch.int64)]
+    every = None if asked is None else asked[torch.zeros(frames, dtype=torch.int64)]
+    if every is not None and vectors:
+        present = torch.ones(frames, dtype=torch.bool)
+        moved = {name: Entry(path(values, frames), present) for name, values in vectors.items()}
+        every = Conditions({**every.entries, **moved})
+    every = _alike(completed(run, every, frames, 0, how), run.drawn, vectors)
 
     def made(rows: range) -> Tensor:
         chosen = None if every is None else every[rows.start : rows.stop].to(run.device)
-        x, noise = z[rows.start : rows.stop].to(run.device), Alike(SeededNoise(how.seed))
+        x, noise = z[rows.start : rows.stop].to(run.device), Alike(run.noise(how.seed))
         states = trajectory(plan.step, partial(plan.denoise, conditions=chosen), x, plan.times, noise)
         return run.codec.decode(last(states))
 
     none = run.codec.decode(run.blank(0))
-    return Samples(in_batches(frames, run.batch, made, none), every)
+    return Samples(in_batches(frames, run.batch, made, none), without_drawn(run, every))
+
+
+def _alike(conditions: Conditions | None, drawn: Collection[str], vectors: Collection[str]) -> Conditions | None:
+    """Every frame with what a stage drew for the first, except for the vectors that move."""
+    if conditions is None:
+        return None
+    first = conditions.only(*(name for name in drawn if name not in vectors))
+    return conditions if first is None else conditions.replaced(first[:1])
 
 
 def between_texts(

@@ -18,6 +18,7 @@ from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
 from undiffuse.process import Affine
 from undiffuse.run.run import Run
+from undiffuse.run.stages import completed
 from undiffuse.run.start import Kept
 from undiffuse.sampling.invert import inverted
 from undiffuse.sampling.sampling import Sampling
@@ -39,7 +40,7 @@ def invert(run: Run, x: Tensor, conditions: Request = None, sampling: Sampling |
     if refine < 0:
         raise UserError(f"refine must be at least 0, not {refine}")
     how = (sampling or run.sampling).override(sampler=SAMPLER)
-    plan, wanted = run.plan(how), run.conditions(len(x), conditions)
+    plan, wanted = run.plan(how), completed(run, run.conditions(len(x), conditions), len(x), 0, how)
     if len(plan.times) < 3:
         raise UserError("one step, from noise to the data at once, cannot be taken back; give --steps 20 or more")
 

@@ -6,7 +6,7 @@ run.sample(64, label="3", steps=20, guidance=2.0)
 `undiffuse.run.folder` reads and writes its files.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,9 +18,10 @@ from torch import Tensor
 from undiffuse.codec import Codec
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, combined, conditions_of, labels_of, names_of
+from undiffuse.condition.low import check_level, pictures_with_noise
 from undiffuse.condition.read import Request, name_of_text, read, with_label, with_more
 from undiffuse.condition.scale import NAME, with_none
-from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications
+from undiffuse.condition.specification import Labels, Numbers, Picture, Specification, Specifications
 from undiffuse.core.configuration import kebab
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.memory import require
@@ -32,9 +33,11 @@ from undiffuse.data.source import Elsewhere, Files, Hub, Source
 from undiffuse.denoiser.guidance import Conditional
 from undiffuse.process.pinned import Pinned, StoredRows
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.embed import EMBEDS, kept_vectors
 from undiffuse.run.given import Drawing, Told
 from undiffuse.run.guidance import check_guides, guided, weight_for
 from undiffuse.run.shown import latest_picture, run_html
+from undiffuse.run.stages import completed, height_of, require_stage, told, with_undrawn, without_drawn
 from undiffuse.run.start import PURE_NOISE, FirstState, OfLabels
 from undiffuse.run.tuned import TUNED, fingerprint, read_tuned
 from undiffuse.sampling.grid import GRIDS
@@ -91,6 +94,7 @@ class Run:
         seconds: How long that took.
         classifier, worse: Other runs that guide it; see `guided_by`.
         default: How it is sampled by default; None means as the recipe says.
+        stages: The runs within it, by name; see `undiffuse.run.stages`.
     """
 
     folder: Path
@@ -104,6 +108,7 @@ class Run:
     classifier: "Run | None" = None
     worse: "Run | None" = None
     default: Sampling | None = None
+    stages: "Mapping[str, Run]" = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -156,6 +161,29 @@ class Run:
         return self.codec.draws_label
 
     @property
+    def drawn(self) -> tuple[str, ...]:
+        """The conditions that its stages draw, where they are not given."""
+        return tuple(stage.name for stage in self.recipe.stages if stage.name in self.specifications)
+
+    def embedded(self, split: str, x: Tensor) -> Tensor:
+        """The vectors of pictures x, those of a split of its data, of a run that embeds: computed once, and kept."""
+        return kept_vectors(self, split, x)
+
+    @property
+    def enlarges(self) -> str | None:
+        """The condition that is a picture, of a run that was trained to enlarge pictures."""
+        return next((name for name, of in self.specifications.items() if isinstance(of, Picture)), None)
+
+    @cached_property
+    def height(self) -> int:
+        """How many floors of stages are below it."""
+        return height_of(self.stages)
+
+    def noise(self, seed: int, first: int = 0) -> SeededNoise:
+        """The noise of samples ``first``, ``first`` + 1, ..., independent of that of its stages."""
+        return SeededNoise(seed, first, 2 * self.height)
+
+    @property
     def samplers(self) -> dict[str, Sampler]:
         """What can sample it, by name."""
         return samplers_of(self.denoiser.process, self.denoiser.learned_variance, self.denoiser.jumps)
@@ -165,7 +193,8 @@ class Run:
         """How it is sampled, unless told otherwise."""
         if self.default is not None:
             return self.default
-        how, guides = self.recipe.sampling, self.specifications and self.recipe.training.condition_dropout > 0
+        droppable = self.specifications.keys() - pictures_with_noise(self.specifications)
+        how, guides = self.recipe.sampling, droppable and self.recipe.training.condition_dropout > 0
         return how if guides else replace(how, guidance=replace(how.guidance, weight=1.0))
 
     @property
@@ -205,7 +234,9 @@ class Run:
 
     def dataset(self, split: str = "train") -> Dataset:
         """What it was trained on, or with ``"test"`` what was held out."""
-        return self.recipe.data.open(split)
+        for stage in self.recipe.stages:
+            require_stage(self, stage.name)
+        return told(self.recipe, self.stages, split)
 
     def sample(
         self,
@@ -218,6 +249,7 @@ class Run:
         grid: str | None = None,
         guidance: float | Guidance | None = None,
         seed: int | None = None,
+        low_noise: float | None = None,
         given: Told | None = None,
         start: FirstState = PURE_NOISE,
         batch: int | None = None,
@@ -237,7 +269,7 @@ class Run:
             UserError: A count below 1; given entries of data that diffuses as a latent; an unknown sampler, grid or
                 condition; conditions or guidance for a model without conditions.
         """
-        how = (sampling or self.sampling).override(sampler, steps, grid, guidance, seed)
+        how = (sampling or self.sampling).override(sampler, steps, grid, guidance, seed, low_noise)
         return self.draw(count, self.request(conditions, named), how, given, start, batch, first).x
 
     def draw(
@@ -252,7 +284,8 @@ class Run:
     ) -> Samples:
         """As `sample`, but also returns the conditions that were asked for or drawn with the samples."""
         how = sampling or self.sampling
-        plan, wanted = self.plan(how, start), self.conditions(count, conditions, first)
+        plan, asked = self.plan(how, start), self.conditions(count, conditions, first)
+        wanted = completed(self, asked, count, first, how)
 
         def made(rows: range) -> Tensor:
             chosen = None if wanted is None else wanted[rows.start : rows.stop]
@@ -269,7 +302,7 @@ class Run:
         if given is not None:
             x = given.take(range(first, first + count)).put_back(x)
         drawn = [label.cpu() for label in map(self.codec.label, parts) if label is not None]
-        return Samples(x, conditions_of(torch.cat(drawn), self.label_names) if drawn else wanted)
+        return Samples(x, conditions_of(torch.cat(drawn), self.label_names) if drawn else without_drawn(self, asked))
 
     def blank(self, count: int) -> Tensor:
         """States yet to be drawn, (count, *latent_shape)."""
@@ -290,9 +323,10 @@ class Run:
         noise under every schedule. Raises UserError as ``sample`` does.
         """
         how = sampling or self.sampling
-        numbers, wanted = range(first, first + count), self.conditions(count, conditions, first)
+        plan, numbers = self.plan(how, start), range(first, first + count)
+        wanted = completed(self, self.conditions(count, conditions, first), count, first, how)
         known = None if given is None else given.take(numbers)
-        states = self._states(self.plan(how, start), count, wanted, how.seed, first, known, start.take(numbers))
+        states = self._states(plan, count, wanted, how.seed, first, known, start.take(numbers))
         for x, t in states:
             yield self.codec.decode(self.denoiser.process.shown(x, t)).cpu(), t
 
@@ -317,8 +351,8 @@ class Run:
         nothing = not rows and not isinstance(rows, Conditions)
         others = any(not isinstance(one, Labels) for name, one in self.requestable.items() if name not in self._free)
         absent = self.is_joint or (nothing and others and self.recipe.training.each_dropout == 0)
-        if self.scales and isinstance(rows, Conditions):
-            rows = with_none(rows)
+        if isinstance(rows, Conditions):
+            rows = with_undrawn(self, with_none(rows) if self.scales else rows)
         wanted = read(self.requestable, rows, all_labels=not absent)
         if wanted is None:
             return None
@@ -338,7 +372,7 @@ class Run:
         if data is None and isinstance(self.recipe.data, Elsewhere) and labels_alone:
             return self.conditions(count)
         data = data or self.dataset()
-        drawn = random_conditions(data, count, seed)
+        drawn = random_conditions(data, count, seed, self.drawn)
         if drawn is None or self.knows(data):
             return drawn
         shared = [name for name in data.specifications if name in self.specifications]
@@ -379,8 +413,9 @@ class Run:
 
     @property
     def _free(self) -> tuple[str, ...]:
-        """Conditions that may be absent however the model was trained: those that it draws, and the guidance scale."""
-        return (*getattr(self.denoiser, "drawn", ()), *([NAME] if self.scales else []))
+        """Conditions that may be absent however the model was trained: those that it or a stage draws, and the guidance
+        scale."""
+        return (*getattr(self.denoiser, "drawn", ()), *self.drawn, *([NAME] if self.scales else []))
 
     def _check_absent(self, wanted: Conditions) -> None:
         """Whether the model was trained without the conditions that are absent."""
@@ -402,7 +437,10 @@ class Run:
             raise UserError(
                 "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
             )
+        if not self.recipe.samples:
+            raise UserError(f"this run tells which texts and pictures belong together, and samples nothing: {EMBEDS}")
         how, process = sampling or self.sampling, self.denoiser.process
+        check_level(self.specifications, how.low_noise)
         chosen = sampler_of(process, how.sampler, self.denoiser.learned_variance, self.denoiser.jumps)
         count = how.steps or torch.Size(self.codec.latent_shape).numel()
         if self.most is not None and count > self.most:
@@ -485,7 +523,7 @@ class Run:
         start: FirstState = PURE_NOISE,
     ) -> Iterator[State]:
         chosen = None if wanted is None else wanted.to(self.device)
-        noise, process = SeededNoise(seed, first), self.denoiser.process
+        noise, process = self.noise(seed, first), self.denoiser.process
         drawing = Drawing(process, self.codec, plan.step, plan.denoise, noise, self.device)
         if given is not None:
             self._check_known(plan)

@@ -75,6 +75,7 @@ class Sampling:
         grid: Which times to visit, by name; None is the sampler's own.
         guidance: How strongly conditions are followed.
         seed: Sample i is a function of the seed and i.
+        low_noise: The noise level at which a low-resolution picture is given; see `undiffuse.condition.low`.
     """
 
     sampler: str = "ddim"
@@ -82,9 +83,12 @@ class Sampling:
     grid: str | None = None
     guidance: Guidance = field(default_factory=Guidance)
     seed: int = 0
+    low_noise: float = 0.0
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        if not 0 <= self.low_noise <= 1:
+            raise UserError(f"low noise, a share, must be from 0 to 1, not {self.low_noise:g}")
         if self.steps is not None and self.steps < 1:
             raise UserError(f"steps must be at least 1, not {self.steps}")
 
@@ -95,9 +99,10 @@ class Sampling:
         grid: str | None = None,
         guidance: float | Guidance | None = None,
         seed: int | None = None,
+        low_noise: float | None = None,
     ) -> Self:
         """The same, with every argument that is not None replaced; a number as guidance is its weight."""
-        given: dict[str, Any] = {"sampler": sampler, "steps": steps, "grid": grid, "seed": seed}
+        given: dict[str, Any] = {"sampler": sampler, "steps": steps, "grid": grid, "seed": seed, "low_noise": low_noise}
         if isinstance(guidance, Guidance):
             given["guidance"] = guidance.over(self.guidance)
         elif guidance is not None:

@@ -62,6 +62,9 @@ def planned(recipe: Recipe, clock: Clock, fixed: Collection[str] = (), any_width
     with usage():
         if "training.steps" in fixed:
             raise UserError("give --steps or --minutes, not both")
+        if recipe.stages:
+            each = " ".join(f"--{stage.name}.steps N" for stage in recipe.stages)
+            raise UserError(f"a run of stages is trained for so many steps each: --steps N {each}; leave --minutes out")
         check_any_length(recipe)
     data = recipe.data.open("train")
     kind = kind_of(data)

@@ -86,6 +86,8 @@ def _why_not(run: Run) -> str:
     """Why a run of tokens, of a table, or of a classifier cannot be distilled, and what can be done instead."""
     if run.is_classifier:
         return "is a classifier, which makes nothing; distill the run that it guides"
+    if not run.recipe.samples:
+        return "tells which texts and pictures belong together, and makes nothing; distill a run that samples"
     if run.is_bridge:
         return "is a bridge, whose ways cross when there are few steps; straighten them instead: --method reflow"
     if run.is_of_tokens:

@@ -22,17 +22,18 @@ from undiffuse.codec import TRAINED_FIRST, VAE, VQ, Codec, Pretrained
 from undiffuse.codec.vae import Fit, precomputed
 from undiffuse.condition.renamed import renamed
 from undiffuse.core.errors import UserError, caution
-from undiffuse.core.files import copy_whole, disk_errors_told, read_tensors, write_tensors
+from undiffuse.core.files import copy_folder, copy_whole, disk_errors_told, read_tensors, write_tensors
 from undiffuse.core.on_disk import checksum
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Between
 from undiffuse.loss.few_step import Teacher
 from undiffuse.recipe.model import Bridge, FewSteps
-from undiffuse.recipe.recipe import Recipe
+from undiffuse.recipe.recipe import Recipe, Stage
 from undiffuse.run.folder import MODEL, RECIPE, STATE, load, read_recipe
 from undiffuse.run.guidance import teaching
 from undiffuse.run.run import Run
+from undiffuse.run.stages import STAGES, check_plan, told
 from undiffuse.train.bridging import Bridging, bridging
 from undiffuse.train.fine_tune import begin_with, check_fits
 from undiffuse.train.following import NOT_FOLLOWED, Following
@@ -68,7 +69,8 @@ def train(
     following: Following = NOT_FOLLOWED,
 ) -> Run:
     """Train in a new folder, and open the run. A ``teacher`` is copied into it until the training is done; a run to
-    begin with, ``init``, stays there, for its codec (see `undiffuse.train.fine_tune`).
+    begin with, ``init``, stays there, for its codec (see `undiffuse.train.fine_tune`). The stages of the recipe are
+    trained first, in folders of their own (`undiffuse.run.stages`).
 
     With a ``clock``, the number of steps is changed on the way, in the folder's recipe too, so that the training ends
     when the clock has run down; see `undiffuse.train.length`.
@@ -135,12 +137,15 @@ def _run(
     clock: Clock | None = None,
     init: Run | None = None,
     following: Following = NOT_FOLLOWED,
+    whole: Path | None = None,
 ) -> Run:
+    """``whole`` is the folder of the run of which this one is a stage."""
     from accelerate import Accelerator
 
     accelerator = Accelerator(log_with=following.others or None, project_dir=folder)
     device, main = accelerator.device, accelerator.is_main_process
-    data = recipe.data.open("train")
+    stages = _stages(recipe, folder, quiet, accelerator, whole or folder, teacher or init)
+    data = told(recipe, stages, "train")
     facts: Facts = {"rows": len(data), "shape": data.shape, "data crc32": checksum(data.x)}
     if data.start:
         facts |= {"rows of the start": len(data.start), "start crc32": checksum(data.start.x)}
@@ -175,12 +180,35 @@ def _run(
         compute_texts(objective.model, data.conditions, folder, main)
         rows = looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
         trainer = Trainer(recipe, rows, accelerator, objective)
-        product = partial(Model, trainer, recipe, folder, data, following.preview)
-        _train(trainer, folder, folder, product, facts, quiet, clock, following)
+        product = partial(Model, trainer, recipe, folder, data, stages, following.preview)
+        _train(trainer, folder, whole or folder, product, facts, quiet, clock, following)
         if main and teacher:  # all that is kept of it is what the student learned
             shutil.rmtree((folder / TEACHER).rename(folder / f".{TEACHER}.part"))
     accelerator.wait_for_everyone()
     return load(folder, device)
+
+
+def _stages(
+    recipe: Recipe, folder: Path, quiet: bool, accelerator: "Accelerator", whole: Path, before: Run | None
+) -> dict[str, Run]:
+    """The stages of a recipe, trained within its folder as far as they are not; those of ``before`` are copied."""
+    if recipe.stages and not (folder / STAGES).exists():
+        check_plan(recipe)
+    if recipe.stages and accelerator.is_main_process:
+        (folder / STAGES).mkdir(parents=True, exist_ok=True)
+        recipe.save(folder / RECIPE)
+        for name, stage in before.stages.items() if before else ():
+            if not (folder / STAGES / name).exists():
+                copy_folder(stage.folder, folder / STAGES / name)
+    accelerator.wait_for_everyone()
+    return {stage.name: _stage(stage, folder / STAGES / stage.name, quiet, whole) for stage in recipe.stages}
+
+
+def _stage(stage: Stage, folder: Path, quiet: bool, whole: Path) -> Run:
+    recipe = read_recipe(folder) if (folder / RECIPE).is_file() else stage.recipe
+    if (folder / MODEL).is_file() and (run := load(folder)).step >= recipe.training.steps:
+        return run
+    return _run(recipe, folder, quiet, whole=whole)
 
 
 def _begin(objective: Objective | Bridging, recipe: Recipe, data: Dataset, init: Run, said: bool) -> None:

@@ -5,6 +5,7 @@ whatever the loss learns (a schedule, a distribution of t); or, before there is 
 of its ``model`` are averaged.
 """
 
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from undiffuse.codec import VAE, VQ, Codec
 from undiffuse.codec.vae import Fit
 from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.low import given_with_noise, pictures_with_noise
 from undiffuse.condition.scale import with_drawn
-from undiffuse.condition.specification import Numbers
+from undiffuse.condition.specification import Numbers, Specifications
 from undiffuse.core.errors import UserError
 from undiffuse.core.modules import built, modules
 from undiffuse.core.noise import Noise, Stream
@@ -49,6 +51,7 @@ class Objective(nn.Module):
         flip: Whether each picture is mirrored, left to right, with probability 1/2.
         scales: The guidance scale, where each row draws one as a further condition.
         change: What else is done to pictures; see `undiffuse.data.augment`.
+        specifications: Of the conditions, of which some pictures are given with noise.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Objective(nn.Module):
         flip: bool = False,
         scales: Numbers | None = None,
         change: Augment | None = None,
+        specifications: Specifications = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
@@ -70,6 +74,7 @@ class Objective(nn.Module):
         self.dropout, self.dropout_of_each, self.bf16 = dropout, dropout_of_each, bf16
         self.noise = Stream()  # of several processes, each has its own
         self.flip, self.scales, self.change = flip, scales, change
+        self.noisy = pictures_with_noise(specifications)
 
     @property
     def model(self) -> Any:
@@ -84,8 +89,10 @@ class Objective(nn.Module):
         x, told = self._changed(x)
         x_0 = self.codec.latent(x, self.noise)
         if conditions is not None:
-            conditions = conditions.varied(self.noise).drop(self.noise, self.dropout, self.dropout_of_each)
+            shares = self.dropout, self.dropout_of_each
+            conditions = conditions.varied(self.noise).drop(self.noise, *shares, kept=self.noisy)
             conditions = with_drawn(conditions, self.noise) if self.scales else conditions
+            conditions = given_with_noise(self.noisy, conditions, self.noise)
         if told is not None:
             conditions = with_told(conditions, told)  # never dropped: without it, a picture is as it was
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
@@ -114,6 +121,8 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | No
         if getattr(training, name) and not (codec.in_place and len(codec.shape) == 3):
             what = "changes pictures as they diffuse: not points, tables or latents"
             raise UserError(f"{name} {what}; leave --{name} out")
+        if getattr(training, name) and recipe.stages:
+            raise UserError(f"{name} changes pictures and not what their stages made of them; leave --{name} out")
     if training.augment and isinstance(loss, FewStepLoss):
         raise UserError("augment is not for few steps, whose teacher knows no augmentation; leave --augment out")
     if training.recompute:
@@ -121,7 +130,8 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | No
     bf16, dropout, each = training.precision == "bf16", training.condition_dropout, training.each_dropout
     told = augment.TOLD in recipe.inputs({})
     change = Augment(training.augment, training.augment_share, told) if training.augment else None
-    return Objective(denoiser, loss, codec, dropout, bf16, each, training.flip, recipe.scales, change)
+    how = dropout, bf16, each, training.flip, recipe.scales, change, data.specifications
+    return Objective(denoiser, loss, codec, *how)
 
 
 class Autoencoding(nn.Module):

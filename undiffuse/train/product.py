@@ -1,5 +1,6 @@
 """What a training produces on the way: a saved model, and a report on how good it is so far."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.folder import save_model
 from undiffuse.run.run import Run
 from undiffuse.run.shown import PICTURES
+from undiffuse.run.stages import told
 from undiffuse.train.held_out import HeldOut
 from undiffuse.train.log import Log
 from undiffuse.train.objective import Objective
@@ -39,10 +41,18 @@ class Product(Protocol):
 class Model:
     """A run: its samples, and ``model.safetensors``. The latest picture of them is also written to ``preview``."""
 
-    def __init__(self, trainer: Trainer, recipe: Recipe, folder: Path, data: Dataset, preview: Path | None) -> None:
-        self.trainer, self.recipe, self.folder, self.data = trainer, recipe, folder, data
-        held_out, seed = recipe.data.open("test"), recipe.training.seed
-        self._report, self.preview = reporter_of(data, held_out, seed, recipe.is_classifier), preview
+    def __init__(
+        self,
+        trainer: Trainer,
+        recipe: Recipe,
+        folder: Path,
+        data: Dataset,
+        stages: Mapping[str, Run],
+        preview: Path | None,
+    ) -> None:
+        self.trainer, self.recipe, self.folder, self.data, self.stages = trainer, recipe, folder, data, stages
+        held_out, seed = told(recipe, stages, "test"), recipe.training.seed
+        self._report, self.preview = reporter_of(data, held_out, seed, recipe.model), preview
         measured = isinstance(trainer.objective, Objective) and isinstance(recipe.model.loss, Loss)
         self._losses = HeldOut(trainer.objective, data, held_out, seed) if measured else None
 
@@ -71,6 +81,7 @@ class Model:
             self.data.columns,
             self.trainer.done,
             seconds,
+            stages=self.stages,
         )
 
 
