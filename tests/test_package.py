@@ -66,7 +66,8 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
         held = {name for name in file.namelist() if name.startswith("undiffuse/")}
         entry = next(file.read(name).decode() for name in file.namelist() if name.endswith("entry_points.txt"))
     wanted = {path.relative_to(HOUSE).as_posix() for path in (HOUSE / "undiffuse").rglob("*.py")}
-    assert held == wanted | {"undiffuse/py.typed"}
+    assets = {path.relative_to(HOUSE).as_posix() for path in (HOUSE / "undiffuse/page/assets").iterdir()}
+    assert held == wanted | assets | {"undiffuse/py.typed"}
     assert "undiffuse = undiffuse.cli:main" in entry
 
 

@@ -385,6 +385,16 @@ def export(options: Namespace) -> None:
     say(f"wrote {out}: {said}")
 
 
+def page(options: Namespace) -> None:
+    """Write a page for the browser, on which runs un-diffuse noise: a static folder."""
+    from undiffuse.page import page
+    from undiffuse.run.folder import load
+
+    said = page([load(folder) for folder in options.runs], options.out, options.runtime, options.force)
+    say(said)
+    say(f"wrote {options.out}; serve it: python -m http.server --directory {options.out}, open http://localhost:8000")
+
+
 def animate(options: Namespace) -> None:
     """Make a film of noise that becomes data."""
     import torch

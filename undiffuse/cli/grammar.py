@@ -341,8 +341,19 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         commands.export,
         (
             _RUN,
-            _arg("--to", required=True, metavar="NAME", help="diffusers; a name that is not known lists all"),
+            _arg("--to", required=True, metavar="NAME", help="diffusers, onnx"),
             _arg("--out", metavar="FOLDER", help="a new folder (RUN-NAME, here)"),
+        ),
+    ),
+    "page": (
+        commands.page,
+        (
+            _arg("runs", nargs="+", metavar="RUN", help="trainings of points or pictures"),
+            _arg("--out", default="page", metavar="FOLDER", help="a new folder (page)"),
+            _arg(
+                "--runtime", metavar="FOLDER", help="the unpacked npm package onnxruntime-web (fetched once, and kept)"
+            ),
+            _FORCE,
         ),
     ),
     "completion": (

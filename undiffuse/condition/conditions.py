@@ -45,9 +45,9 @@ class Conditions:
     def __post_init__(self) -> None:
         if not self.entries:
             raise UserError("conditions need at least one entry; for none, pass None")
-        count = len(self)
+        count = next(iter(self.entries.values())).present.shape[0]  # not len, which a graph cannot say
         for name, (values, present) in self.entries.items():
-            if present.dtype != torch.bool or present.shape != (len(values),) or len(values) != count:
+            if present.dtype != torch.bool or present.shape != values.shape[:1] or values.shape[0] != count:
                 raise UserError(
                     f"the condition {name!r} has {tuple(values.shape)} values, {tuple(present.shape)} {present.dtype} "
                     f"of them present, in a batch of {count}; expected one value and one bool for each row"

@@ -215,7 +215,7 @@ def _beside(parts: list[Tensor]) -> Tensor | None:
     """Joined along the second axis, broadcast to as many rows; pictures are scaled to the largest height and width."""
     if len(parts) < 2:
         return parts[0] if parts else None
-    count = max(len(part) for part in parts)
+    count = max(part.shape[0] for part in parts)
     if parts[0].ndim == 4:
         size = [max(part.shape[axis] for part in parts) for axis in (2, 3)]
         parts = [scaled(part, size) for part in parts]

@@ -67,7 +67,7 @@ class LookupEntry(nn.Module):
         always = torch.ones(1, 1, dtype=torch.bool, device=self.absent.device)
         if entry is None:
             return Routes(tokens=self.absent, tokens_present=always)
-        count = len(entry.values)
+        count = entry.values.shape[0]
         tokens = torch.cat([self.absent.expand(count, -1, -1), self.table(entry.values) + self.place], 1)
         there = (entry.values < self.vocabulary) & entry.present[:, None]
         return Routes(tokens=tokens, tokens_present=torch.cat([always.expand(count, -1), there], 1))

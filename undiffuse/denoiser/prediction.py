@@ -11,6 +11,7 @@ A pair whose determinant b alpha - a sigma vanishes says nothing about x_0: eps 
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from undiffuse.core.errors import UserError
@@ -149,6 +150,8 @@ def inversion(prediction: Prediction, schedule: Schedule, t: Number) -> tuple[Nu
     a, b = prediction(schedule, t)
     determinant = b * alpha - a * sigma
     blind = determinant == 0
+    if torch.compiler.is_compiling():  # a graph raises no errors
+        return b / determinant, -sigma / determinant
     if blind.any() if isinstance(blind, Tensor) else blind:
         where = float(t[blind].flatten()[0]) if isinstance(t, Tensor) else t
         raise UserError(

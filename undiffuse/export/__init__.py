@@ -14,9 +14,10 @@ from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.files import write_folder
 from undiffuse.core.paths import path_of
 from undiffuse.export.diffusers import to_diffusers
+from undiffuse.export.onnx import to_onnx
 from undiffuse.run.run import Run
 
-TARGETS: dict[str, Callable[[Run, Path], str]] = {"diffusers": to_diffusers}
+TARGETS: dict[str, Callable[[Run, Path], str]] = {"diffusers": to_diffusers, "onnx": to_onnx}
 
 
 def export(run: Run, to: str, out: str | Path) -> str:

@@ -85,7 +85,7 @@ class Unfolding(nn.Module):
             return unfold(self.inner(folded, routes), self.patch)
         rows, columns = folded.shape[2:]
         where = self.where if self.where.shape[1:] == (rows, columns) else places(rows, columns, self.waves)
-        where = where.to(x).expand(len(x), -1, -1, -1)
+        where = where.to(x).expand(x.shape[0], -1, -1, -1)
         y = self.inner(torch.cat([folded, where], dim=1), routes).unflatten(1, (self.out_multiple, -1))
         return unfold(y[:, :, : folded.shape[1]].flatten(1, 2), self.patch)  # its output for the waves is not used
 

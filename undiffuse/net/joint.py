@@ -30,8 +30,8 @@ class JointBlocks(nn.Module):
     def forward(self, h: Tensor, routes: Routes, turn: Tensor | None = None) -> Tensor:
         """h (batch, places, width); turn, see `rotary`."""
         assert routes.tokens is not None and routes.tokens_present is not None  # it was built for tokens
-        words = self.words(routes.tokens).expand(len(h), -1, -1)
-        there = routes.tokens_present.expand(len(h), -1)
+        words = self.words(routes.tokens).expand(h.shape[0], -1, -1)
+        there = routes.tokens_present.expand(h.shape[0], -1)
         seen = torch.cat([there.new_ones(h.shape[:2]), there], 1)[:, None, None]
         for block in self.blocks:
             h, words = block(h, words, routes.vector, seen, turn)

@@ -152,9 +152,9 @@ class CrossAttention(nn.Module):
         """h (batch, places, width); only tokens that are present are attended to."""
         assert routes.tokens is not None and routes.tokens_present is not None  # it was built for tokens
         query = self.query(self.norm(h)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        read = self.key_value(routes.tokens).expand(len(h), -1, -1)
+        read = self.key_value(routes.tokens).expand(h.shape[0], -1, -1)
         key, value = read.unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = routes.tokens_present[:, None, None].expand(len(h), 1, query.shape[2], -1)
+        seen = routes.tokens_present[:, None, None].expand(h.shape[0], 1, query.shape[2], -1)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return h + self.out(read.transpose(1, 2).flatten(2))
 

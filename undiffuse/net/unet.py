@@ -154,7 +154,7 @@ def beside(x: Tensor, routes: Routes) -> Tensor:
     """Pictures x with the channels of ``routes`` after their own, scaled to their height and width."""
     if routes.channels is None:
         return x
-    return torch.cat([x, scaled(routes.channels, x.shape[2:]).to(x.dtype).expand(len(x), -1, -1, -1)], 1)
+    return torch.cat([x, scaled(routes.channels, x.shape[2:]).to(x.dtype).expand(x.shape[0], -1, -1, -1)], 1)
 
 
 class _Level(nn.Module):
