@@ -51,8 +51,9 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.all
 
 docs: $(INSTALLED)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,onnx]'
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/live.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 gallery: $(INSTALLED)

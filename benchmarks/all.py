@@ -5,6 +5,7 @@ import sys
 
 MEASUREMENTS = (
     "start_up",
+    "page",
     "momentum",
     "step_cost",
     "token_cost",

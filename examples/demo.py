@@ -26,6 +26,14 @@ def show(recipe: str, count: int) -> None:
     undiffuse("evaluate", run)
 
 
+def build_page() -> None:
+    """Both in the browser; not where onnxruntime-web is not there and cannot be fetched."""
+    try:
+        undiffuse("page", OUT / "swiss-roll", OUT / "digits", "--out", OUT / "page", "--force")
+    except subprocess.CalledProcessError:
+        print("No page: it needs onnxruntime-web, once from the network.")
+
+
 def main() -> int:
     """Both halves; the exit code of the command that failed, if one does."""
     try:
@@ -34,6 +42,7 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         return error.returncode
     print(f"\nLook at {OUT}/swiss-roll.gif and {OUT}/digits.gif, and at the pictures beside them.")
+    build_page()
     print("Next: `undiffuse recipes`, or `undiffuse train FOLDER` with pictures of your own.")
     return 0
 

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import urllib.request
@@ -105,4 +106,7 @@ def _complete(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    print(runtime_folder())
+    try:
+        print(runtime_folder())
+    except UserError as error:
+        sys.exit(str(error))
