@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.half import half_is_fast
 from undiffuse.measure.rows import rows
 
 WIDTH = 64  # features
@@ -122,11 +123,12 @@ class Judge:
         return torch.cat([self._outputs(network, chunk) for chunk in x.split(CHUNK)])
 
     def _outputs(self, network: nn.Module, x: Tensor) -> Tensor:
-        """(n, *shape), bytes or floats, through a network; pictures in bfloat16, which is precise enough for labels."""
+        """(n, *shape), bytes or floats, through a network; pictures in bfloat16 where that is fast: precise enough for
+        labels."""
         x = (x.to(next(self.network.parameters())) - self.mean) / self.std
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.ndim == 4):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.ndim == 4 and half_is_fast(x.device)):
             return network(x).float()
 
 

@@ -10,6 +10,7 @@ from undiffuse.loss.bridging import BridgeLoss, Matching
 from undiffuse.loss.coupling import Entropic, OptimalTransport
 from undiffuse.loss.markovian import Markovian
 from undiffuse.loss.proportional import Proportional
+from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.recipe.model import Bridge, GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes.digits import digits
@@ -125,7 +126,8 @@ def sneakers_to_boots() -> Recipe:
     """sneakers of Fashion-MNIST into ankle boots, unpaired, by optimal transport"""
     recipe = fashion_mnist()
     made = bridge(only(recipe, "sneaker"), only(recipe, "ankle boot"), "optimal-transport")
-    return made.changed(steps=1_500, batch=128, report_every=500)
+    net = SpaceToDepth(UNet(width=64, multiples=(1, 2), embedding=128), patch=(4, 4))
+    return made.changed(net=net, steps=800, batch=128, precision="fp32", save_every=400, report_every=400)
 
 
 def colour_to_gray() -> Recipe:
