@@ -7,8 +7,8 @@ transport   the recipe `swiss-roll-to-moons`: the cost of its way, the mean squa
             lot the least cost is off by 3%. It is also printed for lots of 625, since the least cost between few points
             is too high on average, and so a little too high between 5,000.
 narrowing   why what lands there has less variance than moons have. By the sampler: at 20 steps and at 80. By the
-            network: an exact flow has E x_t.(v - (x_1 - x_0)) = 0 at every t, and what it has instead |x|^2 loses on the way,
-            2 dt times it. As shares of the variance: its mean over nine times, the least and the largest.
+            network: an exact flow has E x_t.(v - (x_1 - x_0)) = 0 at every t; where it is above, |x|^2 loses 2 dt times
+            it on the way. As shares of the variance: its mean over nine times, the least and the largest.
 gaussian    Markovian fitting between two standard Gaussians in the plane, sigma 1: means, variances and the covariance
             of both ends, against (sqrt 5 - 1)/2.
 boots       the recipe `sneakers-to-boots`: the share of --count held-out sneakers that a classifier trained on
