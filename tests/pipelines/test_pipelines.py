@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_pipelines as tiny
 import torch
+from PIL import Image
 
 from undiffuse.cli import main
 from undiffuse.core.errors import Caution, UserError
@@ -269,6 +270,16 @@ def test_every_command_takes_it(folder, run, tmp_path):
     code, _, err = run("distill", plain, "--method", "progressive", "--out", "fast", "--quiet")
     assert code == 2 and "its network is sampled here, and not trained" in err
     assert not Path("fast").exists()
+
+
+def test_a_picture_begins_a_model_of_latents(folder, run, tmp_path):
+    """A .png is bytes, and so are the pictures that a model of latents makes."""
+    x = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    Image.fromarray(x).save("one.png")
+    asked = ("--init-picture", "one.png", "--strength", 0.01, "--steps", 4, "--label", 7)
+    code, out, err = run("sample", folder("dit"), "-n", 1, *asked, "--out", "i.npy")
+    assert (code, err) == (0, "") and "1 picture" in out
+    assert np.load("i.npy").dtype == np.uint8
 
 
 # ------------------------------------------------------------------------------------------------------- bad input

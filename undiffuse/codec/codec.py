@@ -63,6 +63,11 @@ class Codec(nn.Module, ABC):
     no_likelihood: str = "what diffuses is a latent, whose likelihood is not that of the data"
 
     @property
+    def of_bytes(self) -> bool:
+        """Whether rows are stored as bytes, whatever diffuses."""
+        return self.quantised
+
+    @property
     def latent_shape(self) -> tuple[int, ...]:
         """Of one row as it diffuses: the data's own."""
         return self.shape

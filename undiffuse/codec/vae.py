@@ -57,6 +57,11 @@ class VAE(Codec):
         self.latents.quantised = False  # numbers, not bytes
 
     @property
+    def of_bytes(self) -> bool:
+        """As its pixels are."""
+        return self.pixels.quantised
+
+    @property
     def latent_shape(self) -> tuple[int, ...]:
         """Of what diffuses."""
         return self.latents.shape

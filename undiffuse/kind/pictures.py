@@ -145,7 +145,7 @@ def _read(path: Path, run: Run, size: tuple[int, ...] | None, fit: bool = False)
     """Pictures (count, channels, height, width) uint8; one in a picture's file, of this size, or of its own if None."""
     if path.suffix.lower() in ARRAYS:
         return _array(path, run.shape)
-    if not run.codec.quantised:
+    if not run.codec.of_bytes:
         raise UserError(f"{path}: this run makes pictures of numbers, not of bytes; give them as .npy")
     x = _decoded(path, size, fit)
     if run.shape[0] != 1:
