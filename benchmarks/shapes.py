@@ -90,7 +90,7 @@ def main() -> None:
             weights = options.guidance if name == "recipe" else [own]
             found = {weight: line(name, run, weight, options.count, options.out) for weight in weights}
             if name == "recipe" and seed == 0 and len(found) > 1:
-                save(curve(found), options.out / "guidance.png")
+                save(curve(dict(sorted(found.items()))), options.out / "guidance.png")
 
 
 def recipes(groups: list[str]) -> dict[str, Recipe]:

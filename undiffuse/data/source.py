@@ -164,7 +164,7 @@ class Shapes:
     count: int = 30_000
     size: int = 32
     seed: int = 0
-    captions: int = 3
+    captions: int = 4
     told: Told = "words"
     text: TextEncoder = field(default_factory=Transformer)
 

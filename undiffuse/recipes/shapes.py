@@ -7,8 +7,10 @@ what mattered.
 from undiffuse.codec import ConvVAE
 from undiffuse.codec.vae import Fit
 from undiffuse.data.source import Shapes
+from undiffuse.denoiser.prediction import X0
 from undiffuse.loss.denoising import Denoising
-from undiffuse.loss.time import LogitNormal
+from undiffuse.loss.time import LogNormal
+from undiffuse.loss.weight import EDMWeight
 from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe
@@ -17,14 +19,15 @@ from undiffuse.sampling.sampling import Guidance, Sampling
 
 
 def shapes() -> Recipe:
-    """pictures of what a caption says, "a red circle above a blue square", in twenty minutes"""
+    """pictures of what a caption says, "a red circle above a blue square"; so far blobs of the right colours"""
     return Recipe(
         data=Shapes(),
         model=GaussianDiffusion(
-            SpaceToDepth(UNet(width=96, multiples=(1, 2), attention=2), patch=(4, 4), waves=3),
-            loss=Denoising(time=LogitNormal(mean=0.5)),
+            SpaceToDepth(UNet(width=32, multiples=(1, 2, 4), blocks=(1, 2, 3), attention=2), waves=3),
+            prediction=X0(),
+            loss=Denoising(time=LogNormal(mean=0.7, std=1.3), weight=EDMWeight(0.5)),
         ),
-        training=Training(steps=10_000, batch=32, lr=1.5e-3, save_every=1_000, report_every=3_000),
+        training=Training(steps=6_800, batch=32, lr=1.5e-3, save_every=850, report_every=3_400),
         sampling=Sampling(sampler="dpm++2m", guidance=Guidance(3.0)),
     )
 
