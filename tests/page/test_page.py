@@ -230,6 +230,8 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_written(runs, tmp_pa
         page([], tmp_path / "mine", force=True)
     with pytest.raises(UserError, match="holds no"):
         page([run], tmp_path / "page", runtime=tmp_path)
+    with pytest.raises(UserError, match=r"draws in stages; show one: .*stages/base"):
+        page([replace(run, stages={"base": run})], tmp_path / "page")
     assert not (tmp_path / "page").exists()
 
 

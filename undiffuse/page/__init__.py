@@ -79,6 +79,11 @@ def _check(runs: Sequence[Run], out: Path, force: bool) -> None:
             raise UserError(f"{run.folder}: the page draws points and pictures, not {what}; try undiffuse animate")
         if run.denoiser.jumps:
             raise UserError(f"{run.folder}: the page draws many steps, and this run jumps; show its teacher")
+        if run.stages:
+            stage = run.folder / "stages" / next(iter(run.stages))
+            raise UserError(
+                f"{run.folder}: the page draws one network, and this run draws in stages; show one: {stage}"
+            )
     if out.exists() and not force:
         raise UserError(f"{out}: exists already; choose another --out, or add --force")
     if out.exists() and not (out.is_dir() and ((out / INDEX).is_file() or not any(out.iterdir()))):
