@@ -509,7 +509,8 @@ def _say_trained(run: "Run") -> None:
     say(f"{run.folder}: trained {run.step:,} steps in {run.seconds:,.0f} s")
     sampled = f"RUN --classifier {run.folder}" if run.is_classifier else run.folder
     also = f"    or: undiffuse translate {run.folder} FILE" if run.is_bridge else ""
-    say(f"next: undiffuse sample {sampled}    or: undiffuse evaluate {run.folder}{also}")
+    draws = f"undiffuse sample {sampled}    or: " if run.recipe.samples or run.is_classifier else ""
+    say(f"next: {draws}undiffuse evaluate {run.folder}{also}")
 
 
 def _tracked(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
