@@ -32,7 +32,7 @@ LEVELS, RANGE = 10, 9.0  # log-SNRs from -RANGE to RANGE at which errors are mea
 FINE, FINER = "dpm++2m", 64  # the fine solution: its sampler and steps, at least
 
 
-class Drawn(NamedTuple):
+class Sampled(NamedTuple):
     """Samples, as they diffuse."""
 
     z: Tensor  # (count, *latent_shape)
@@ -163,18 +163,18 @@ class Patient:
         return self.held_out.take(torch.arange(self.count) % len(self.held_out))
 
     @cached_property
-    def own(self) -> Drawn:
+    def own(self) -> Sampled:
         """As the run samples."""
         return self._drawn(replace(self.run.sampling, seed=self.seed))
 
     @cached_property
-    def plain(self) -> Drawn:
+    def plain(self) -> Sampled:
         """Without guidance."""
         guided = self.own.plan.weight != 1
         return self._drawn(replace(self.run.sampling, seed=self.seed, guidance=Guidance(1.0))) if guided else self.own
 
     @cached_property
-    def fine(self) -> Drawn:
+    def fine(self) -> Sampled:
         """Without guidance, on a fine grid; as plain where there is no finer solution."""
         if self.run.is_few_step or FINE not in self.run.samplers:
             return self.plain
@@ -188,11 +188,11 @@ class Patient:
         return self.decoded(self.fine)
 
     @torch.no_grad()
-    def decoded(self, drawn: Drawn) -> Tensor:
+    def decoded(self, drawn: Sampled) -> Tensor:
         """Samples as data is stored, on the CPU."""
         return torch.cat([self.run.codec.decode(part).cpu() for part in drawn.z.split(self.run.batch)])
 
-    def _drawn(self, how: Sampling) -> Drawn:
+    def _drawn(self, how: Sampling) -> Sampled:
         self.require_numbers()
         plan, conditions = self.run.plan(how), self.conditions_of(self.asked)
         parts, draws = [], 0
@@ -207,4 +207,4 @@ class Patient:
                 z = state.x
             draws += noise.draws - begun
             parts.append(z)
-        return Drawn(torch.cat(parts), plan, draws > 0)
+        return Sampled(torch.cat(parts), plan, draws > 0)
