@@ -82,7 +82,7 @@ def runs(options: Namespace) -> None:
 def data(options: Namespace) -> None:
     """Describe the data of a recipe or a run, or your own, and draw or save some of it."""
     from undiffuse.data.augment import shown_augmented
-    from undiffuse.data.source import Drawn, Source
+    from undiffuse.data.source import DrawnSource, Source
     from undiffuse.kind import ENDINGS, describe, kind_of
 
     out, made_by = out_path(options, ENDINGS), read_origin(path_of(options.target))
@@ -90,9 +90,9 @@ def data(options: Namespace) -> None:
         say(f"{name}: {shown(value)}")
     if made_by and Path(options.target).suffix.lower() in PICTURES:
         return
-    source: Source | Drawn = recipe_for(options.target).data
+    source: Source | DrawnSource = recipe_for(options.target).data
     note = "these are the training data; --split test shows the held-out data"
-    if isinstance(source, Drawn) and source.count > FEW:
+    if isinstance(source, DrawnSource) and source.count > FEW:
         note = f"drawn like the {source.count:,} of a training; --split test shows the held-out data"
         source = source.few(max(FEW, at_least_1("-n", options.count, FEW))) if options.split == "train" else source
     dataset = source.open(options.split)

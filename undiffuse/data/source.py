@@ -138,14 +138,14 @@ class Piano:
 
 
 @runtime_checkable
-class Drawn(Protocol):
+class DrawnSource(Protocol):
     """A source whose data is drawn, so many rows as are wanted: a few to look at, without drawing them all."""
 
     @property
     def count(self) -> int:
         """How many rows a training has."""
 
-    def few(self, count: int) -> "Drawn":
+    def few(self, count: int) -> "DrawnSource":
         """At most ``count`` rows, drawn alike."""
 
     def open(self, split: str = "train") -> Dataset:
