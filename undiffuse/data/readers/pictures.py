@@ -198,8 +198,10 @@ def decode_picture(path: Path, height: int, width: int, gray: bool) -> np.ndarra
 
 
 def fitted(opened: "Picture", height: int, width: int, gray: bool) -> np.ndarray:
-    """A picture of any mode, which is turned upright, over white, scaled with antialiasing and cropped: (channels, height,
-    width)."""
+    """A picture of any mode, over white, scaled with antialiasing and cropped: (channels, height, width).
+
+    ``opened`` itself is turned upright.
+    """
     from PIL import Image, ImageOps
 
     ImageOps.exif_transpose(opened, in_place=True)  # in place, as what follows: a copy costs a third of decoding
