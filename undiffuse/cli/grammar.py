@@ -165,7 +165,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _COUNT,
             *_SAMPLING,
             *_TOLD,
-            _arg("--tokens", type=whole, metavar="N", help="of text: write on after --prompt, N tokens of any number"),
+            _arg("--tokens", type=whole, metavar="N", help="of text: N more tokens after --prompt, any number"),
             _SEED,
             _arg(
                 "--out",
