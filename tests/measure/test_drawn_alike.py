@@ -21,11 +21,13 @@ from undiffuse.measure.regression import r_squared
 from undiffuse.measure.table import table_report
 from undiffuse.measure.text import text_report
 from undiffuse.net import MLP
+from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipes import RECIPES
 from undiffuse.run.run import Run, Samples
 from undiffuse.train.loop import train
 from undiffuse.train.report import reporter_of
 
+MODEL = GaussianDiffusion(MLP())  # that is reported on: one that samples
 LOWER = ("sliced Wasserstein", "energy distance", "MMD", "Frechet distance", "columns", "worst column", "pairs")
 ALPHABET = Characters.of("abcd")
 QUICK = [measure for measure in MEASURES if measure.numbers[0].name != "two-sample accuracy"]
@@ -210,7 +212,7 @@ def test_a_seed_that_scikit_learn_does_not_take_is_a_seed(perfect, seed):
 def test_a_training_s_report_holds_samples_to_the_rows_of_its_floor(perfect):
     """Held-out points are one apart from those trained on, and so is the floor."""
     ours, theirs = perfect.dataset("train"), perfect.dataset("test")
-    found = reporter_of(ours, replace(theirs, x=theirs.x + 1), seed=2, is_classifier=False)(perfect).numbers
+    found = reporter_of(ours, replace(theirs, x=theirs.x + 1), seed=2, model=MODEL)(perfect).numbers
     assert found["floor"] == pytest.approx(1, rel=0.05)
     assert found["sliced Wasserstein"] == pytest.approx(found["floor"], rel=0.05)
 
@@ -219,5 +221,5 @@ def test_a_table_s_training_report_does_too():
     ours, theirs = (Dataset(table(3000, seed), kind="table", schema=SCHEMA) for seed in (0, 1))
     theirs = replace(theirs, x=in_order(theirs.x) + torch.tensor([1.0, 0, 0], dtype=torch.float64))
     fresh = SimpleNamespace(sample=lambda count, asked, seed: table(count, 2))
-    found = reporter_of(ours, theirs, seed=2, is_classifier=False)(fresh).numbers
+    found = reporter_of(ours, theirs, seed=2, model=MODEL)(fresh).numbers
     assert found["distance by columns"] == pytest.approx(found["floor"], rel=0.25)

@@ -224,7 +224,7 @@ class Held(SimpleNamespace):
 
 def test_a_likelihood_says_what_it_is_and_how_it_was_measured(grey):
     run, data = grey
-    run = replace(run, recipe=SimpleNamespace(data=Held(data=data), is_classifier=False))
+    run = replace(run, recipe=SimpleNamespace(data=Held(data=data), is_classifier=False, samples=True, stages=()))
     found = likelihood(run, count=2000, seed=3)
     assert found.unit == "bits a dimension"
     assert found.cost.mean == pytest.approx(1.5, abs=4 * found.cost.error + 0.03)
@@ -235,7 +235,7 @@ def test_a_likelihood_says_what_it_is_and_how_it_was_measured(grey):
 
 def test_few_steps_cost_more_and_many_hardly_more_than_infinitely_many(grey):
     run, data = grey
-    run = replace(run, recipe=SimpleNamespace(data=Held(data=data), is_classifier=False))
+    run = replace(run, recipe=SimpleNamespace(data=Held(data=data), is_classifier=False, samples=True, stages=()))
     few, many, all_of_them = (likelihood(run, count=2000, steps=steps).cost for steps in (5, 500, None))
     assert few.mean > 1.5 * many.mean
     assert many.mean == pytest.approx(all_of_them.mean, abs=4 * many.error + 0.02)

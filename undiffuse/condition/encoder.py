@@ -72,7 +72,7 @@ class Encoder(nn.Module):
         if len(given) > len(self.names) or any(name not in self.names for name in given):
             self._refuse(given)
         made = self._made(given, log_snr.device.type)
-        vectors, *parts = ([own for part in made if (own := part[k]) is not None] for k in range(len(Routes._fields)))
+        vectors, *parts = [[own for own in route if own is not None] for route in zip(Routes(), *made, strict=True)]
         if self.second is not None and second is not None:
             vectors.append(self.second(second.reshape(-1)))
         vector = None if self.level is None else self._vector(log_snr, vectors)
