@@ -1,5 +1,5 @@
 # make demo   train on the swiss roll and on handwritten digits, draw what happens   (two to four minutes)
-# make test   everything the library promises                                        (about twelve minutes on 2 cores)
+# make test   everything the library promises                                        (about fourteen minutes on 2 cores)
 # make fuzz   thousands of absurd command lines and damaged files (COUNT=20000)
 # make check  style and types
 # make mutants  whether the tests notice small changes to what differs from main (FILES=..., CORE=1: elsewhere)
