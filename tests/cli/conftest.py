@@ -35,18 +35,3 @@ def line_run(tmp_path_factory):
 def pictures_run(tmp_path_factory):
     """Digits: pictures with labels."""
     return _trained(tmp_path_factory.mktemp("runs") / "digits", "digits", *TINY, "--net.width", "8")
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty folder; returns its exit code, what it printed, and what it complained of."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def run(*words):
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run

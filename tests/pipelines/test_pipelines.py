@@ -14,7 +14,6 @@ import tiny_pipelines as tiny
 import torch
 from PIL import Image
 
-from undiffuse.cli import main
 from undiffuse.core.errors import Caution, UserError
 from undiffuse.core.files import read_tensors, write_tensors
 from undiffuse.pipeline.network import PlainUNet
@@ -51,20 +50,6 @@ def folder(tmp_path_factory):
         return base / name
 
     return folder
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run a command in an empty folder; returns its exit code, what it printed, and what it complained of."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        capsys.readouterr()
-        code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 def theirs(path):

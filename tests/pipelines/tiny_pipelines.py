@@ -104,6 +104,16 @@ def tower(vocabulary: int, kind: str = "CLIPTextModel", width: int = 16):
     return getattr(transformers, kind)(config).eval()
 
 
+WORDED = {  # a U-Net that attends to words
+    "sample_size": 8,
+    "block_out_channels": (8, 16),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
+
+
 def stable_diffusion(folder: Path, work: Path, **settings) -> Path:
     """Stable Diffusion's: words, latents."""
     import diffusers
@@ -111,12 +121,7 @@ def stable_diffusion(folder: Path, work: Path, **settings) -> Path:
     seeded()
     tokenizer = words_of(work)
     unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        **WORDED,
         cross_attention_dim=16,
         attention_head_dim=2,
     )
@@ -151,12 +156,7 @@ def sdxl(folder: Path, work: Path) -> Path:
     seeded()
     tokenizer = words_of(work)
     unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        **WORDED,
         cross_attention_dim=32,
         attention_head_dim=2,
         addition_embed_type="text_time",

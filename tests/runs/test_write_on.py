@@ -5,6 +5,7 @@ import torch
 
 from undiffuse.cli import main
 from undiffuse.core.errors import UserError
+from undiffuse.kind.text import TextKind
 from undiffuse.recipes import own_data
 from undiffuse.run.write_on import context_of, write_on
 from undiffuse.train.loop import train
@@ -83,4 +84,18 @@ def test_the_command_writes_on_after_a_prompt_or_a_file(runs, capsys, monkeypatc
     assert text == said.splitlines()[0] + "\n" and len(text) == 27
     assert main(["sample", folder, "--prompt", "xyz", "--tokens", "9", "--out", "no.txt"]) == 2
     assert main(["sample", folder, "--tokens", "0", "--out", "no.txt"]) == 2
+    assert main(["sample", folder, "--tokens", "9", "-n", "3", "--out", "no.txt"]) == 2
+    assert "leave -n out" in capsys.readouterr().err
     assert not (tmp_path / "no.txt").exists()
+
+
+def test_what_was_written_until_it_was_stopped_is_kept(runs, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def stopped(self, run, prompt, tokens, sampling, conditions):
+        yield "defg"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextKind, "write_on", stopped)
+    assert main(["sample", str(runs["blocks"].folder), "--prompt", "abc", "--tokens", "9", "--out", "on.txt"]) != 0
+    assert (tmp_path / "on.txt").read_text() == "abcdefg\n"

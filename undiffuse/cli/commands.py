@@ -20,6 +20,7 @@ from undiffuse.cli.words import (
     bridge_for,
     called,
     cascade_for,
+    check_written_on,
     ends,
     following,
     given,
@@ -182,19 +183,22 @@ def sample(options: Namespace) -> None:
 
 
 def write_on(options: Namespace) -> None:
-    """Write a text on after a prompt, on the terminal as it is drawn, and into a file."""
+    """Write a text on after a prompt, on the terminal as it is drawn, and into a file; if stopped, as far as it is."""
     from undiffuse.core.files import write_text
     from undiffuse.kind import kind_of
 
+    check_written_on(options)
     out = out_path(options, (".txt",), otherwise="samples.txt")
-    run = guiding(options)
-    known = prompt(options)
-    pieces: list[str] = []
-    for piece in kind_of(run).write_on(run, known, options.tokens, sampling(options, run), requested(options, run)):
-        stream(known + piece if not pieces else piece)
-        pieces.append(piece)
-    say("")
-    write_text(out, known + "".join(pieces) + "\n")
+    run, known = guiding(options), prompt(options)
+    written = ""
+    try:
+        for piece in kind_of(run).write_on(run, known, options.tokens, sampling(options, run), requested(options, run)):
+            stream(piece if written else known + piece)
+            written += piece
+    finally:
+        if written:
+            say("")
+            write_text(out, known + written + "\n")
     say(f"wrote {out}: {options.tokens:,} tokens after a prompt of {len(known):,} characters")
 
 

@@ -242,6 +242,15 @@ def _known(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
     return kind.known(run, path_of(options.known), mask, fit=options.fit)
 
 
+@usage()
+def check_written_on(options: Namespace) -> None:
+    """Whether nothing is asked that a text that goes on has no use for. Raises UserError, naming it."""
+    others = ("count", "given", "known", "low", "gray", "like", "init_picture", "noise")
+    if asked := next((name for name in others if getattr(options, name) is not None), None):
+        word = "-n" if asked == "count" else f"--{asked.replace('_', '-')}"
+        raise UserError(f"--tokens writes one text on after --prompt; leave {word} out")
+
+
 def prompt(options: Namespace) -> str:
     """What --prompt says, or what the file holds that it names."""
     words = options.prompt or ""
