@@ -8,9 +8,10 @@ from conditioned import Conditioned
 
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.encoder import Encoder, Widths
+from undiffuse.condition.picture import Picture
 from undiffuse.condition.read import read
 from undiffuse.condition.renamed import renamed
-from undiffuse.condition.specification import Labels, Numbers, Picture, Text, Vector
+from undiffuse.condition.specification import Labels, Numbers, Text, Vector
 from undiffuse.core.errors import UserError
 from undiffuse.net import MLP, DiT, SpaceToDepth, UNet
 from undiffuse.net.table import TableMLP

@@ -10,7 +10,8 @@ import undiffuse
 from undiffuse.cli import main
 from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.label import written
-from undiffuse.condition.specification import Labels, Numbers, Picture, Text, Vector
+from undiffuse.condition.picture import Picture
+from undiffuse.condition.specification import Labels, Numbers, Text, Vector
 from undiffuse.core.errors import UserError
 from undiffuse.data.conditioned import conditioned
 from undiffuse.data.describe import describe

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.low import check_level, given_with_noise, with_noise
-from undiffuse.condition.specification import Labels, Picture
+from undiffuse.condition.picture import Picture
+from undiffuse.condition.specification import Labels
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.exact import Gaussian

@@ -12,7 +12,7 @@ from PIL import Image
 
 import undiffuse
 from undiffuse.cli import main
-from undiffuse.condition.specification import Picture
+from undiffuse.condition.picture import Picture
 from undiffuse.core.errors import UserError
 from undiffuse.data.smaller import averaged
 from undiffuse.data.source import Digits, Files, Smaller, Toy

@@ -7,10 +7,12 @@ This module moves, indexes and joins conditions, and drops them for classifier-f
 What the entries mean is in their specifications (`undiffuse.condition.specification`).
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +29,11 @@ class Entry(NamedTuple):
     def each(self, change: Callable[[Tensor], Tensor]) -> "Entry":
         """The same change of both tensors."""
         return Entry(change(self.values), change(self.present))
+
+    def or_nan(self) -> np.ndarray:
+        """The values, NaN where they are absent."""
+        absent = ~self.present.view(-1, *[1] * (self.values.ndim - 1))
+        return self.values.masked_fill(absent, math.nan).cpu().numpy()
 
 
 @dataclass(frozen=True, eq=False)

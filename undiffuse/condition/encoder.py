@@ -8,7 +8,8 @@
 
 No network knows what it is conditioned on: it has a route or lacks it. In sampling the noise level is one number for
 the whole batch, which is embedded once and broadcast. An absent condition has a learned vector of its own, only the
-token that every text begins with (`undiffuse.condition.text`), or channels of zeros.
+token that every text begins with (`undiffuse.condition.text`), or channels of zeros. A condition that diffuses with x
+is seen as noisy as the noise level says (`undiffuse.condition.diffused`).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,9 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.diffused import at_level
 from undiffuse.condition.frozen import FrozenEntry
+from undiffuse.condition.low import speeds
+from undiffuse.condition.picture import Picture
 from undiffuse.condition.routes import Routes, Widths
-from undiffuse.condition.specification import Labels, Numbers, Picture, Specification, Specifications, Text, Vector
+from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications, Text, Vector
 from undiffuse.condition.text import Frozen, Lookup, LookupEntry, TextEncoder, Transformer, TransformerEntry
 from undiffuse.condition.waves import Sinusoidal
 from undiffuse.core.errors import UserError
@@ -44,6 +48,7 @@ class Encoder(nn.Module):
     def __init__(self, specifications: Specifications, width: int, level: bool = True, second: bool = False) -> None:
         super().__init__()
         self.names, self.reads_level, self.width = tuple(specifications), level, width
+        self.speeds = speeds(specifications)
         entries: list[Any] = [ENTRIES[type(one)](one, width) for one in specifications.values()]
         self._routes: list[tuple[str, ...]] = [entry.routes for entry in entries]
         self.entries = nn.ModuleList(entries)
@@ -71,6 +76,8 @@ class Encoder(nn.Module):
         given: Mapping[str, Entry] = {} if conditions is None else conditions.entries
         if len(given) > len(self.names) or any(name not in self.names for name in given):
             self._refuse(given)
+        if moving := {name: at_level(given[name], self.speeds[name], log_snr) for name in self.speeds if name in given}:
+            given = {**given, **moving}
         made = self._made(given, log_snr.device.type)
         vectors, *parts = [[own for own in route if own is not None] for route in zip(Routes(), *made, strict=True)]
         if self.second is not None and second is not None:
@@ -166,7 +173,7 @@ class PictureEntry(nn.Module):
 
     def __init__(self, of: Picture, width: int) -> None:
         super().__init__()
-        self.size, self.channels = of.size, of.shape[0] + 1
+        self.size, self.channels = of.size, of.channels + 1
         self.register_buffer("blank", torch.zeros(1, self.channels, *of.size[1:]), persistent=False)
 
     def forward(self, entry: Entry | None) -> Routes:

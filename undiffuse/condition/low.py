@@ -11,7 +11,9 @@ al. 2022, section 2.4). `tests/laws/test_cascade.py` has both in closed form for
 import torch
 
 from undiffuse.condition.conditions import Conditions, Entry
-from undiffuse.condition.specification import Picture, Specifications
+from undiffuse.condition.diffused import with_own_noise
+from undiffuse.condition.picture import Picture
+from undiffuse.condition.specification import Specifications, Vector
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Noise
 
@@ -21,10 +23,27 @@ def pictures_with_noise(specifications: Specifications) -> dict[str, Picture]:
     return {name: of for name, of in specifications.items() if isinstance(of, Picture) and of.noise}
 
 
+def speeds(specifications: Specifications) -> dict[str, float]:
+    """How fast those conditions diffuse that do, by name; see `undiffuse.condition.diffused`."""
+    return {name: of.speed for name, of in specifications.items() if isinstance(of, Picture | Vector) and of.speed}
+
+
+def diffusing(specifications: Specifications, conditions: Conditions, noise: Noise) -> Conditions:
+    """The same, with fresh noise beside those that diffuse."""
+    found = {
+        name: with_own_noise(conditions.entries[name], noise)
+        for name in speeds(specifications)
+        if name in conditions.entries
+    }
+    return Conditions({**conditions.entries, **found}) if found else conditions
+
+
 def given_with_noise(
     specifications: Specifications, conditions: Conditions, noise: Noise, level: float | None = None
 ) -> Conditions:
-    """The same, with noise in the pictures that take it: of this ``level``, or of a random one for each row."""
+    """The same, with noise in the pictures that take it: of this ``level``, or of a random one for each row; and beside
+    the conditions that diffuse."""
+    conditions = diffusing(specifications, conditions, noise)
     found = {
         name: with_noise(conditions.entries[name], of, noise, level)
         for name, of in pictures_with_noise(specifications).items()

@@ -4,10 +4,10 @@
 
     Labels    one of some names          values (batch,) int64, below the number of names
     Numbers   some columns of numbers    values (batch, columns) float32, standardised
-    Vector    an embedding               values (batch, width) float32, unchanged
+    Vector    an embedding               values (batch, width) float32, unchanged; with a width more, its noise, if
+                                         it diffuses with x (`undiffuse.condition.diffused`)
     Text      words, or tokens           values (batch, length) int64; the id ``vocabulary`` is padding
-    Picture   pixels, beside x           values (batch, channels, height, width) float32, about [-1, 1]; with a
-                                         channel more, its noise level, if it is given with noise
+    Picture   pixels, beside x           `undiffuse.condition.picture`
 
 Each reads a user's word as one value, converts a value to a word, and writes a batch for a file.
 `undiffuse.condition.read` makes `Conditions` of a user's words; `undiffuse.condition.encoder` turns them into a
@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 
 from undiffuse.condition.conditions import Conditions, Entry
+from undiffuse.condition.diffused import beside_zeros, check_speed
+from undiffuse.condition.picture import Picture
 from undiffuse.condition.text import Lookup, TextEncoder
 from undiffuse.condition.words import Reader, Words
 from undiffuse.core.errors import SHORT, UserError, caution, nearest, shown
@@ -155,35 +157,38 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Vector:
-    """``width`` numbers, unchanged, such as an embedding of something else."""
+    """``width`` numbers, unchanged, such as an embedding of something else; ``speed`` as of `Picture`."""
 
     width: int
+    speed: float = 0.0
     dtype: ClassVar[torch.dtype] = torch.float32
 
     def __post_init__(self) -> None:
         if self.width < 1:
             raise UserError("a vector has at least 1 number")
+        check_speed(self.speed)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one value."""
-        return (self.width,)
+        return (self.width * (1 + (self.speed > 0)),)
 
     def entry(self, x: Tensor) -> Entry:
         """Vectors (count, width) as the entry of a batch."""
-        return Entry(x.float(), torch.ones(len(x), dtype=torch.bool, device=x.device))
+        return Entry(beside_zeros(x.float(), self.speed), torch.ones(len(x), dtype=torch.bool, device=x.device))
 
     def read(self, said: Any, name: str) -> Tensor:
         """Raises UserError for words, NaN, or too few or many."""
-        return torch.tensor(_numbers(said, name, self.width))
+        return self.entry(torch.tensor([_numbers(said, name, self.width)])).values[0]
 
     def say(self, value: Tensor) -> str:
         """The first few."""
-        return ", ".join(f"{number:.3g}" for number in value[:4].tolist()) + (", ..." if self.width > 4 else "")
+        shown = value[: min(4, self.width)].tolist()
+        return ", ".join(f"{number:.3g}" for number in shown) + (", ..." if self.width > 4 else "")
 
     def written(self, entry: Entry) -> np.ndarray:
         """As they are, (batch, width); NaN where they are absent."""
-        return _or_nan(entry)
+        return entry._replace(values=entry.values[:, : self.width]).or_nan()
 
     def wrong(self, values: Tensor) -> str | None:
         """What is wrong with values (batch, width), if anything."""
@@ -279,59 +284,6 @@ class Text:
         return None
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture of ``size`` (channels, height, width) beside x, scaled to the height and width of x.
-
-    ``noise`` is above 0 if it is given with noise: conditioning augmentation (Ho et al. 2022, section 4.2; Saharia et
-    al. 2022, section 2.4). The network is then told the noise level s as one more channel, equal in every pixel. In
-    training, s is random in [0, ``noise``]; in sampling it is chosen (`undiffuse.condition.low`). Such a picture is
-    never dropped: it is what is enlarged.
-    """
-
-    size: tuple[int, int, int]
-    noise: float = 0.0
-    dtype: ClassVar[torch.dtype] = torch.float32
-
-    def __post_init__(self) -> None:
-        if min(self.size) < 1:
-            raise UserError("a picture has at least 1 channel, row and column")
-        if not 0 <= self.noise <= 1:
-            raise UserError(f"the noise of a picture is from 0 to 1, not {self.noise:g}")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one value."""
-        channels, *sides = self.size
-        return (channels + (self.noise > 0), *sides)
-
-    def entry(self, x: Tensor) -> Entry:
-        """Pictures (count, *size), bytes or numbers, as the entry of a batch: without noise."""
-        values = x / 127.5 - 1 if x.dtype == torch.uint8 else x.float()
-        if self.noise:
-            values = torch.cat([values, torch.zeros_like(values[:, :1])], 1)
-        return Entry(values, torch.ones(len(x), dtype=torch.bool, device=x.device))
-
-    def read(self, said: Any, name: str) -> Tensor:
-        """A tensor of this size, bytes or about [-1, 1]. Raises UserError for anything else."""
-        picture = torch.as_tensor([] if isinstance(said, str) else said)
-        if picture.shape != self.size or not picture.isfinite().all():
-            raise UserError(f"{name} is a picture {self.size} of finite numbers, not {tuple(picture.shape)}")
-        return self.entry(picture[None]).values[0]
-
-    def say(self, value: Tensor) -> str:
-        """Its size."""
-        return "a picture of {} x {} x {}".format(*self.size)
-
-    def written(self, entry: Entry) -> np.ndarray:
-        """As they are, (batch, *size); NaN where they are absent."""
-        return _or_nan(Entry(entry.values[:, : self.size[0]], entry.present))
-
-    def wrong(self, values: Tensor) -> str | None:
-        """What is wrong with values (batch, *shape), if anything."""
-        return None if values.isfinite().all() else "holds NaN or infinite numbers"
-
-
 Specification = Labels | Numbers | Vector | Text | Picture
 Specifications = Mapping[str, Specification]
 
@@ -352,11 +304,6 @@ def check(specifications: Specifications, conditions: Conditions) -> None:
             raise UserError(f"the condition {name!r} is {wanted}, not {tuple(values.shape)} {values.dtype}")
         if (wrong := specification.wrong(values[present])) is not None:
             raise UserError(f"the condition {name!r} {wrong}")
-
-
-def _or_nan(entry: Entry) -> np.ndarray:
-    absent = ~entry.present.view(-1, *[1] * (entry.values.ndim - 1))
-    return entry.values.masked_fill(absent, math.nan).cpu().numpy()
 
 
 def _numbers(said: Any, name: str, width: int) -> list[float]:

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.encoder import level_alone
-from undiffuse.condition.specification import Picture, Specification, Vector
+from undiffuse.condition.picture import Picture
+from undiffuse.condition.specification import Specification, Vector
 from undiffuse.core.errors import UserError
 from undiffuse.core.linear import Number, expand, scale
 from undiffuse.denoiser.gaussian import Encode, noise_level

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undiffuse.condition.specification import Picture
+from undiffuse.condition.picture import Picture
 from undiffuse.core.errors import UserError
 from undiffuse.core.operator import Averaged, Brightness, Operator
 from undiffuse.data.dataset import Dataset

@@ -20,7 +20,8 @@ from torch import Tensor
 from undiffuse.codec import Description, Standard
 from undiffuse.condition import scale
 from undiffuse.condition.conditions import Conditions
-from undiffuse.condition.specification import Numbers, Picture, Specifications, Vector
+from undiffuse.condition.picture import Picture
+from undiffuse.condition.specification import Numbers, Specifications, Vector
 from undiffuse.core.configuration import class_of, find, from_values, hints, kebab, leaves, put, read, scalar, to_values
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.files import write_text

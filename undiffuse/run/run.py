@@ -19,9 +19,10 @@ from undiffuse.codec import Codec
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, combined, conditions_of, labels_of, names_of
 from undiffuse.condition.low import check_level, pictures_with_noise
+from undiffuse.condition.picture import Picture
 from undiffuse.condition.read import Request, name_of_text, read, with_label, with_more
 from undiffuse.condition.scale import NAME, with_none
-from undiffuse.condition.specification import Labels, Numbers, Picture, Specification, Specifications
+from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications
 from undiffuse.core.configuration import kebab
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.memory import require

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undiffuse.condition.low import diffusing
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser.gaussian import Denoiser
@@ -62,6 +63,8 @@ class HeldOut:
     def _encoded(self, rows: Dataset, part: Tensor, device: torch.device) -> tuple[Tensor, Any]:
         noise = SeededNoise(self.seed + 1, int(part[0]))  # of a codec that draws
         conditions = None if rows.conditions is None else rows.conditions[part].to(device)
+        if conditions is not None:
+            conditions = diffusing(self.objective.specifications, conditions, noise)
         return self.objective.codec.encode(rows.x[part].to(device), noise), conditions
 
 

@@ -74,7 +74,7 @@ class Objective(nn.Module):
         self.dropout, self.dropout_of_each, self.bf16 = dropout, dropout_of_each, bf16
         self.noise = Stream()  # of several processes, each has its own
         self.flip, self.scales, self.change = flip, scales, change
-        self.noisy = pictures_with_noise(specifications)
+        self.specifications, self.noisy = specifications, pictures_with_noise(specifications)
 
     @property
     def model(self) -> Any:
@@ -92,7 +92,7 @@ class Objective(nn.Module):
             shares = self.dropout, self.dropout_of_each
             conditions = conditions.varied(self.noise).drop(self.noise, *shares, kept=self.noisy)
             conditions = with_drawn(conditions, self.noise) if self.scales else conditions
-            conditions = given_with_noise(self.noisy, conditions, self.noise)
+            conditions = given_with_noise(self.specifications, conditions, self.noise)
         if told is not None:
             conditions = with_told(conditions, told)  # never dropped: without it, a picture is as it was
         with torch.autocast(x_0.device.type, torch.bfloat16, enabled=self.bf16):
