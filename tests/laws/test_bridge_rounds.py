@@ -72,6 +72,23 @@ def test_a_way_is_learned_from_the_pairs_whose_other_end_is_real(to_1):
     assert not torch.equal(plain, one_way(Shifted(process, of), pairs, ~chosen, SeededNoise(0)))
 
 
+def test_a_last_round_of_one_step_learns_where_the_flow_ends():
+    """Nothing is lost by a denoiser that is right where crossings start, on either side, and wrong in between; the
+    flow that was learned before loses: its first step leads to the mean."""
+
+    class AtTheEnds(GaussianBridge):
+        def ways(self, x_t, t, conditions=None):
+            return Ends(*(y + 5 * (t * (1 - t))[:, None] for y in super().ways(x_t, t)))
+
+    independent = GaussianBridge(Pinned(), TwoGaussians(-1, S_0, 2, S_1))
+    carried = AtTheEnds(Pinned(), TwoGaussians(-1, S_0, 2, S_1, S_0 * S_1))
+    rounds = fitting(Markovian(rounds=2, crossing=100, one_step=True), independent)
+    ends = Ends(S_0 * normal(64, 1) - 1, S_1 * normal(64, 2) + 2)
+    assert rounds.losses(carried, 1, ends, SeededNoise(0), None).max() < 1e-4
+    assert rounds.losses(independent, 1, ends, SeededNoise(0), None).mean() > 0.1
+    assert rounds.losses(carried, 0, ends, SeededNoise(0), None).mean() > 0.1
+
+
 @pytest.mark.parametrize("score", [False, True])
 @pytest.mark.parametrize("forwards", [True, False])
 def test_the_schroedinger_bridge_is_where_proportional_fitting_rests(score, forwards):
@@ -123,6 +140,13 @@ def test_rounds_begin_with_a_copy_and_are_all_of_one_length():
         assert rounds(denoiser, x, x + 1, Stream()).isfinite().all()
         copied.append(float(rounds.former.net.inner.bias[0].detach()))
     assert copied == [0, 0, 0, 3, 3, 5, 5]
+
+
+def test_what_one_step_needs_is_said():
+    with pytest.raises(UserError, match="at least 2"):
+        Markovian(rounds=1, one_step=True)
+    with pytest.raises(UserError, match="leave out the noise: --sigma 0"):
+        Markovian(one_step=True).begin(GaussianBridge(Pinned(sigma=0.5), TwoGaussians()), 10)
 
 
 def test_what_proportional_fitting_needs_is_said():

@@ -102,7 +102,7 @@ def test_it_is_told_both_noise_levels_and_its_jump_is_aimed_at_what_it_says(sche
     level, conditions, where = encoder.given
     assert level == pytest.approx(max(schedule.at(t).log_snr, -2 * math.log(80))) and conditions is None
     assert (where == min(schedule.at(end).log_snr, 20.0)) if second else (where is None)
-    assert map_.is_told_where is second and map_.most is None and map_.jumps == ("consistency", "jump")
+    assert map_.is_told_where is second and map_.jumps == ("consistency", "jump")
 
 
 def test_weights_of_another_shape_are_left_as_they_were():

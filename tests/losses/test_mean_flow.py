@@ -102,6 +102,35 @@ def test_the_identity_holds_for_a_mixtures_flow(cls):
     assert torch.allclose(moved(z, u, t, s), fine(z, t, s), atol=1e-12)
 
 
+def test_a_head_says_the_velocity_in_place_of_the_student():
+    """A student that is wrong where s = t has the right target for its jumps; without a head it has not."""
+    student = jumps()
+    wrong = Jumps(student.flow, lambda z, t: student.denoise(z, t) + 0.5, STRAIGHT)
+    t, s = numbers(0.9, 0.7, 0.5), numbers(0.1, 0.0, 0.3)
+    at = Motion(numbers(-1.0, 0.4, 1.2)[:, None], t, torch.zeros(3, 1).double(), None)
+    method = ImprovedMeanFlow(jumps=1.0)
+    assert torch.allclose(method.target(wrong, at, s, head=student), method.target(student, at, s))
+    assert not torch.allclose(method.target(wrong, at, s), method.target(student, at, s), atol=1e-2)
+
+
+def test_a_head_learns_the_velocity():
+    """Its gradient is zero at the velocity of the flow, and only there; the student's does not reach it."""
+    method = ImprovedMeanFlow(Uniform(start=0.1), power=0.0, head=True)
+
+    def pull(shift):
+        found = []
+        for seed in range(8):
+            begun = method.begin(jumps(shift=shift), None, 1)
+            begun(jumps(), draw(4_000), seeded(seed)).mean().backward()
+            found.append(begun.says.shift.grad)
+        return torch.stack(found)
+
+    right = pull(0.0)
+    error = right.std() / 8**0.5
+    assert right.mean().abs() < 4 * error
+    assert pull(0.1).mean().abs() > 8 * error
+
+
 def test_of_a_straight_flow_one_jump_is_exact():
     """Data at a point: v is the same all along the way, and the loss is zero, from scratch too."""
     student = jumps(mean=0.3, std=1e-6)

@@ -19,6 +19,7 @@ from undiffuse.recipes.digits import digits
 from undiffuse.recipes.toys import toy
 from undiffuse.run.folder import load
 from undiffuse.run.translate import translate
+from undiffuse.sampling.sampling import Sampling
 from undiffuse.train.batches import BothEnds
 from undiffuse.train.loop import resume, train
 
@@ -30,7 +31,7 @@ def small(recipe: Recipe) -> Recipe:
     return recipe.changed(
         net=MLP(width=16, depth=1, waves=8, embedding=8),
         training=SHORT,
-        sampling_steps=3,
+        sampling_steps=min(3, recipe.sampling.steps),
         kept=min(8, recipe.model.kept),
     )
 
@@ -48,6 +49,13 @@ def test_every_method_trains_and_crosses_both_ways(method, tmp_path):
     back = translate(run, there, back=True)
     assert there.shape == back.shape == x.shape and torch.cat([there, back]).isfinite().all()
     assert run.sample(5).shape == (5, 2)
+
+
+def test_a_bridge_of_one_step_takes_no_more(tmp_path):
+    run = train(toys("one-step-reflow"), tmp_path / "run", quiet=True)
+    for back in (False, True):
+        with pytest.raises(UserError, match="at most 1 evaluations"):
+            translate(run, run.dataset("test").start.x[:3], back, Sampling("euler", 2, "trailing"))
 
 
 def test_the_same_seed_gives_the_same_translation_whatever_the_batch(tmp_path, monkeypatch):

@@ -38,7 +38,6 @@ class FlowMap(nn.Module):
         prediction: The (a, b) of y = a X + b z.
         encoder: What makes routes of both noise levels and the conditions; without a ``second`` level, s is 0.
         jumps: The samplers that it is trained for, by name.
-        most: The most jumps of a sample that it is trained for; None is any number.
     """
 
     learned_variance = False
@@ -50,10 +49,9 @@ class FlowMap(nn.Module):
         prediction: Prediction,
         encoder: Encoder,
         jumps: tuple[str, ...] = ("consistency", "jump"),
-        most: int | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.jumps, self.most = encoder, jumps, most
+        self.encoder, self.jumps = encoder, jumps
         self.net, self.process, self.prediction = net, process, prediction
 
     @property

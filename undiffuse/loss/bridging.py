@@ -46,6 +46,11 @@ class BridgeLoss(ABC):
         """The coupling: as the rows come."""
         return AsGiven()
 
+    @property
+    def most(self) -> int | None:
+        """The most evaluations that a sample may take; None is any number."""
+        return None
+
     @abstractmethod
     def begin(self, denoiser: BridgeDenoiser, steps: int) -> Callable[..., Tensor]:
         """The loss of one training of so many steps: a module if the training changes it."""

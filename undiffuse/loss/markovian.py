@@ -12,6 +12,9 @@ reflow: lines that no longer cross, so that one step of Euler's crosses them (Li
 With noise, each way is learned from pairs whose other end is real: the way to x_1 from crossings that started at a real
 x_1, the way to x_0 from those that started at a real x_0. What a crossing misses does not pile up in the ends that way
 (DSBM's forward and backward projections; here both in every round, by one network).
+
+Lines that hardly cross are not straight yet. A last round in ``one_step`` is distillation: the network is asked only
+where a pair starts, and says where the pair ends, which one step of Euler's then reaches (Liu et al. 2022).
 """
 
 from dataclasses import dataclass
@@ -41,18 +44,29 @@ class Markovian(BridgeLoss):
         rounds: How many, the first of independent pairs included.
         crossing: Steps of a crossing that makes a pair.
         reuse: How many times t a pair is used at.
+        one_step: Whether the last round learns a single step, each way, in place of a flow.
     """
 
     rounds: int = 5
     crossing: int = 20
     reuse: int = 8
+    one_step: bool = False
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.crossing, self.reuse) < 1:
             raise UserError(f"rounds, crossing and reuse are at least 1, not {self}")
+        if self.one_step and self.rounds < 2:
+            raise UserError("one step is learned from the crossings of a round before it: rounds is at least 2")
+
+    @property
+    def most(self) -> int | None:
+        """One evaluation, of one step."""
+        return 1 if self.one_step else None
 
     def begin(self, denoiser: BridgeDenoiser, steps: int) -> "MarkovianFitting":
-        """The loss of one training of so many steps."""
+        """The loss of one training of so many steps. Raises UserError for one step of a bridge with noise."""
+        if self.one_step and denoiser.process.sigma > 0:
+            raise UserError("a bridge with noise is not crossed in one step; leave out the noise: --sigma 0")
         return MarkovianFitting(denoiser, steps, self)
 
 
@@ -69,15 +83,20 @@ class MarkovianFitting(Rounds):
         """Of pairs as they come in round 0, and of crossings from either end later."""
         if now == 0:
             return Matching()(denoiser, *ends, noise, conditions)
-        half = max(1, len(ends.x_0) // (2 * self.how.reuse))
+        step = self.how.one_step and now == self.rounds - 1
+        reuse = 1 if step else self.how.reuse
+        half = max(1, len(ends.x_0) // (2 * reuse))
         x_0, x_1 = (end[:half] for end in ends)
         some = None if conditions is None else conditions[:half]
         far_0, far_1 = self.crossed(x_1, False, noise, some), self.crossed(x_0, True, noise, some)
-        each = torch.arange(half, device=x_0.device).repeat(2).repeat_interleave(self.how.reuse)
+        each = torch.arange(half, device=x_0.device).repeat(2).repeat_interleave(reuse)
         made = Ends(torch.cat([far_0, x_0]), torch.cat([x_1, far_1]))
-        made = Ends(*(end.repeat_interleave(self.how.reuse, 0) for end in made))
-        from_1 = torch.arange(len(each), device=x_0.device) < half * self.how.reuse
-        return one_way(denoiser, made, from_1, noise, None if some is None else some[each])
+        made = Ends(*(end.repeat_interleave(reuse, 0) for end in made))
+        from_1 = torch.arange(len(each)) < half * reuse
+        given = None if some is None else some[each]
+        if step:
+            return one_step(denoiser, made, from_1, given)
+        return one_way(denoiser, made, from_1.to(x_0.device), noise, given)
 
     @torch.no_grad()
     def crossed(self, x: Tensor, back: bool, noise: Noise, conditions: Conditions | None = None) -> Tensor:
@@ -101,3 +120,11 @@ def one_way(
     errors = (mean((one - other) ** 2) for one, other in zip(said, wanted, strict=True))
     of_0, of_1 = errors
     return torch.where(to_1, of_1, of_0)
+
+
+def one_step(denoiser: BridgeDenoiser, ends: Ends, from_1: Tensor, conditions: Conditions | None = None) -> Tensor:
+    """Half the squared error of the velocity at x_1 where ``from_1`` (batch,), on the CPU, and at x_0 elsewhere:
+    (batch,)."""
+    t = from_1.double()
+    velocity = denoiser.velocity(denoiser.process.mix(*ends, t), t, conditions)
+    return 0.5 * mean((velocity - (ends.x_1 - ends.x_0)) ** 2)

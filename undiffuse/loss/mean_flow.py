@@ -13,16 +13,18 @@ that velocity, without noise.
 
 Improved MeanFlow (Geng et al. 2025b) takes the derivative along the network's own velocity u(z_t, t, t) instead. The
 minimiser stays, and the target errs by v alone, no longer by (1 - (t - s) du/dz_t) v: for data N(m, s^2) a variance of
-s^2/S_t^2 in place of s^2 S_s^2/S_t^4, with S_t^2 the variance of z_t, up to 1/s^2 times less near the noise.
+s^2/S_t^2 in place of s^2 S_s^2/S_t^4, with S_t^2 the variance of z_t, up to 1/s^2 times less near the noise. What says
+the velocity while u is learned may also be a head of its own, which learns v alone and is thrown away (`Headed`).
 """
 
+import copy
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from undiffuse.condition.conditions import Conditions
@@ -82,16 +84,25 @@ class MeanVelocity(FewStepLoss):
         """The identity at the times of a batch."""
 
         def loss(student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
-            t, s = self.times(len(x_0), noise, student.process.schedule)
-            z = noise.normal(x_0)
-            z_t = combine(1 - t, x_0, t, z)
-            with torch.no_grad():
-                at = Motion(z_t, t, z - x_0, conditions)
-                target = self.target(student, at._replace(v=self.velocity(student, teacher, at)), s)
-            squared = mean((mean_velocity(student, z_t, t, s, conditions) - target) ** 2)
-            return squared / (squared.detach() + self.c) ** self.power
+            at, s = self.drawn(student, teacher, x_0, noise, conditions)
+            return self.losses(student, at, s, self.target(student, at, s))
 
         return loss
+
+    @torch.no_grad()
+    def drawn(
+        self, student: FlowMap, teacher: Teacher | None, x_0: Tensor, noise: Noise, conditions: Conditions | None
+    ) -> tuple[Motion, Tensor]:
+        """Rows on their ways, and s (batch,), where their jumps end."""
+        t, s = self.times(len(x_0), noise, student.process.schedule)
+        z = noise.normal(x_0)
+        at = Motion(combine(1 - t, x_0, t, z), t, z - x_0, conditions)
+        return at._replace(v=self.velocity(student, teacher, at)), s
+
+    def losses(self, by: FlowMap, at: Motion, s: Tensor, target: Tensor) -> Tensor:
+        """How far ``by``'s mean velocities are from the target, weighed: (batch,)."""
+        squared = mean((mean_velocity(by, at.z_t, at.t, s, at.conditions) - target) ** 2)
+        return squared / (squared.detach() + self.c) ** self.power
 
     def times(self, count: int, noise: Noise, schedule: Schedule) -> tuple[Tensor, Tensor]:
         """(t, s), (count,) each: the first rows jump, and in the others s = t."""
@@ -102,8 +113,9 @@ class MeanVelocity(FewStepLoss):
         """How many of ``count`` rows jump."""
         return max(round(self.jumps * count), 1)
 
-    def target(self, student: FlowMap, at: Motion, s: Tensor) -> Tensor:
-        """V - (t - s) du/dt (batch, *shape); the rows that jump come first."""
+    @torch.no_grad()
+    def target(self, student: FlowMap, at: Motion, s: Tensor, head: FlowMap | None = None) -> Tensor:
+        """V - (t - s) du/dt (batch, *shape); the rows that jump come first. A ``head`` says the velocity for it."""
         some = at.first(self.moving(len(at.z_t)))
         where = s[: len(some.z_t)]
         with sdpa_kernel(SDPBackend.MATH):  # the other forms of attention have no forward derivative
@@ -112,12 +124,12 @@ class MeanVelocity(FewStepLoss):
                 torch.func.jvp(
                     lambda z_t, t: mean_velocity(student, z_t, t, where, some.conditions),
                     (some.z_t, some.t),
-                    (self.along(student, some), torch.ones_like(some.t)),
+                    (self.along(head or student, some), torch.ones_like(some.t)),
                 ),
             )
         return torch.cat([some.v - expand(some.t - where, rate) * rate, at.v[len(some.z_t) :]])
 
-    def along(self, student: FlowMap, at: Motion) -> Tensor:
+    def along(self, by: FlowMap, at: Motion) -> Tensor:
         """The direction of d/dt: v."""
         return at.v
 
@@ -154,23 +166,47 @@ class ImprovedMeanFlow(MeanVelocity):
 
     Attributes:
         scale: Of the guidance inside, as `MeanFlow`'s with omega = 1 and kappa = 1 - 1/scale.
+        head: Whether a head of its own says that velocity; see `Headed`.
     """
 
     jumps: float = 0.5
     scale: float = 1.0
+    head: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.scale < math.inf:
             raise UserError(f"the scale of guidance inside is at least 1, not {self.scale}")
 
-    def along(self, student: FlowMap, at: Motion) -> Tensor:
+    def training(self, student: FlowMap, teacher: Teacher | None, steps: int) -> Begun:
+        """The identity at the times of a batch, with a head or without."""
+        return Headed(self, student) if self.head else super().training(student, teacher, steps)
+
+    def along(self, by: FlowMap, at: Motion) -> Tensor:
         """u(z_t, t, t)."""
-        return mean_velocity(student, at.z_t, at.t, at.t, at.conditions)
+        return mean_velocity(by, at.z_t, at.t, at.t, at.conditions)
 
     def velocity(self, student: FlowMap, teacher: Teacher | None, at: Motion) -> Tensor:
         """V, as it is guided."""
         return guided(student, at, 1.0, 1 - 1 / self.scale)
+
+
+class Headed(nn.Module):
+    """`ImprovedMeanFlow` in training with a head: a flow map beside the student's, which learns v at s = t.
+
+    The paper's head shares most layers with the student. This one shares none, so that any network has it; it costs as
+    much as a second student.
+    """
+
+    def __init__(self, design: ImprovedMeanFlow, student: FlowMap) -> None:
+        super().__init__()
+        self.design, self.says = design, copy.deepcopy(student)
+
+    def forward(self, student: FlowMap, x_0: Tensor, noise: Noise, conditions: Conditions | None = None) -> Tensor:
+        """Losses (batch,) of the student and of the head."""
+        at, s = self.design.drawn(student, None, x_0, noise, conditions)
+        target = self.design.target(student, at, s, self.says)
+        return self.design.losses(student, at, s, target) + self.design.losses(self.says, at, at.t, at.v)
 
 
 @dataclass(frozen=True)

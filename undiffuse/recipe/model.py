@@ -243,8 +243,7 @@ class FewSteps:
         _require(self, shape)
         encoder = Encoder(specifications, self.net.vector, second=self.loss.told_where)
         net = self.net.build(shape, encoder.widths, 1)
-        process, loss = Affine(checked(built(self.schedule))), self.loss
-        return FlowMap(net, process, self.prediction, encoder, loss.samplers, loss.most)
+        return FlowMap(net, Affine(checked(built(self.schedule))), self.prediction, encoder, self.loss.samplers)
 
 
 @dataclass(frozen=True)

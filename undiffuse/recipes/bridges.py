@@ -62,6 +62,11 @@ METHODS: dict[str, Method] = {
         "a Schroedinger bridge by proportional fitting (DSB)", Proportional(), 1.0, replace(SDE, steps=20)
     ),
     "reflow": Method("rectified flow: rounds that straighten it", Markovian(rounds=3)),
+    "one-step-reflow": Method(
+        "rectified flow, and a last round that learns it in one step",
+        Markovian(rounds=4, one_step=True),
+        sampling=Sampling("euler", 1, "trailing"),
+    ),
     "image-to-image": Method("I2SB: a bridge with noise between pairs", Matching(), 0.3, SDE, paired=True),
 }
 

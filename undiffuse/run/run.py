@@ -33,6 +33,7 @@ from undiffuse.data.dataset import Dataset, random_conditions
 from undiffuse.data.source import Elsewhere, Files, Hub, Source
 from undiffuse.denoiser.guidance import Conditional
 from undiffuse.process.pinned import Pinned, StoredRows
+from undiffuse.recipe.model import Bridge, FewSteps
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.embed import EMBEDS, kept_vectors
 from undiffuse.run.given import Drawing, Told
@@ -149,7 +150,8 @@ class Run:
     @property
     def most(self) -> int | None:
         """The most evaluations of a sample; None is any number."""
-        return self.denoiser.most if self.is_few_step else None
+        model = self.recipe.model
+        return model.loss.most if isinstance(model, FewSteps | Bridge) else None
 
     @property
     def scales(self) -> Numbers | None:
