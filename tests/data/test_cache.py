@@ -134,7 +134,7 @@ def test_a_cache_that_cannot_be_written(folder, on_large, tmp_path, monkeypatch)
         open_data(folder)
     monkeypatch.setenv("UNDIFFUSE_CACHE", str(tmp_path / "caches"))
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 5, 5))
-    with pytest.raises(UserError, match=r"the cache would take .* and 5e-09 GB is free"):
+    with pytest.raises(UserError, match=r"the cache would take .* and 5e-06 MB is free"):
         open_data(folder)
     assert not list((tmp_path / "caches").glob("*/rows"))
 

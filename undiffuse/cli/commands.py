@@ -38,7 +38,8 @@ from undiffuse.cli.words import (
     started,
 )
 from undiffuse.core.errors import UserError, shown
-from undiffuse.core.origin import read_origin
+from undiffuse.core.origin import command, read_origin
+from undiffuse.core.parallel import is_main
 from undiffuse.core.paths import path_of
 
 if TYPE_CHECKING:
@@ -284,14 +285,18 @@ def interpolate(options: Namespace) -> None:
 
 def evaluate(options: Namespace) -> None:
     """Measure the samples of a run: every number beside its floor, which is that of real data."""
+    from undiffuse.evaluate.kept import keep_evaluation
     from undiffuse.kind import evaluate
 
     run = guiding(options)
     report = evaluate(run, options.count, sampling(options, run), options.target, options.features)
+    kept = keep_evaluation(run, report, command()) if is_main() else None
     if options.json:
         print(json.dumps(report.to_json()))
     else:
         show(report.table())
+        if kept:
+            say(f"kept in {kept}")
 
 
 def doctor(options: Namespace) -> None:

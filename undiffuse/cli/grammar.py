@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from undiffuse.cli import commands
+from undiffuse.cli import commands, sharing
 from undiffuse.cli.arguments import columns, conditions, labels, levels, number, scales, several, whole, wholes
 
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -18,6 +18,7 @@ _RUN = _arg("folder", metavar="RUN", help="the folder of a training")
 _COUNT = _arg("-n", "--count", type=whole, metavar="N", help="how many")
 _SEED = _arg("--seed", type=whole, default=0, metavar="N", help="the same seed gives the same result (0)")
 _QUIET = _arg("--quiet", action="store_true", help="no progress")
+_HUB_NAME = _arg("name", metavar="OWNER/NAME", help="a repository on the Hugging Face hub")
 _JSON = _arg("--json", action="store_true", help="one JSON object on stdout, nothing else")
 _FOLLOWING = (
     _arg("--preview", metavar="FILE.png", help="a picture of the latest samples, to keep open"),
@@ -356,6 +357,16 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _FORCE,
         ),
     ),
+    "push": (
+        sharing.push,
+        (
+            _RUN,
+            _HUB_NAME,
+            _arg("--public", action="store_true", help="everybody may see it (private)"),
+            _arg("--force", action="store_true", help="a new version of a run that is there"),
+        ),
+    ),
+    "pull": (sharing.pull, (_HUB_NAME, _arg("--out", metavar="FOLDER", help="a new folder (runs/NAME)"))),
     "completion": (
         completion,
         (_arg("shell", choices=("bash", "zsh", "fish"), help="the shell: undiffuse completion bash"),),

@@ -43,9 +43,11 @@ def require(size: float, what: str) -> None:
 
 
 def in_words(size: float) -> str:
-    """1,500,000,000 bytes as 1.5 GB."""
+    """1,500,000,000 bytes as 1.5 GB, 1,500,000 as 1.5 MB."""
     if size >= 1e15:
         return "millions of GB"
+    if size < 1e7:
+        return f"{size / 1e6:.3g} MB"
     return f"{size / 1e9:,.0f} GB" if size >= 1e11 else f"{size / 1e9:.3g} GB"
 
 

@@ -43,6 +43,11 @@ def note(**facts: Any) -> None:
         known |= facts
 
 
+def command() -> str:
+    """What was typed; empty outside of `recording`."""
+    return str((_facts.get() or {}).get("command", ""))
+
+
 def origin() -> str:
     """What files are to carry, as JSON; empty if no run has been noted."""
     facts = _facts.get()

@@ -30,6 +30,11 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def is_main() -> bool:
+    """Whether this process prints and writes: of several, the first."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def as_one() -> Iterator[bool]:
     """Share sampling while this context is open; gives whether this process prints and writes. It must not be nested.

@@ -6,14 +6,15 @@ known, ``source.entropy()`` is the entropy of a row in nats.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
 from undiffuse.condition.text import TextEncoder, Transformer
 from undiffuse.core.errors import UserError
+from undiffuse.core.paths import path_of
 from undiffuse.data.between import between, gray, only, standard_normal
 from undiffuse.data.captions import captioned
 from undiffuse.data.conditioned import conditioned
@@ -449,3 +450,25 @@ class Between:
 
 
 Source = End | Between
+
+
+@runtime_checkable
+class InFiles(Protocol):
+    """A source that lies in files of this machine, if ``path`` says where."""
+
+    @property
+    def path(self) -> str | None:
+        """Where."""
+
+
+def anywhere(source: Source) -> Source:
+    """The same source in the words of any machine: without paths of this one, and `Elsewhere` for what only they
+    name."""
+    own: Any = source
+    if isinstance(source, InFiles):
+        has_a_name = any(field.name == "path" and field.default is None for field in fields(own))
+        return replace(own, path=None) if has_a_name else Elsewhere()
+    if isinstance(source, Hub) and path_of(source.name).exists():
+        return Elsewhere()
+    made_of = {field.name: inner for field in fields(own) if isinstance(inner := getattr(own, field.name), End)}
+    return replace(own, **{name: anywhere(inner) for name, inner in made_of.items()})

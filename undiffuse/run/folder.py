@@ -5,6 +5,7 @@ model.safetensors   what sampling uses: averaged weights, the codec, what the da
 state/              what resuming needs          (`undiffuse.train.state`)
 log.jsonl  tensorboard/  pictures/               (`undiffuse.train.log`)
 tuned.json          samplers of its own          (`undiffuse.run.tuned`)
+evaluation.json     what was measured last       (`undiffuse.evaluate.kept`)
 stages/             runs within it               (`undiffuse.run.stages`)
 """
 

@@ -221,19 +221,24 @@ class Run:
         process = torch.nn.ModuleList(modules(self.denoiser.process))  # a learned schedule
         return torch.nn.ModuleDict({"denoiser": self.denoiser, "codec": self.codec, "process": process})
 
-    def _repr_html_(self) -> str:
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it is, in words; empty where there is nothing to say."""
         weights, shape = sum(weight.numel() for weight in self.denoiser.parameters()), " x ".join(map(str, self.shape))
-        facts = {
+        return {
             "data": f"{kebab(type(self.recipe.data).__name__)}, {self.kind} of {shape}",
             "model": f"{kebab(type(self.recipe.model).__name__)}, {weights:,} weights",
             "trained": f"{self.step:,} of {self.recipe.training.steps:,} steps, {self.seconds:,.0f} s",
             "sampled by": "" if self.is_classifier else f"{self.sampling.sampler}, {self.steps} steps",
             "conditions": ", ".join(self.requestable),
         }
-        return run_html(self.folder, facts)
+
+    def _repr_html_(self) -> str:
+        return run_html(self.folder, self.facts)
 
     def _repr_png_(self) -> bytes | None:
-        return latest_picture(self.folder)
+        picture = latest_picture(self.folder)
+        return picture.read_bytes() if picture else None
 
     def dataset(self, split: str = "train") -> Dataset:
         """What it was trained on, or with ``"test"`` what was held out."""

@@ -8,10 +8,9 @@ from undiffuse.core.notebook import as_html, picture_html
 PICTURES = "pictures"  # in the folder of a run, called by the step
 
 
-def latest_picture(folder: Path) -> bytes | None:
+def latest_picture(folder: Path) -> Path | None:
     """The .png of the last report; None where none was drawn."""
-    found = sorted((folder / PICTURES).glob("*.png"))
-    return found[-1].read_bytes() if found else None
+    return max((folder / PICTURES).glob("*.png"), default=None)
 
 
 def run_html(folder: Path, facts: Mapping[str, str]) -> str:
@@ -23,4 +22,4 @@ def run_html(folder: Path, facts: Mapping[str, str]) -> str:
         if value:
             table.add_row(name, value)
     picture = latest_picture(folder)
-    return as_html(table) + (picture_html(picture, f"samples of {folder.name}") if picture else "")
+    return as_html(table) + (picture_html(picture.read_bytes(), f"samples of {folder.name}") if picture else "")

@@ -121,6 +121,9 @@ def resume(
             raise UserError(f"{folder / TEACHER}: the teacher is gone, and the training is not done; distill anew")
         caution(f"{folder} is distilled already, and its teacher is not kept; nothing was done")
         return run
+    if (folder / MODEL).is_file() and not (folder / STATE).is_dir():  # it was copied, or pulled: its weights are kept
+        more = f"undiffuse train DATA --init {folder}"
+        raise UserError(f"{folder}: a model without the state of its training; go on from its weights with: {more}")
     return _run(longer(recipe, folder, steps, clock), folder, quiet, clock=clock, following=following)
 
 
