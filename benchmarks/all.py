@@ -20,6 +20,7 @@ MEASUREMENTS = (
     "letters",
     "table",
     "heartbeat",
+    "checkable",
     "text",
     "throughput",
     "inverse",

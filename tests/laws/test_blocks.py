@@ -12,6 +12,7 @@ from undiffuse.core.noise import SeededNoise, Stream
 from undiffuse.denoiser.categorical import TokenDenoiser
 from undiffuse.exact import Chain
 from undiffuse.loss.categorical import MaskedBound, TokenBound
+from undiffuse.loss.time import Uniform
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import ABSORBING, Categorical, Fading
 from undiffuse.process.categorical import TokenShape
@@ -72,10 +73,25 @@ def test_block_after_block_has_the_law_of_the_data(block, step):
     torch.testing.assert_close(shares, truth, rtol=0, atol=0.012)
 
 
-def denoiser(block: int = 4, length: int = 16) -> TokenDenoiser:
+@pytest.mark.parametrize("rates", [(0.0, 1.0), (0.5, 1.0)])
+def test_each_block_has_masks_and_each_number_of_them_is_as_likely(rates):
+    seen = []
+
+    class Watched(KnowsBlocks):
+        def beside(self, x_t, clean, conditions=None):
+            seen.append((x_t == 2).view(-1, 4).sum(1))
+            return super().beside(x_t, clean)
+
+    MaskedBound(rates=rates)(Watched(4), CHAIN.sample(DRAWS, SeededNoise(2)), SeededNoise(3))
+    shares, first = seen[0].bincount(minlength=5) / DRAWS, 1 + int(4 * rates[0])
+    truth = torch.where(torch.arange(5) < first, 0.0, 1 / (5 - first))
+    torch.testing.assert_close(shares, truth, rtol=0, atol=1e-3)
+
+
+def denoiser(block: int = 4, length: int = 16, readers: int = 0) -> TokenDenoiser:
     torch.manual_seed(0)
     process = Categorical(Fading(), ABSORBING, 5)
-    design = TokenTransformer(width=32, depth=2, heads=4, time=False, block=block)
+    design = TokenTransformer(width=32, depth=3, heads=4, time=False, block=block, readers=readers)
     encoder = Encoder({}, design.vector, False)
     net = design.build(TokenShape((length,), 5), process.states, encoder.widths)
     for weight in net.parameters():
@@ -84,9 +100,13 @@ def denoiser(block: int = 4, length: int = 16) -> TokenDenoiser:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("readers", [0, 1, 2])
 @pytest.mark.parametrize("block", [1, 4, 16])
-def test_one_pass_over_noisy_and_clean_tokens_is_a_pass_for_each_block(block):
-    model, clean = denoiser(block), torch.randint(5, (3, 16), generator=torch.Generator().manual_seed(1))
+def test_one_pass_over_noisy_and_clean_tokens_is_a_pass_for_each_block(block, readers):
+    model, clean = (
+        denoiser(block, readers=readers),
+        torch.randint(5, (3, 16), generator=torch.Generator().manual_seed(1)),
+    )
     noisy = torch.where(torch.rand(3, 16, generator=torch.Generator().manual_seed(2)) < 0.5, 5, clean)
     at_once = model.beside(noisy, clean)
     for start in range(0, 16, block):
@@ -96,8 +116,9 @@ def test_one_pass_over_noisy_and_clean_tokens_is_a_pass_for_each_block(block):
 
 
 @torch.no_grad()
-def test_what_was_read_before_is_seen_as_if_it_were_read_again():
-    model, clean = denoiser(), torch.randint(5, (3, 16), generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("readers", [0, 2])
+def test_what_was_read_before_is_seen_as_if_it_were_read_again(readers):
+    model, clean = denoiser(readers=readers), torch.randint(5, (3, 16), generator=torch.Generator().manual_seed(1))
     routes = model.routes(1.0, clean, None)
     context = model.net.read(clean[:, 4:8], routes, model.net.read(clean[:, :4], routes))
     masked = torch.where(torch.arange(4) % 2 == 0, 5, clean[:, 8:12])
@@ -111,6 +132,12 @@ def test_what_blocks_cannot_be_is_said():
         TokenTransformer(block=4)
     with pytest.raises(UserError, match="a block has at least 1 token"):
         TokenTransformer(block=0, time=False)
+    with pytest.raises(UserError, match="readers are some of the 2 layers"):
+        TokenTransformer(depth=2, block=4, time=False, readers=2)
+    with pytest.raises(UserError, match="blocks are --net.block 4"):
+        TokenTransformer(readers=1)
+    with pytest.raises(UserError, match="leave --loss.time.start out"):
+        MaskedBound(Uniform(start=0.5)).check(denoiser())
     with pytest.raises(UserError, match="16 tokens are no whole blocks of 5"):
         denoiser(5)
     with pytest.raises(UserError, match="add --loss masked-bound"):

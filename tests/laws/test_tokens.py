@@ -20,7 +20,7 @@ from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, N
 from undiffuse.sampling.grid import trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.sampling.samplers import TOKEN_SAMPLERS
-from undiffuse.step.unmask import FirstHitting, MostConfidentFirst
+from undiffuse.step.unmask import FirstHitting, MarginFirst, MostConfidentFirst
 from undiffuse.step.unrolling import Unrolling
 
 DRAWS = 20_000
@@ -252,6 +252,25 @@ def test_first_hitting_draws_the_law_itself_in_as_many_steps_as_tokens():
     assert distance(coupled(ABSORBING), drawn(coupled(ABSORBING), "first-hitting", 2)) < 0.01
 
 
+@pytest.mark.parametrize("chain", [chain_of(ABSORBING), coupled(ABSORBING)])
+def test_an_order_that_what_is_seen_decides_draws_the_law_itself(chain):
+    """With a step for each token; an order that the draws decide does not."""
+    length = chain.table.ndim
+    assert distance(chain, drawn(chain, "margin-first", length)) < 0.02
+    assert distance(chain, drawn(chain, "margin-first", length)) < distance(
+        chain, drawn(chain, "most-confident-first", length)
+    )
+
+
+def test_places_where_one_token_is_far_ahead_come_first():
+    """Not those whose draw is likely: of these beliefs, the second is as sure of its best, and less ahead."""
+    probs = torch.tensor([[0.4, 0.3, 0.3], [0.5, 0.5, 0.0], [0.5, 0.25, 0.25]]).double()
+    step, x = MarginFirst(Categorical(Fading(), ABSORBING, 3, torch.float64)), torch.full((50, 3), 3)
+    for t, s, shown in ((1.0, 2 / 3, [2]), (2 / 3, 1 / 3, [0, 2]), (1 / 3, 0.0, [0, 1, 2])):
+        x, _ = step(lambda x_t, t: probs.log().expand(len(x_t), 3, 3), x, t, s, None, SeededNoise(0))
+        assert ((x != 3).nonzero()[:, 1].view(50, -1) == torch.tensor(shown)).all()
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_first_hittings_level_after_several_tokens(count):
     """The denoiser is told the process's own moments: revealing c of n masks at once, from U(0, 1) moments.
@@ -301,7 +320,7 @@ def test_the_surest_come_first_and_as_many_as_the_schedule_says():
 
 
 def test_unmasking_needs_a_mask():
-    for make in (FirstHitting, MostConfidentFirst):
+    for make in (FirstHitting, MarginFirst, MostConfidentFirst):
         with pytest.raises(UserError, match="mask"):
             make(Categorical(Fading(), UNIFORM, 2))
     with pytest.raises(UserError, match="mask"):

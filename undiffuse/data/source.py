@@ -28,6 +28,9 @@ from undiffuse.data.readers.table import read_table
 from undiffuse.data.readers.text import Unit, shakespeare, text
 from undiffuse.data.readers.well_known import known
 from undiffuse.data.smaller import smaller
+from undiffuse.data.synthetic.checkable.arithmetic import Arithmetic
+from undiffuse.data.synthetic.checkable.brackets import Brackets
+from undiffuse.data.synthetic.checkable.sudoku import Sudoku
 from undiffuse.data.synthetic.heartbeat import heartbeat
 from undiffuse.data.synthetic.keyboard import valid
 from undiffuse.data.synthetic.piano import piano
@@ -355,6 +358,9 @@ Single = (
     | TextFile
     | Shakespeare
     | Heartbeat
+    | Brackets
+    | Sudoku
+    | Arithmetic
     | SeriesFiles
     | Pulse
     | Elsewhere

@@ -14,12 +14,14 @@ import torch
 from undiffuse.condition.label import combined, labels_of
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import random_conditions
+from undiffuse.data.synthetic.checkable.checkable import Checkable
 from undiffuse.evaluate.agreement import agreement_rows
 from undiffuse.evaluate.asked import asked_rows, questions_of
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.evaluate.joint import one_given_the_other
 from undiffuse.evaluate.judged import judge_of
 from undiffuse.evaluate.noisy_accuracy import noisy_accuracy
+from undiffuse.evaluate.valid import commonest, faults, valid_rows
 from undiffuse.measure.inception import inception_features
 from undiffuse.measure.report import MEASURES, Measure, Report, Row, report
 from undiffuse.measure.table import table_report
@@ -110,18 +112,22 @@ def of_table(run: Run, count: int, sampling: Sampling, target: str | None = None
 
 
 def of_text(run: Run, count: int, sampling: Sampling) -> Report:
-    """Bits a token of held-out text, by the bound, and what samples are made of."""
-    train, test, seed = run.dataset("train"), run.dataset("test"), sampling.seed
+    """Bits a token of held-out text, by the bound, and what samples are made of; if a program can check them, it
+    does."""
+    train, test, seed, source = run.dataset("train"), run.dataset("test"), sampling.seed, run.recipe.data
     samples = run.draw(count, sampling=sampling).x
     assert test.alphabet is not None
-    entropy = getattr(run.recipe.data, "entropy", None)
+    entropy = getattr(source, "entropy", None)
     floor = entropy() / math.log(2) / test.x[0].numel() if entropy else nan
     some = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))[:READ]
     bits = token_bits(run, test.take(some), seed=seed)
     error: Protocol = {"standard error of the bits": bits.error, "rows of the bits": bits.repeats}
     found = text_report(samples, test.x, train.x, test.alphabet, seed)
-    row = Row("bits a token", bits.mean, floor, nan, "lower", BITS)
-    return replace(found, rows=(row, *found.rows), protocol=_sampled(run, sampling) | found.protocol | error)
+    rows = [Row("bits a token", bits.mean, floor, nan, "lower", BITS)]
+    if isinstance(source, Checkable):
+        rows += valid_rows(source, samples, test.x, seed)
+        error |= {"faults": commonest(faults(source, samples))}
+    return replace(found, rows=(*rows, *found.rows), protocol=_sampled(run, sampling) | found.protocol | error)
 
 
 def of_classifier(run: Run, seed: int) -> Report:

@@ -17,6 +17,7 @@ from undiffuse.core.files import write_text
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import pieces
+from undiffuse.data.synthetic.checkable.checkable import HOLE, Checkable
 from undiffuse.draw.animation import Frame
 from undiffuse.draw.save import Rows, Writer, save_array
 from undiffuse.draw.texts import film_of_texts
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 RULE = "-" * 40  # between two texts
 PRINTED = 3  # texts, on a terminal
 IN_A_ROW = 4  # tokens that samplers are compared by
-HOLE = "_"
 MASK = "\N{WHITE SQUARE}"  # what a token is shown as while it is masked
 
 
@@ -119,7 +119,8 @@ class TextKind(Kind):
     def prompt(self, run: Run, text: str, hole: str = HOLE) -> Given:
         """A text that is known except at each ``hole`` and after its end.
 
-        Raises UserError if the text is longer than the run's samples, or has characters that the run never saw.
+        Raises UserError if the text is longer than the run's samples, has characters that the run never saw, or is
+        completed by nothing valid where a program can tell.
         """
         if len(hole) != 1:
             raise UserError(f"a hole is one character, not {hole!r}")
@@ -135,6 +136,9 @@ class TextKind(Kind):
             raise UserError(
                 f"this prompt has {len(tokens)} tokens, and what the run makes has {codec.shape[0]}; shorten it"
             )
+        source = run.recipe.data
+        if isinstance(source, Checkable) and not source.completable(text.replace(hole, HOLE) + HOLE * rest):
+            raise UserError(f"no valid {source.items} have this prompt; change what is known, or leave more open")
         return Given(torch.tensor([tokens + [0] * rest]), torch.tensor([known + [False] * rest]))
 
     def write_on(self, run: Run, prompt: str, tokens: int, sampling: Sampling, conditions: Request) -> Iterator[str]:

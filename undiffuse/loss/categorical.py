@@ -76,8 +76,8 @@ class MaskedBound(Loss[TokenDenoiser]):
     With a(t) = 1 - t (`Fading`) the weight is 1/t; every schedule gives the same integral (Sahoo et al. 2024, eq. 10).
     For the exact denoiser it equals the entropy of the data: tokens that are revealed one by one lose nothing.
 
-    Of a network of blocks it is the sum over blocks, each at a time of its own and given the blocks before it: one pass
-    over noisy and clean tokens (Arriola et al. 2025, eq. 8). ``rates`` are the least and the most share of masks that
+    Of a network of blocks it is the sum over blocks, each with masks of its own and given the blocks before it: one
+    pass over noisy and clean tokens (Arriola et al. 2025, eq. 8). ``rates`` are the least and the most share of masks that
     training draws; less than all, (0, 1), have less variance, and make no bound (their section 4.3). For blocks of one
     token, (1, 1) is the likelihood itself.
     """
@@ -92,7 +92,9 @@ class MaskedBound(Loss[TokenDenoiser]):
             raise UserError(f"rates are the least and the most share of masks, within 0 and 1, not {self.rates}")
 
     def check(self, denoiser: TokenDenoiser) -> None:
-        """Raises UserError for any other kernel than the mask."""
+        """Raises UserError for any other kernel than the mask, and for blocks where not all times are meant."""
+        if denoiser.block is not None and self.time.start:
+            raise UserError("of blocks the bound is over all numbers of masks; leave --loss.time.start out")
         if denoiser.process.kernel != ABSORBING:
             raise UserError("the masked bound is of masks alone; choose --kernel.mask 1, or --loss token-bound")
 
@@ -112,13 +114,20 @@ class MaskedBound(Loss[TokenDenoiser]):
     def _of_blocks(
         self, denoiser: TokenDenoiser, x_0: Tensor, block: int, noise: Noise, conditions: Conditions | None
     ) -> Tensor:
-        """The same, with a time for each block."""
+        """The same, with a number of masks for each block: k of its b tokens, k = 1 ... b, each of weight b/k.
+
+        That is the mean over times of all draws with k masks: the integral of t^(k-1) (1 - t)^(b-k) is (1/b) (b/k) over
+        the number of such draws. So it is the same bound, of less variance, and no block is without a mask.
+        """
         blocks = x_0.shape[1] // block
-        t, weight = self._drawn(blocks * len(x_0), noise, denoiser.process)
-        t, weight = (part.view(blocks, -1).T.repeat_interleave(block, 1) for part in (t, weight))
-        x_t = denoiser.process.corrupt(x_0, t, noise)
+        low, high = self.rates
+        u = low + (high - low) * self.time.draws(blocks * len(x_0), noise)
+        count = (u * block).ceil().clamp_min(1).to(x_0.device).view(-1, blocks).repeat_interleave(block, 1)
+        order = noise.uniform(x_0.double()).view(-1, blocks, block).argsort(2).argsort(2).flatten(1)
+        masked = order < count
+        x_t = x_0.masked_fill(masked, denoiser.process.classes)
         missing = cross_entropy(denoiser.beside(x_t, x_0, conditions).float(), x_0)
-        return (missing * (x_t == denoiser.process.classes) * weight.to(missing)).mean(1)
+        return (missing * masked * (block / count).to(missing)).mean(1)
 
     def _drawn(self, count: int, noise: Noise, process: Categorical) -> tuple[Tensor, Tensor]:
         """Times and their weights, (count,)."""

@@ -24,6 +24,7 @@ class TokenTransformer:
     positions  rotary: relative positions, any length; learned: absolute positions, only the trained length
     time       whether it is given the noise level; for masked tokens it could count the masks instead
     block      tokens in a block, which sees itself and the blocks before it (block diffusion); none: one block is all
+    readers    how many layers of a network of blocks are for clean tokens alone: see `ReaderWriter`
     causal     whether a token sees only those before it: not a denoiser, but a language model for comparison
     dropout    of what each block adds
     """
@@ -34,6 +35,7 @@ class TokenTransformer:
     positions: Literal["rotary", "learned"] = "rotary"
     time: bool = True
     block: int | None = None
+    readers: int = 0
     causal: bool = False
     dropout: float = 0.0
 
@@ -42,6 +44,11 @@ class TokenTransformer:
             raise UserError(f"a transformer needs width, depth and heads from 1, dropout in [0, 1), not {self}")
         if self.block is not None:
             self._check_blocks(self.block)
+        if not 0 <= self.readers < self.depth or (self.readers and self.block is None):
+            raise UserError(
+                f"readers are some of the {self.depth} layers of a network of blocks, but not all, not {self.readers}; "
+                "blocks are --net.block 4"
+            )
 
     def _check_blocks(self, block: int) -> None:
         if block < 1:
@@ -62,7 +69,7 @@ class TokenTransformer:
         routes.require_only("a transformer of tokens", "tokens")
         if self.block is not None and (len(shape) != 1 or shape[0] % self.block):
             raise UserError(f"{' x '.join(map(str, shape))} tokens are no whole blocks of {self.block}")
-        return TokenNet(self, shape, states, routes)
+        return (ReaderWriter if self.readers else TokenNet)(self, shape, states, routes)
 
 
 class TokenNet(nn.Module):
@@ -104,7 +111,7 @@ class TokenNet(nn.Module):
             seen = seen_in_blocks(length, self.design.block, h.device, clean is not None, past.length if past else 0)
         for k, block in enumerate(self.blocks):
             h = block(h, routes, turn, Sight(seen, past.layers[k] if past else None))
-        logits = self.mix(self.norm(h[:, :length])) @ self.embedding.weight[: self.classes].T + self.bias
+        logits = self._logits(h[:, :length])
         return logits.unflatten(1, x_t.shape[1:]) if x_t.ndim != 2 else logits
 
     def read(self, tokens: Tensor, routes: Routes, past: "Context | None" = None) -> "Context":
@@ -116,6 +123,9 @@ class TokenNet(nn.Module):
         for layer in past.layers:
             layer.open = False
         return past._replace(length=past.length + tokens.shape[1])
+
+    def _logits(self, h: Tensor) -> Tensor:
+        return self.mix(self.norm(h)) @ self.embedding.weight[: self.classes].T + self.bias
 
     def _placed(self, h: Tensor, shape: torch.Size, past: "Context | None") -> tuple[Tensor, Tensor | None]:
         """Tokens with their learned positions, or tokens and the rotation of queries and keys."""
@@ -129,6 +139,52 @@ class TokenNet(nn.Module):
                 f"learned positions are for {len(self.where)} tokens, not {h.shape[1]}; add --net.positions rotary"
             )
         return h + self.where, None
+
+
+class ReaderWriter(TokenNet):
+    """A network of blocks whose first layers read clean tokens alone; the others write (Arriola et al. 2025b, E2D2).
+
+    The writing layers take noisy tokens, which see their block, and what was read of the blocks before it. So a pass
+    over noisy and clean tokens costs no more than one over clean tokens, and a step of sampling only the layers that
+    write.
+    """
+
+    def forward(
+        self, x_t: Tensor, routes: Routes, clean: Tensor | None = None, past: "Context | None" = None
+    ) -> Tensor:
+        """As of `TokenNet`."""
+        block, length = self.design.block or 1, x_t.shape[1]
+        number = torch.arange(length, device=x_t.device) // block
+        if past is None:
+            past, first = self.read(x_t if clean is None else clean, routes), 0
+            before = number[:, None] > number
+        else:
+            before, first = torch.ones(length, past.length, dtype=torch.bool, device=x_t.device), past.length
+        seen = torch.cat([before, number[:, None] == number], 1)
+        h, turn = self._embedded(x_t, first)
+        for layer, kept in zip(self.blocks[self.design.readers :], past.layers[self.design.readers :], strict=True):
+            h = layer(h, routes, turn, Sight(seen, kept))
+        return self._logits(h)
+
+    def read(self, tokens: Tensor, routes: Routes, past: "Context | None" = None) -> "Context":
+        """As of `TokenNet`: by the layers that read, and what those that write attend to."""
+        past = Context([Past() for _ in self.blocks], 0) if past is None else past
+        seen = seen_in_blocks(tokens.shape[1], self.design.block or 1, tokens.device, past=past.length)
+        h, turn = self._embedded(tokens, past.length)
+        for k, (layer, kept) in enumerate(zip(self.blocks, past.layers, strict=True)):
+            kept.open = True
+            if k < self.design.readers:
+                h = layer(h, routes, turn, Sight(seen, kept))
+            else:
+                kept.joined(*layer.keys(h, routes, turn))
+            kept.open = False
+        return past._replace(length=past.length + tokens.shape[1])
+
+    def _embedded(self, tokens: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Tokens from place ``first`` on, and the rotation of their queries and keys."""
+        pairs = self.design.width // self.design.heads // 2
+        turn = rotary(angles_along(tokens.shape[1], pairs, device=tokens.device, first=first))
+        return self.embedding(tokens) * math.sqrt(self.design.width), turn
 
 
 class Context(NamedTuple):

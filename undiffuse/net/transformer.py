@@ -59,6 +59,14 @@ class TransformerBlock(nn.Module):
         modulated = torch.addcmul(shift_2, self.norm_2(h), 1 + scale_2)
         return torch.addcmul(h, gate_2, self.dropout(self.dense(modulated)))
 
+    def keys(self, h: Tensor, routes: Routes, turn: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The keys and values of places h, for others to attend to: (batch, heads, places, d) each."""
+        normal = self.norm_1(h)
+        if self.modulation is not None:
+            shift, scale = self.modulation(routes.vector)[:, None].chunk(6, dim=-1)[:2]
+            normal = torch.addcmul(shift, normal, 1 + scale)
+        return self.attention.keys(normal, turn)
+
 
 class Attention(nn.Module):
     """softmax(q k^T / sqrt(d)) v in ``heads``, with queries and keys of unit length (qk_norm) and rotated (`rotary`).
@@ -86,6 +94,14 @@ class Attention(nn.Module):
             key, value = sight.past.joined(key, value)
         read = attend(query, key, value, self.causal, None if sight is None else sight.seen)
         return self.out(read.transpose(1, 2).flatten(2))
+
+    def keys(self, h: Tensor, turn: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The keys and values of places h (batch, places, width): (batch, heads, places, d) each."""
+        both, width = self.query_key_value, h.shape[-1]
+        split = F.linear(h, both.weight[width:], both.bias[width:]).unflatten(-1, (2, self.heads, -1))
+        key, value = split.permute(2, 0, 3, 1, 4)
+        key = self.norm_k(key)
+        return (key if turn is None else rotated(key, turn)).to(value.dtype), value
 
 
 class Past:

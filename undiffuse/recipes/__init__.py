@@ -8,6 +8,7 @@ from collections.abc import Callable
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes.bridges import BRIDGES
 from undiffuse.recipes.cascade import shapes_cascade
+from undiffuse.recipes.checkable import arithmetic, brackets, sudoku
 from undiffuse.recipes.digits import digits, digits_classifier
 from undiffuse.recipes.digits_joint import digits_joint
 from undiffuse.recipes.digits_latent import digits_latent
@@ -49,6 +50,9 @@ RECIPES: dict[str, Callable[[], Recipe]] = {name: recipe_of(name) for name in SU
     "table": table,
     "heartbeat": heartbeat,
     "heartbeat-masked": heartbeat_masked,
+    "brackets": brackets,
+    "sudoku": sudoku,
+    "arithmetic": arithmetic,
     "shakespeare": shakespeare,
     "quantised-digits": quantised_digits,
     "fashion-mnist-discrete": fashion_mnist_discrete,

@@ -26,7 +26,7 @@ from undiffuse.step.predictor_corrector import PredictorCorrector
 from undiffuse.step.remasking import Remasking
 from undiffuse.step.tau_leaping import TauLeaping
 from undiffuse.step.unipc import UniPC
-from undiffuse.step.unmask import FirstHitting, MostConfidentFirst
+from undiffuse.step.unmask import FirstHitting, MarginFirst, MostConfidentFirst
 from undiffuse.step.unrolling import Unrolling
 
 
@@ -101,6 +101,7 @@ TOKEN_SAMPLERS: dict[str, Sampler] = {
     "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, when the process would"),
     "unrolling": Sampler(Unrolling, trailing, "SUNDAE's: a share of the tokens drawn anew, again and again"),
     "most-confident-first": Sampler(MostConfidentFirst, trailing, "the tokens it is most confident of unmasked first"),
+    "margin-first": Sampler(MarginFirst, trailing, "places where one token is far ahead of the next unmasked first"),
 }
 
 BRIDGE_SAMPLERS: dict[str, Sampler] = {

@@ -1,6 +1,6 @@
-"""Unmasking in an order: the most confident tokens first, or at the times at which the process reveals them.
+"""Unmasking in an order: the surest places or draws first, or at the times at which the process reveals them.
 
-Both are for the mask kernel only, where each token is drawn once, and a sampler only decides when.
+All are for the mask kernel only, where each token is drawn once, and a sampler only decides when.
 """
 
 from dataclasses import dataclass
@@ -41,12 +41,36 @@ class MostConfidentFirst:
         log_probs = denoise(x_t, t).double().log_softmax(-1)
         guess = Discrete(log_probs).sample(noise)
         hidden = float(self.process.survival(s).lose) if s > 0 else 0.0
-        left = (masked.flatten(1).sum(1) * (hidden / float(self.process.survival(t).lose))).round()
         gumbel = -(-noise.uniform(guess.double()).clamp_min(TINY).log()).log()
         confidence = log_probs.gather(-1, guess[..., None])[..., 0] + self.randomness * hidden * gumbel
-        confidence = torch.where(masked, confidence, torch.inf).flatten(1)
-        stays = confidence.argsort(1).argsort(1) < left[:, None]  # the least confident
-        return torch.where(masked & ~stays.view_as(masked), guess, x_t), None
+        stays = _least(confidence, masked, _left(self.process, masked, t, s))
+        return torch.where(masked & ~stays, guess, x_t), None
+
+
+@dataclass(frozen=True)
+class MarginFirst:
+    """First the places where the most likely token is furthest ahead of the next, as many as the schedule reveals by s.
+
+    What is revealed is drawn from the belief, so with the exact denoiser and a step for each token this samples the law
+    itself, as any order does that depends on x_t alone. A network errs less in this order: where several tokens are
+    likely, it waits until others have decided (Kim et al. 2025, section 4.1).
+    """
+
+    process: Categorical
+
+    def __post_init__(self) -> None:
+        require_mask(self.process)
+
+    def __call__(
+        self, denoise: Denoise, x_t: Tensor, t: float, s: float, memory: None, noise: Noise
+    ) -> tuple[Tensor, None]:
+        """x_s, in which a share (1 - a(s))/(1 - a(t)) of the masks of x_t is left, sample by sample."""
+        masked = x_t == self.process.classes
+        log_probs = denoise(x_t, t).double().log_softmax(-1)
+        guess = Discrete(log_probs).sample(noise)
+        first, second = log_probs.exp().topk(2, -1).values.unbind(-1)
+        stays = _least(first - second, masked, _left(self.process, masked, t, s))
+        return torch.where(masked & ~stays, guess, x_t), None
 
 
 @dataclass(frozen=True)
@@ -80,6 +104,18 @@ class FirstHitting:
         order = torch.where(masked, noise.uniform(guess.double()).flatten(1), 2.0).argsort(1).argsort(1)
         revealed = masked & (order < count[:, None].to(x_t.device))
         return torch.where(revealed.view_as(x_t), guess, x_t), lose * (left - count + 1) / left.clamp_min(1)
+
+
+def _left(process: Categorical, masked: Tensor, t: float, s: float) -> Tensor:
+    """How many masks of each sample are left at s, (batch, 1)."""
+    hidden = float(process.survival(s).lose) if s > 0 else 0.0
+    return (masked.flatten(1).sum(1, keepdim=True) * (hidden / float(process.survival(t).lose))).round()
+
+
+def _least(sureness: Tensor, masked: Tensor, count: Tensor) -> Tensor:
+    """The masks that are least sure, ``count`` (batch, 1) of each sample."""
+    order = torch.where(masked, sureness, torch.inf).flatten(1).argsort(dim=1, stable=True).argsort(1)
+    return (order < count).view_as(masked)
 
 
 def require_mask(process: Categorical) -> None:

@@ -1,0 +1,1 @@
+"""Texts that a program can check: brackets, sudokus and sums."""
