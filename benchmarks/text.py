@@ -1,8 +1,9 @@
 """Characters several ways, at equal size and time: python -m benchmarks.text [--minutes 15]
 
 Trains the transformer of the recipe `shakespeare`, on the same pieces of the same text, for so many minutes each: as it
-is, by masks; by masks within blocks of 4, 8 or 16 characters; by multinomial diffusion (any character for a lost one);
-and one after the other, as language models are. Prints bits a character of the held-out text, in pieces of 128: by the
+is, by masks; by masks within blocks of 4, 8 or 16 characters, with all layers for noisy and clean tokens, or with half
+of them for clean ones alone (`readers`); by multinomial diffusion (any character for a lost one); and one after the
+other, as language models are. Prints bits a character of the held-out text, in pieces of 128: by the
 bound for diffusion, which is above what it is worth, and exactly for the last. Minutes are of processor time, so that a
 busy machine is fair to all.
 """
@@ -59,7 +60,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--minutes", type=float, default=15.0)
     words.add_argument(
-        "--only", nargs="*", default=["masked", "blocks-16", "blocks-4", "multinomial", "autoregressive"]
+        "--only", nargs="*", default=["masked", "blocks-16", "blocks-4", "readers-4", "multinomial", "autoregressive"]
     )
     words.add_argument("--out", type=Path, default=Path("runs/text-study"), help="for runs")
     words.add_argument("--threads", type=int, default=1)
@@ -74,6 +75,9 @@ def main() -> None:
     recipes = {"masked": masked, "multinomial": multinomial}
     for block in (4, 8, 16):
         recipes[f"blocks-{block}"] = masked.override("net.block", str(block))
+        recipes[f"readers-{block}"] = recipes[f"blocks-{block}"].override(
+            "net.readers", str(masked.model.net.depth // 2)
+        )
     print(f"{'':16} {'bits a character':>18} {'parameters':>11} {'steps':>7} {'seconds':>8}", flush=True)
     for name in options.only:
         made = diffused(name, recipes[name], options) if name in recipes else in_turn(masked, options.minutes)

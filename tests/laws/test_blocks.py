@@ -134,9 +134,9 @@ def test_what_blocks_cannot_be_is_said():
         TokenTransformer(block=0, time=False)
     with pytest.raises(UserError, match="readers are some of the 2 layers"):
         TokenTransformer(depth=2, block=4, time=False, readers=2)
-    with pytest.raises(UserError, match="blocks are --net.block 4"):
+    with pytest.raises(UserError, match=r"blocks are --net\.block 4"):
         TokenTransformer(readers=1)
-    with pytest.raises(UserError, match="leave --loss.time.start out"):
+    with pytest.raises(UserError, match=r"leave --loss\.time\.start out"):
         MaskedBound(Uniform(start=0.5)).check(denoiser())
     with pytest.raises(UserError, match="16 tokens are no whole blocks of 5"):
         denoiser(5)

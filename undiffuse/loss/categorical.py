@@ -77,9 +77,9 @@ class MaskedBound(Loss[TokenDenoiser]):
     For the exact denoiser it equals the entropy of the data: tokens that are revealed one by one lose nothing.
 
     Of a network of blocks it is the sum over blocks, each with masks of its own and given the blocks before it: one
-    pass over noisy and clean tokens (Arriola et al. 2025, eq. 8). ``rates`` are the least and the most share of masks that
-    training draws; less than all, (0, 1), have less variance, and make no bound (their section 4.3). For blocks of one
-    token, (1, 1) is the likelihood itself.
+    pass over noisy and clean tokens (Arriola et al. 2025, eq. 8). ``rates`` are the least and the most share of masks
+    that training draws; less than all, (0, 1), have less variance, and make no bound (their section 4.3). For blocks of
+    one token it is the likelihood itself.
     """
 
     time: Uniform = field(default_factory=lambda: Uniform(draws=LowDiscrepancy()))

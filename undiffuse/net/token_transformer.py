@@ -173,6 +173,7 @@ class ReaderWriter(TokenNet):
         h, turn = self._embedded(tokens, past.length)
         for k, (layer, kept) in enumerate(zip(self.blocks, past.layers, strict=True)):
             kept.open = True
+            assert isinstance(layer, TransformerBlock)
             if k < self.design.readers:
                 h = layer(h, routes, turn, Sight(seen, kept))
             else:
