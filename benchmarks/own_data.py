@@ -1,8 +1,8 @@
-"""Data of one's own by the clock: python -m benchmarks.own_data DATA ... [--minutes 10] [--out runs/own]
+"""Data of one's own by the clock: python -m benchmarks.own_data DATA ... [--minutes 10] [--sizes 16,64]
 
-For each: `undiffuse train DATA --minutes M`; how far its end is from the clock, in percent of M; what was chosen; what
-the last report says; and the measures of `undiffuse evaluate` beside their floors. The samples to look at are in
-OUT/NAME/pictures.
+For each: `undiffuse train DATA --minutes M [--sizes S]`; how far its end is from the clock, in percent of M; what was
+chosen; what the last report says; and the measures of `undiffuse evaluate` beside their floors. The samples to look at
+are in OUT/NAME/pictures, OUT being runs/own unless --out names another folder.
 """
 
 import argparse
@@ -21,12 +21,14 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("data", nargs="+")
     words.add_argument("--minutes", type=float, default=10.0)
+    words.add_argument("--sizes", help="of a cascade")
     words.add_argument("--out", type=Path, default=Path("runs/own"), help="for runs")
     options = words.parse_args()
     for data in options.data:
         folder = options.out / Path(data).stem
         began = time.monotonic()
-        how = ["--minutes", str(options.minutes), "--out", str(folder)]
+        sizes = ["--sizes", options.sizes] if options.sizes else []
+        how = ["--minutes", str(options.minutes), *sizes, "--out", str(folder)]
         subprocess.run([sys.executable, "-m", "undiffuse", "train", data, *how], check=True)
         off = (time.monotonic() - began) / 60 / options.minutes - 1
         run = load(folder)

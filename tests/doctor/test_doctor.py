@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import undiffuse
-from tests.cli.conftest import run  # noqa: F401  # a fixture
 from tests.doctor.patients import (
     at_high_noise,
     broken,
@@ -137,7 +136,7 @@ def test_causes_are_named(healthy, tmp_path):
 
 
 @pytest.mark.parametrize("words", [(), ("-n", 32, "--json")])
-def test_the_command(healthy, run, words):  # noqa: F811
+def test_the_command(healthy, run, words):
     shutil.copytree(healthy["pinwheel"], "a run")
     code, said, _ = run("doctor", "a run", *words)
     assert code == 0
@@ -148,7 +147,7 @@ def test_the_command(healthy, run, words):  # noqa: F811
         assert said.startswith("about ") and "nothing found by" in said and "healthy: number of rows" in said
 
 
-def test_what_mends_it_is_a_command(healthy, run, tmp_path):  # noqa: F811
+def test_what_mends_it_is_a_command(healthy, run, tmp_path):
     """Each command that is told can be typed."""
     sick = [SICK[name][0](healthy, tmp_path / name) for name in SEVERAL]
     found = [one for folder in sick for one in diagnose_run(undiffuse.load(folder), 64).findings]
@@ -161,7 +160,7 @@ def test_what_mends_it_is_a_command(healthy, run, tmp_path):  # noqa: F811
         assert (getattr(options, "folder", None) or options.target).startswith(str(tmp_path))
 
 
-def test_bad_input_is_told_in_one_line(healthy, run, tmp_path):  # noqa: F811
+def test_bad_input_is_told_in_one_line(healthy, run, tmp_path):
     (tmp_path / "empty").mkdir()
     for words in (("nowhere",), ("empty",), (healthy["pinwheel"], "-n", 0), (healthy["pinwheel"], "-n", 3)):
         code, said, error = run("doctor", *words)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.cli.conftest import run  # noqa: F401  # a fixture
 from undiffuse.condition.label import labelled
 from undiffuse.data.dataset import Dataset
 from undiffuse.doctor import diagnose_data
@@ -74,7 +73,7 @@ def test_outliers_are_named_by_their_row():
     assert "rows 401, 402" in found.meaning or "rows 402, 401" in found.meaning
 
 
-def test_the_command(run, tmp_path):  # noqa: F811
+def test_the_command(run, tmp_path):
     np.save(tmp_path / "mine.npy", SICK["constant numbers"].x.numpy())
     code, said, _ = run("doctor", "mine.npy")
     assert code == 0 and "constant numbers" in said and "undiffuse data mine.npy" in said
@@ -82,7 +81,7 @@ def test_the_command(run, tmp_path):  # noqa: F811
     assert found["findings"][0]["number"] == pytest.approx(1 / 3) and "labels" in found["skipped"]
 
 
-def test_a_text_is_asked_what_it_can_be_asked(run, tmp_path):  # noqa: F811
+def test_a_text_is_asked_what_it_can_be_asked(run, tmp_path):
     (tmp_path / "book.txt").write_text("It was the best of times, it was the worst of times. " * 200)
     code, said, _ = run("doctor", "book.txt", "--json")
     found = json.loads(said)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.cli.conftest import run  # noqa: F401  # a fixture
 from tests.runs.test_resume import BASE, one_thread  # noqa: F401  # a fixture
 from undiffuse.codec import MLPVAE
 from undiffuse.core.errors import UserError
@@ -113,7 +112,7 @@ def test_measuring_leaves_no_trace_and_takes_latents_too():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_by_the_command_line(run, tmp_path):  # noqa: F811
+def test_by_the_command_line(run, tmp_path):
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(size=(60, 3)).astype("float32"))
     code, out, error = run("train", "mine.npy", "--minutes", "0.05", "--out", "mine", "--sampling-steps", 2)
     recipe = read_recipe(Path("mine"))

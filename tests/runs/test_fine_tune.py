@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import undiffuse
-from tests.cli.conftest import TINY, pictures_run, points_run, run  # noqa: F401  # fixtures
+from tests.cli.conftest import TINY, pictures_run, points_run  # noqa: F401  # fixtures
 from tests.runs.test_resume import BASE, one_thread  # noqa: F401  # a fixture
 from undiffuse.codec import MLPVAE
 from undiffuse.codec.vae import Fit

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,10 +19,13 @@ from undiffuse.data.smaller import averaged
 from undiffuse.data.source import Digits, Files, Smaller, Toy
 from undiffuse.net import MLP, UNet
 from undiffuse.recipe.model import GaussianDiffusion
-from undiffuse.recipe.recipe import Below, Recipe
+from undiffuse.recipe.recipe import Below, Embeds, Recipe
 from undiffuse.recipe.training import Training
 from undiffuse.recipes.cascade import check_sizes
 from undiffuse.sampling.sampling import Sampling
+from undiffuse.train import budget
+from undiffuse.train.budget import Measured, planned
+from undiffuse.train.length import Clock
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state
 from undiffuse.train.trainer import Trainer
@@ -199,7 +203,21 @@ def test_a_cascade_of_ones_own_pictures(tmp_path, monkeypatch, capsys):
     assert len(json.loads(capsys.readouterr().out)) == 1  # one folder is one model
     assert main(["evaluate", "run", "-n", "6", "--steps", "2"]) == 0, capsys.readouterr().err
     assert main(["train", "cascade", "--sizes", "8,16"]) == 2
-    assert "--data FOLDER --sizes 16,64" in capsys.readouterr().err
+    assert "train FOLDER --sizes 16,64" in capsys.readouterr().err
     assert main(["train", "digits", "--sizes", "8,16"]) == 2
-    assert main(["train", "shapes-cascade", "--minutes", "1", "--out", "other"]) == 2
-    assert "--low.steps N" in capsys.readouterr().err
+    assert "digits: a cascade is of a folder of pictures" in capsys.readouterr().err
+
+
+def test_stages_share_the_minutes(tmp_path, monkeypatch):
+    """Each is planned and stopped by a clock of its own; what is known only once a stage is trained, is refused."""
+    monkeypatch.setattr(budget, "_measured", lambda recipe, data, clock: Measured(recipe, 1 / data.x[0].numel(), 1))
+    three = replace(RECIPE, stages=(replace(RECIPE.stages[0], recipe=replace(RECIPE, stages=RECIPE.stages)),))
+    recipe, said = planned(three, Clock(9), {"low.training.batch"})
+    assert [line.partition(" minutes")[0] for line in said.splitlines()] == ["low: low: 3", "low: 3", "3"]
+    assert recipe.stages[0].recipe.training.steps == pytest.approx(recipe.training.steps, rel=0.01)
+    short, _ = planned(RECIPE, Clock(0.02))
+    run = train(short, tmp_path / "run", quiet=True, clock=Clock(0.02))
+    assert run.step >= 1 and run.stages["low"].step >= 1
+    embeds = replace(RECIPE, stages=(Embeds("pair", LOW),))
+    with pytest.raises(UserError, match="leave --minutes out"):
+        planned(embeds, Clock(1))

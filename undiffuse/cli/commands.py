@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from undiffuse.draw.animation import Frame
     from undiffuse.kind.kind import Kind
     from undiffuse.run.given import Told
-    from undiffuse.run.run import Plan, Run
+    from undiffuse.run.plan import Plan
+    from undiffuse.run.run import Run
     from undiffuse.run.start import FirstState
     from undiffuse.sampling.sampling import Sampling
 
@@ -129,7 +130,9 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     recipe, fields = cascade_for(options, fields) or (bridge_for(options) or recipe_for(options.target, fields), fields)
     recipe = overridden(fine_tuned(init, recipe) if init else recipe, fields)
     if clock:
-        recipe, line = planned(recipe, clock, {recipe.path_of(name) for name, _ in fields}, own and not init)
+        recipe, line = planned(
+            recipe, clock, {recipe.path_of(name) for name, _ in fields}, (own or bool(options.sizes)) and not init
+        )
         if not options.quiet:
             say(line)
     _say_trained(train(recipe, out, is_quiet(options), clock=clock, init=init, following=following(options)))

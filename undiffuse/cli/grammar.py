@@ -123,7 +123,10 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _arg("target", nargs="?", metavar="RECIPE|FILE|FOLDER", help="a recipe's name or file, or your own data"),
             _arg("--target", dest="end", metavar="B", help="a bridge to this data from the first; noise is N(0, I)"),
             _arg(
-                "--sizes", type=wholes, metavar="16,64", help="of a cascade: pixels a side of each stage, lowest first"
+                "--sizes",
+                type=wholes,
+                metavar="16,64",
+                help="draw pictures small first, then enlarge them: their sides",
             ),
             _arg("--method", metavar="NAME", help="of a bridge: flow, optimal-transport, schroedinger, ... (flow)"),
             _arg("--init", metavar="RUN", help="go on from another run's weights, on this data (fine-tuning)"),

@@ -80,22 +80,21 @@ def cascade_for(
 ) -> "tuple[Recipe, Sequence[tuple[str, str]]] | None":
     """The recipe of a cascade of one's own pictures, and the fields that are still to be put into it; None for another
     target."""
+    if not options.sizes and options.target != CASCADE:
+        return None
+    data = next((value for name, value in fields if name == "data"), options.target)
     with usage():
-        if options.target != CASCADE:
-            if options.sizes:
-                raise UserError("--sizes are of a cascade: undiffuse train cascade --data FOLDER --sizes 16,64")
-            return None
-        data = next((value for name, value in fields if name == "data"), None)
-        if data is None or not options.sizes:
-            raise UserError("a cascade needs pictures and sizes: undiffuse train cascade --data FOLDER --sizes 16,64")
+        if not options.sizes or data == CASCADE:
+            raise UserError("a cascade is of pictures, and has sizes: undiffuse train FOLDER --sizes 16,64")
     from undiffuse.data.source import Files, Hub
     from undiffuse.recipes.cascade import cascade
 
     rest = [(name, value) for name, value in fields if name != "data"]
     own = [("data.size", str(options.sizes[-1])), *rest]
     source = recipe_for(data, own).data
-    if not isinstance(source, Files | Hub):
-        raise UserError(f"{data}: a cascade is of a folder of pictures, or of pictures of the hub (hf:NAME)")
+    with usage():
+        if not isinstance(source, Files | Hub):
+            raise UserError(f"{data}: a cascade is of a folder of pictures, or of pictures of the hub (hf:NAME)")
     return cascade(source, options.sizes), rest
 
 
@@ -202,12 +201,13 @@ def _parts(options: Namespace) -> tuple[tuple[str, float], ...]:
 
 def guiding(options: Namespace) -> "Run":
     """The run in a folder, guided by the other runs that the options name."""
+    from undiffuse.run.beside import measured_on
     from undiffuse.run.folder import load
 
     others = {name: load(folder) for name in ("classifier", "worse") if (folder := getattr(options, name, None))}
     run = load(options.folder)
     if getattr(options, "data", None):
-        run = run.measured_on(recipe_for(options.data).data)
+        run = measured_on(run, recipe_for(options.data).data)
     return run.guided_by(**others)
 
 

@@ -24,7 +24,8 @@ from undiffuse.doctor.finding import DoesNotApply
 from undiffuse.doctor.specimen import Specimen
 from undiffuse.evaluate.by_level import error_by_level
 from undiffuse.process.affine import Affine
-from undiffuse.run.run import Plan, Run
+from undiffuse.run.plan import Plan
+from undiffuse.run.run import Run
 from undiffuse.sampling.loop import trajectory
 from undiffuse.sampling.sampling import Guidance, Sampling
 

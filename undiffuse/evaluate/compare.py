@@ -30,6 +30,7 @@ from undiffuse.measure.estimate import Estimate, estimate
 from undiffuse.measure.floor import Floor, draw, filled_up, halves, in_their_place, summarise
 from undiffuse.measure.frechet import frechet_distance
 from undiffuse.measure.sliced_wasserstein import sliced_wasserstein
+from undiffuse.run.beside import typical
 from undiffuse.run.run import Run
 from undiffuse.run.tuned import FILE, TUNED, read_tuned
 from undiffuse.sampling.samplers import current, each, sampler_of
@@ -342,7 +343,7 @@ class _Protocol:
     def __init__(self, run: Run, ruler: Callable[[Run, Dataset, Dataset], Ruler], count: int) -> None:
         test, train = run.dataset("test"), run.dataset("train")
         self.count = min(count, len(test), len(train))
-        self.conditions = run.typical(self.count, data=train)
+        self.conditions = typical(run, self.count, data=train)
         self.ruler = ruler(run, train, test)
         generator = torch.Generator().manual_seed(0)  # always the same rows
         held_out = draw(test.x, self.count, generator)

@@ -26,6 +26,7 @@ from undiffuse.measure.inception import inception_features
 from undiffuse.measure.report import MEASURES, Measure, Report, Row, report
 from undiffuse.measure.table import table_report
 from undiffuse.measure.text import text_report
+from undiffuse.run.beside import knows, typical
 from undiffuse.run.run import Run
 from undiffuse.sampling.sampling import Sampling
 
@@ -64,9 +65,9 @@ def of_samples(
         few = f"{count} samples and {len(test)} held-out rows are too few"
         raise UserError(f"{few}: {items} are measured on at least {FEWEST} of each")
     extract = inception_features(device=run.device) if features == "inception" else None
-    requested = None if run.is_joint else run.typical(count, seed, train)
+    requested = None if run.is_joint else typical(run, count, seed, train)
     samples, conditions = run.draw(count, requested, sampling)
-    its_own = run.knows(train)  # else labels of the data are not those that it knows
+    its_own = knows(run, train)  # else labels of the data are not those that it knows
     labels = labels_of(conditions, run.specifications) if its_own else None
     judge = judge_of(run, train, test) if labels is not None else None
     combination, names = combined(labels, run.label_names)

@@ -19,6 +19,7 @@ from torch import Tensor
 from undiffuse.condition.conditions import Conditions
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.process.affine import Affine
+from undiffuse.run.beside import typical
 from undiffuse.run.guidance import guided, weight_for
 from undiffuse.run.run import Run
 from undiffuse.run.tuned import TUNED, Tuned, read_tuned
@@ -101,7 +102,7 @@ def draw_lots(run: Run, noises: int | None = None, seed: int = 0, sampling: Samp
     count = noises or min(max(NUMBERS // torch.Size(shape).numel(), FEWEST), USUALLY_MOST)
     sizes = count, count - count // 2, count - count // 2
     firsts = 0, sizes[0], sizes[0] + sizes[1]
-    wanted = run.typical(sum(sizes), seed)
+    wanted = typical(run, sum(sizes), seed)
     denoise = guided(run.denoiser.__call__, run, how.guidance)
     began, lots = time.perf_counter(), []
     with torch.no_grad():

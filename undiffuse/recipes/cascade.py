@@ -1,6 +1,6 @@
 """Cascades: a picture with few pixels, and stages that enlarge it, as one run (Ho et al. 2022; Saharia et al. 2022).
 
-    undiffuse train cascade --data FOLDER --sizes 16,64
+    undiffuse train FOLDER --sizes 16,64
     undiffuse train shapes-cascade
 
 Each stage above the lowest is told the picture of the stage below, with noise (`undiffuse.condition.low`). Its
@@ -15,8 +15,10 @@ from itertools import pairwise
 
 from undiffuse.core.errors import UserError, usage
 from undiffuse.data.source import Files, Hub, Shapes, Single, Smaller
+from undiffuse.denoiser.prediction import X0
 from undiffuse.loss.denoising import Denoising
-from undiffuse.loss.time import LogitNormal
+from undiffuse.loss.time import LogNormal
+from undiffuse.loss.weight import EDMWeight
 from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Below, Recipe
@@ -44,11 +46,15 @@ def cascade(source: Files | Hub, sizes: Sequence[int]) -> Recipe:
     return recipe
 
 
-def enlarged(low: Recipe, data: Single | Smaller, size: int, width: int = 48) -> Recipe:
+def enlarged(low: Recipe, data: Single | Smaller, size: int, width: int = 64) -> Recipe:
     """A recipe with a stage above it, which makes pictures of ``size`` pixels a side of its pictures."""
     return Recipe(
         data=data,
-        model=GaussianDiffusion(efficient(size, width), loss=Denoising(time=LogitNormal(mean=0.5))),
+        model=GaussianDiffusion(
+            efficient(size, width),
+            prediction=X0(),  # told what it enlarges, it need not pass noise on
+            loss=Denoising(time=LogNormal(mean=0.3, std=1.3), weight=EDMWeight(0.5)),
+        ),
         training=Training(steps=6_000, batch=32, lr=1e-3, save_every=500, report_every=2_000),
         sampling=Sampling(sampler="dpm++2m", guidance=Guidance(1.5), low_noise=GIVEN),
         stages=(Below(LOW, low, NOISE),),

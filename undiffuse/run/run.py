@@ -18,59 +18,35 @@ from torch import Tensor
 from undiffuse.codec import Codec
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import Names, combined, conditions_of, labels_of, names_of
-from undiffuse.condition.low import check_level, pictures_with_noise
-from undiffuse.condition.picture import Picture
-from undiffuse.condition.read import Request, name_of_text, read, with_label, with_more
-from undiffuse.condition.scale import NAME, with_none
-from undiffuse.condition.specification import Labels, Numbers, Specification, Specifications
+from undiffuse.condition.low import pictures_with_noise
+from undiffuse.condition.read import Request
+from undiffuse.condition.specification import Numbers, Picture, Specifications
 from undiffuse.core.configuration import kebab
-from undiffuse.core.errors import UserError, nearest, usage
-from undiffuse.core.memory import require
+from undiffuse.core.errors import UserError, usage
 from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
-from undiffuse.data.dataset import Dataset, random_conditions
-from undiffuse.data.source import Elsewhere, Files, Hub, Source
-from undiffuse.denoiser.guidance import Conditional
+from undiffuse.data.dataset import Dataset
 from undiffuse.process.pinned import Pinned, StoredRows
-from undiffuse.recipe.model import Bridge, FewSteps
 from undiffuse.recipe.recipe import Recipe
-from undiffuse.run.embed import EMBEDS, kept_vectors
+from undiffuse.run.asked import asked_of, with_named
+from undiffuse.run.embed import kept_vectors
 from undiffuse.run.given import Drawing, Told
-from undiffuse.run.guidance import check_guides, guided, weight_for
+from undiffuse.run.guidance import check_guides
+from undiffuse.run.plan import Plan, plan_of
 from undiffuse.run.shown import latest_picture, run_html
-from undiffuse.run.stages import completed, height_of, require_stage, told, with_undrawn, without_drawn
+from undiffuse.run.stages import completed, height_of, require_stage, told, without_drawn
 from undiffuse.run.start import PURE_NOISE, FirstState, OfLabels
-from undiffuse.run.tuned import TUNED, fingerprint, read_tuned
-from undiffuse.sampling.grid import GRIDS
+from undiffuse.run.tuned import fingerprint
 from undiffuse.sampling.loop import State, last, trajectory
-from undiffuse.sampling.samplers import Sampler, sampler_of, samplers_of
+from undiffuse.sampling.samplers import Sampler, samplers_of
 from undiffuse.sampling.sampling import Guidance, Sampling
-from undiffuse.sampling.tuned.tableau import Tabled
-from undiffuse.step import Step
 from undiffuse.step.consistency import Consistency
-from undiffuse.step.in_blocks import InBlocks
 
 VALUES = {"cpu": 1 << 17, "cuda": 1 << 22}  # numbers in a batch of states: what fits cache and memory
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Plan(NamedTuple):
-    """How to sample: with which sampler, at which times, and with which denoiser, before it gets conditions."""
-
-    sampler: str
-    step: Step
-    times: tuple[float, ...]
-    denoise: Conditional
-    evaluations: int  # of the network, for a sample
-    weight: float  # the guidance scale; 1 is off
-
-    def describe(self) -> str:
-        """What sampling costs, in words."""
-        guided = f", each guided by {self.weight:g}" if self.weight != 1 else ""
-        return f"{self.sampler} with {len(self.times) - 1} steps, {self.evaluations} network evaluations each{guided}"
 
 
 class Samples(NamedTuple):
@@ -150,8 +126,7 @@ class Run:
     @property
     def most(self) -> int | None:
         """The most evaluations of a sample; None is any number."""
-        model = self.recipe.model
-        return model.loss.most if isinstance(model, FewSteps | Bridge) else None
+        return self.denoiser.most if self.is_few_step else None
 
     @property
     def scales(self) -> Numbers | None:
@@ -229,7 +204,7 @@ class Run:
             "data": f"{kebab(type(self.recipe.data).__name__)}, {self.kind} of {shape}",
             "model": f"{kebab(type(self.recipe.model).__name__)}, {weights:,} weights",
             "trained": f"{self.step:,} of {self.recipe.training.steps:,} steps, {self.seconds:,.0f} s",
-            "sampled by": "" if self.is_classifier else f"{self.sampling.sampler}, {self.steps} steps",
+            "sampled by": "" if not self.recipe.samples else f"{self.sampling.sampler}, {self.steps} steps",
             "conditions": ", ".join(self.requestable),
         }
 
@@ -301,8 +276,9 @@ class Run:
             known = None if given is None else given.take(numbers)
             return last(self._states(plan, len(rows), chosen, how.seed, numbers.start, known, start.take(numbers)))
 
-        batch = self.batch if batch is None else _at_least(1, "batch", batch)
-        z = in_batches(count, batch, made, self.blank(0))
+        if batch is not None and batch < 1:
+            raise UserError(f"batch must be at least 1, not {batch}")
+        z = in_batches(count, batch or self.batch, made, self.blank(0))
         if z.is_floating_point() and not z.isfinite().all():
             raise UserError(f"{self.folder}: its samples are not finite: ask for less guidance, or train it anew")
         parts = z.to(self.device).split(self.batch)
@@ -351,50 +327,15 @@ class Run:
             UserError: A count below 1; an unknown condition or label (naming the nearest); a value that does not fit
                 its condition; an absent condition that the model was never trained without.
         """
-        _at_least(1, "count", count)
-        require(16 * count, f"the conditions of {count:,} samples")
-        if first < 0:
-            raise UserError(f"samples are counted from 0, not from {first}")
-        rows = self.request(conditions, named)
-        nothing = not rows and not isinstance(rows, Conditions)
-        others = any(not isinstance(one, Labels) for name, one in self.requestable.items() if name not in self._free)
-        absent = self.is_joint or (nothing and others and self.recipe.training.each_dropout == 0)
-        if isinstance(rows, Conditions):
-            rows = with_undrawn(self, with_none(rows) if self.scales else rows)
-        wanted = read(self.requestable, rows, all_labels=not absent)
-        if wanted is None:
-            return None
-        if self.specifications:
-            self._check_absent(wanted)
-        return wanted[torch.arange(first, first + count) % len(wanted)]
+        return asked_of(self, count, self.request(conditions, named), first)
 
-    def typical(self, count: int, seed: int = 0, data: Dataset | None = None) -> Conditions | None:
-        """The conditions of ``count`` random rows of its ``data``; None for a model without conditions.
+    @usage()
+    def request(self, conditions: Request, named: dict[str, Any]) -> Request:
+        """Conditions in words, with further ones added.
 
-        Of other data than it was trained on, those that go by the same name, in words: captions, for a model of text. A
-        model of labels alone, whose data is elsewhere, takes its labels in turn.
+        The name label stands for all conditions that are labels, and text for the one that is a text.
         """
-        if not self.specifications:
-            return None
-        labels_alone = all(isinstance(one, Labels) for one in self.specifications.values())
-        if data is None and isinstance(self.recipe.data, Elsewhere) and labels_alone:
-            return self.conditions(count)
-        data = data or self.dataset()
-        drawn = random_conditions(data, count, seed, self.drawn)
-        if drawn is None or self.knows(data):
-            return drawn
-        shared = [name for name in data.specifications if name in self.specifications]
-        columns = [data.specifications[name].written(drawn.entries[name]).tolist() for name in shared]
-        return self.conditions(count, [dict(zip(shared, row, strict=True)) for row in zip(*columns, strict=True)])
-
-    def knows(self, data: Dataset) -> bool:
-        """Whether the data has its conditions: of the same names, kinds and words."""
-
-        def what(of: Specification) -> object:
-            return type(of), of.shape, getattr(of, "names", ()), getattr(of, "reader", None)
-
-        mine = {name: what(of) for name, of in self.specifications.items() if name != NAME}
-        return mine == {name: what(of) for name, of in data.specifications.items() if name != NAME}
+        return with_named(self, conditions, named)
 
     def labels(self, count: int, conditions: Request = None, first: int = 0, **named: Any) -> Tensor | None:
         """Those `conditions` that are labels: (count,), or (count, attributes); see `undiffuse.condition.label`."""
@@ -407,76 +348,9 @@ class Run:
         return self.specifications or (self.classifier.specifications if self.classifier else {})
 
     @usage()
-    def request(self, conditions: Request, named: dict[str, Any]) -> Request:
-        """Conditions in words, with further ones added.
-
-        The name label stands for all conditions that are labels, and text for the one that is a text.
-        """
-        named = {name: value for name, value in named.items() if value is not None}
-        if "text" in named and "text" not in self.requestable:
-            named[name_of_text(self.requestable)] = named.pop("text")
-        if "label" in named:
-            conditions = with_label(self.requestable, conditions, named.pop("label"))
-        return with_more(conditions, named) if named else conditions
-
-    @property
-    def _free(self) -> tuple[str, ...]:
-        """Conditions that may be absent however the model was trained: those that it or a stage draws, and the guidance
-        scale."""
-        return (*getattr(self.denoiser, "drawn", ()), *self.drawn, *([NAME] if self.scales else []))
-
-    def _check_absent(self, wanted: Conditions) -> None:
-        """Whether the model was trained without the conditions that are absent."""
-        chosen = wanted.only(*(name for name in wanted.entries if name not in self._free))
-        if chosen is None:
-            return
-        absent = ~torch.stack([entry.present for entry in chosen.entries.values()], 1)
-        names = ", ".join(name for name, column in zip(chosen.entries, absent.unbind(1), strict=True) if column.any())
-        if absent.all(1).any() and self.recipe.training.condition_dropout == 0:
-            raise UserError(f"none for all conditions needs a model trained with --label-dropout above 0; give {names}")
-        if (absent.any(1) & ~absent.all(1)).any() and self.recipe.training.each_dropout == 0:
-            needs = "needs a model trained with --attribute-dropout above 0"
-            raise UserError(f"none for some conditions {needs}; give {names}")
-
-    @usage()
     def plan(self, sampling: Sampling | None = None, start: FirstState = PURE_NOISE) -> Plan:
         """How it is sampled, checked before anything is drawn. Raises UserError as ``sample`` does."""
-        if self.is_classifier:
-            raise UserError(
-                "this run is a classifier, which samples nothing; guide another run by it: --classifier RUN"
-            )
-        if not self.recipe.samples:
-            raise UserError(f"this run tells which texts and pictures belong together, and samples nothing: {EMBEDS}")
-        how, process = sampling or self.sampling, self.denoiser.process
-        check_level(self.specifications, how.low_noise)
-        chosen = sampler_of(process, how.sampler, self.denoiser.learned_variance, self.denoiser.jumps)
-        count = how.steps or torch.Size(self.codec.latent_shape).numel()
-        if self.most is not None and count > self.most:
-            raise UserError(f"this model was trained for at most {self.most} evaluations a sample, not {count}")
-        if how.grid == TUNED:
-            return self._tuned(how, count, start)
-        grid = _known(GRIDS, how.grid, "grid", TUNED) if how.grid else chosen.grid
-        if self.is_of_tokens and self.denoiser.block is not None:  # so many for all blocks together
-            count = max(1, round(count * self.denoiser.block / self.shape[0]))
-        times = start.times(process, grid(process.schedule, count))
-        of_belief = chosen.learned_variance or chosen.of_belief
-        denoise: Conditional = self.in_half(self.denoiser.belief if of_belief else self.denoiser.__call__)
-        guide = guided(denoise, self, how.guidance)
-        weight = weight_for(self, how.guidance)
-        step, evaluations = chosen.make(process), chosen.evaluations(len(times) - 1)
-        if self.is_of_tokens and self.denoiser.block is not None:
-            step = InBlocks(step, times, self.denoiser.block, self.shape[0])
-            times, evaluations = step.times, evaluations * (self.shape[0] // step.block)
-        return Plan(how.sampler, step, times, guide, evaluations, weight)
-
-    def _tuned(self, how: Sampling, count: int, start: FirstState) -> Plan:
-        """With the run's own sampler, whichever else is named."""
-        weight = weight_for(self, how.guidance)
-        tableau = read_tuned(self.folder, self.fingerprint).of(self.folder, count, weight)
-        if start.times(self.denoiser.process, tableau.grid) != tableau.grid:
-            raise UserError("a tuned grid was fitted from noise to data, all of it; choose another --grid")
-        denoise = guided(self.in_half(self.denoiser.__call__), self, how.guidance)
-        return Plan(TUNED, Tabled(self.denoiser.process, tableau), tableau.grid, denoise, count, weight)
+        return plan_of(self, sampling or self.sampling, start)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -496,24 +370,6 @@ class Run:
         with usage():
             check_guides(run)
         return run
-
-    def measured_on(self, data: Source) -> "Run":
-        """The same run, with other data in the place of what it was trained on.
-
-        Raises UserError for data of another kind, or that cannot be read to this shape.
-        """
-        source: Source = data
-        try:
-            source = data.shaped(self.shape) if isinstance(data, Files | Hub) else data
-            opened = source.open("test")
-        except UserError:  # of an array, which has its own shape
-            source = data
-            opened = source.open("test")
-        if (opened.kind, opened.shape) != (self.kind, self.shape):
-            raise UserError(
-                f"--data: {opened.kind} of shape {opened.shape}, and this run makes {self.kind} of shape {self.shape}"
-            )
-        return replace(self, recipe=replace(self.recipe, data=source))
 
     def in_half(self, denoise: F) -> F:
         """The denoiser, computing in half precision if the recipe does."""
@@ -560,15 +416,3 @@ class Run:
         """How many samples are computed at once, unless told otherwise."""
         size = torch.Size(self.shape).numel()
         return max(1, VALUES.get(self.device.type, VALUES["cuda"]) // (size * self.denoiser.process.width))
-
-
-def _at_least(least: int, name: str, value: int) -> int:
-    if value < least:
-        raise UserError(f"{name} must be at least {least}, not {value}")
-    return value
-
-
-def _known(table: dict[str, T], name: str, what: str, *others: str) -> T:
-    if name not in table:
-        raise UserError(nearest(name, [*table, *others], what))
-    return table[name]

@@ -7,8 +7,8 @@ A stage may have stages of its own. What is asked of a run is asked of its stage
 caption, the same label. If the condition is given, nothing is drawn for it.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.smaller import averaged
 from undiffuse.recipe.model import PictureText
-from undiffuse.recipe.recipe import Below, Embeds, Recipe
+from undiffuse.recipe.recipe import Below, Embeds, Recipe, Stage
 from undiffuse.run.embed import pictures_embedded
 from undiffuse.sampling.sampling import Sampling
 
@@ -56,6 +56,34 @@ def told(recipe: Recipe, stages: Mapping[str, Any], split: str) -> Dataset:
     for stage in recipe.stages:
         data = stage.told(data, stages[stage.name], split)
     return data
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """A recipe before it is trained: the data that its stages will tell it of, as far as data alone says it."""
+
+    recipe: Recipe
+
+    def dataset(self, split: str = "train") -> Dataset:
+        """What it will be trained on."""
+        return told(self.recipe, {stage.name: Untrained(stage.recipe) for stage in self.recipe.stages}, split)
+
+    def embedded(self, split: str, x: Tensor) -> Tensor:
+        """Raises UserError: only the trained model can say."""
+        raise UserError("what a stage embeds is known when it is trained: give --steps, and leave --minutes out")
+
+
+def trainings(recipe: Recipe) -> int:
+    """How many models are trained for a recipe: its own, and those of its stages."""
+    return 1 + sum(trainings(stage.recipe) for stage in recipe.stages)
+
+
+def shares(recipe: Recipe) -> Iterator[tuple[Stage, float]]:
+    """Each stage, with its share of the time that is left when it begins, so that all trainings take the same time."""
+    left = trainings(recipe)
+    for stage in recipe.stages:
+        yield stage, trainings(stage.recipe) / left
+        left -= trainings(stage.recipe)
 
 
 def check_plan(recipe: Recipe) -> None:

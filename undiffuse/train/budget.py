@@ -6,12 +6,13 @@
 
 A wider network learns more from each step but takes fewer of them. A kind of data has a ladder of widths, and a number
 of steps that is enough to see what the data is; the widest network is chosen that takes as many in the time. The result
-is a recipe of plain numbers, so that resuming measures nothing.
+is a recipe of plain numbers, so that resuming measures nothing. Stages share the time evenly.
 """
 
 import os
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -26,6 +27,7 @@ from undiffuse.kind import kind_of
 from undiffuse.kind.kind import Kind
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Precision
+from undiffuse.run.stages import Untrained, trainings
 from undiffuse.train.length import Clock, check_any_length
 from undiffuse.train.loop import looked, objective_of
 from undiffuse.train.threads import threads_for
@@ -57,16 +59,30 @@ def planned(recipe: Recipe, clock: Clock, fixed: Collection[str] = (), any_width
         any_width: Whether the network may be wider or narrower than the recipe's.
 
     Raises:
-        UserError: The steps are fixed; the recipe's method has stages; the data, or the network for it, is not valid.
+        UserError: The steps are fixed; the recipe's method has stages; a stage embeds; the data, or the network for it,
+            is not valid.
     """
     with usage():
         if "training.steps" in fixed:
             raise UserError("give --steps or --minutes, not both")
-        if recipe.stages:
-            each = " ".join(f"--{stage.name}.steps N" for stage in recipe.stages)
-            raise UserError(f"a run of stages is trained for so many steps each: --steps N {each}; leave --minutes out")
         check_any_length(recipe)
-    data = recipe.data.open("train")
+        data = Untrained(recipe).dataset("train")
+    stages, lines = [], []
+    for stage in recipe.stages:
+        share = trainings(stage.recipe) / trainings(recipe)
+        own = {path.removeprefix(f"{stage.name}.") for path in fixed if path.startswith(f"{stage.name}.")}
+        below, line = planned(stage.recipe, clock.part(share), own, any_width)
+        stages.append(replace(stage, recipe=below))
+        lines += [f"{stage.name}: {of_it}" for of_it in line.splitlines()]
+    mine = clock.part(1 / trainings(recipe)) if stages else clock
+    chosen, line = _planned(replace(recipe, stages=tuple(stages)), data, mine, fixed, any_width)
+    return chosen, "\n".join([*lines, line])
+
+
+def _planned(
+    recipe: Recipe, data: Dataset, clock: Clock, fixed: Collection[str], any_width: bool
+) -> tuple[Recipe, str]:
+    """Without stages, or above them."""
     kind = kind_of(data)
     width = "".join(f"model.net.{path}" for path in find(recipe.model.net, "width")[:1])
     free = any_width and width and not any(path.startswith("model.net") for path in fixed)
@@ -119,7 +135,7 @@ def _lasting(best: Measured, kind: Kind, clock: Clock, fixed: Collection[str]) -
 def _said(best: Measured, chosen: Recipe, kind: Kind, clock: Clock) -> str:
     training = chosen.training
     what = f"about {training.steps:,} steps of {training.batch:,} {kind.items}, {training.precision}"
-    line = f"{clock.minutes:g} minutes: {what}, {best.pace:.2g} s each; a network of {best.weights:,} weights"
+    line = f"{clock.minutes:.3g} minutes: {what}, {best.pace:.2g} s each; a network of {best.weights:,} weights"
     if training.steps < kind.enough:
         enough = 1.1 * kind.enough * best.pace / 60
         line += f"; too few to show much, try --minutes {max(1, round(enough + 0.5))}"

@@ -39,6 +39,10 @@ class Clock:
         """Seconds, at least 0."""
         return max(0.0, self.end - time.monotonic())
 
+    def part(self, share: float) -> "Clock":
+        """A clock for a share of the time that is left."""
+        return Clock(max(share * self.left, 1e-3) / 60)
+
     def begin(self, done: int) -> None:
         """The training goes on after ``done`` steps; half of the time from now on, it is looked at again."""
         now = time.monotonic()

@@ -33,7 +33,7 @@ from undiffuse.recipe.recipe import Recipe, Stage
 from undiffuse.run.folder import MODEL, RECIPE, STATE, load, read_recipe
 from undiffuse.run.guidance import teaching
 from undiffuse.run.run import Run
-from undiffuse.run.stages import STAGES, check_plan, told
+from undiffuse.run.stages import STAGES, check_plan, shares, told
 from undiffuse.train.bridging import Bridging, bridging
 from undiffuse.train.fine_tune import begin_with, check_fits
 from undiffuse.train.following import NOT_FOLLOWED, Following
@@ -147,7 +147,7 @@ def _run(
 
     accelerator = Accelerator(log_with=following.others or None, project_dir=folder)
     device, main = accelerator.device, accelerator.is_main_process
-    stages = _stages(recipe, folder, quiet, accelerator, whole or folder, teacher or init)
+    stages = _stages(recipe, folder, quiet, accelerator, whole or folder, teacher or init, clock)
     data = told(recipe, stages, "train")
     facts: Facts = {"rows": len(data), "shape": data.shape, "data crc32": checksum(data.x)}
     if data.start:
@@ -192,7 +192,13 @@ def _run(
 
 
 def _stages(
-    recipe: Recipe, folder: Path, quiet: bool, accelerator: "Accelerator", whole: Path, before: Run | None
+    recipe: Recipe,
+    folder: Path,
+    quiet: bool,
+    accelerator: "Accelerator",
+    whole: Path,
+    before: Run | None,
+    clock: Clock | None,
 ) -> dict[str, Run]:
     """The stages of a recipe, trained within its folder as far as they are not; those of ``before`` are copied."""
     if recipe.stages and not (folder / STAGES).exists():
@@ -204,14 +210,17 @@ def _stages(
             if not (folder / STAGES / name).exists():
                 copy_folder(stage.folder, folder / STAGES / name)
     accelerator.wait_for_everyone()
-    return {stage.name: _stage(stage, folder / STAGES / stage.name, quiet, whole) for stage in recipe.stages}
+    return {
+        stage.name: _stage(stage, folder / STAGES / stage.name, quiet, whole, clock.part(share) if clock else None)
+        for stage, share in shares(recipe)
+    }
 
 
-def _stage(stage: Stage, folder: Path, quiet: bool, whole: Path) -> Run:
+def _stage(stage: Stage, folder: Path, quiet: bool, whole: Path, clock: Clock | None) -> Run:
     recipe = read_recipe(folder) if (folder / RECIPE).is_file() else stage.recipe
     if (folder / MODEL).is_file() and (run := load(folder)).step >= recipe.training.steps:
         return run
-    return _run(recipe, folder, quiet, whole=whole)
+    return _run(recipe, folder, quiet, whole=whole, clock=clock)
 
 
 def _begin(objective: Objective | Bridging, recipe: Recipe, data: Dataset, init: Run, said: bool) -> None:
