@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from undiffuse.cli import main
 from undiffuse.cli.completion import script
 from undiffuse.cli.grammar import COMMANDS
 from undiffuse.recipes import RECIPES
@@ -42,6 +43,30 @@ def test_what_is_absent_for_a_moment_is_there_afterwards():
     """In the same process, what computes is imported anew."""
     then = "import undiffuse.recipes as r; print(type(r.RECIPES['moons']().denoiser((2,), {})).__mro__[1])"
     assert "torch.nn.modules.module.Module" in alone("train", "--help", then=then)
+
+
+def test_sampling_imports_no_compiler(tmp_path, monkeypatch):
+    """Nor what only measures: a second and a half of the three that sampling takes."""
+    monkeypatch.chdir(tmp_path)
+    brief = [
+        "--steps",
+        "2",
+        "--batch",
+        "4",
+        "--save-every",
+        "2",
+        "--report-every",
+        "2",
+        "--warmup",
+        "1",
+        "--width",
+        "8",
+    ]
+    assert main(["train", "digits", *brief, "--quiet", "--out", "run"]) == 0
+    code = "import sys; from undiffuse.cli import main; main(['sample', 'run', '-n', '4', '--out', 'a.png'])"
+    code += "; print([name for name in ('torch._dynamo', 'scipy', 'sklearn', 'pandas') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_mistakes_are_told_without_torch_too():

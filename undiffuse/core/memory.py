@@ -6,6 +6,7 @@ build = within_memory(build)                        counts a module's weights be
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -20,6 +21,7 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=nn.Module)
 CGROUP = Path("/sys/fs/cgroup")
 PARTS = 50_000  # tensors of a network; the largest that are published have a tenth
+COUNTING = ContextVar("counting", default=False)  # whether what is built is counted
 ASIDE = 1 << 28  # bytes of a module that its file need not hold
 
 
@@ -63,7 +65,12 @@ def within_memory(build: Callable[P, M]) -> Callable[P, M]:
 
 
 def require_network(build: Callable[[], object]) -> None:
-    """Raises UserError if the weights of what ``build`` makes do not fit; counted on the meta device."""
+    """Raises UserError if the weights of what ``build`` makes do not fit; counted on the meta device.
+
+    What is counted already, as by `within_file`, is built without it: the meta device is slow to begin with.
+    """
+    if COUNTING.get():
+        return
     most = free()
     too_large = f"the network would take more than the {in_words(most)} that is free; make it smaller"
     with torch.device("meta"), _counted(most, too_large, meta=True):
@@ -98,6 +105,7 @@ def _counted(most: int, too_large: str, meta: bool) -> Iterator[None]:
 
     weights = nn.modules.module.register_module_parameter_registration_hook(count)
     buffers = nn.modules.module.register_module_buffer_registration_hook(count)
+    counting = COUNTING.set(True)
     try:
         yield
     except (RuntimeError, OverflowError) as error:  # more numbers than can be counted
@@ -105,5 +113,6 @@ def _counted(most: int, too_large: str, meta: bool) -> Iterator[None]:
             raise UserError("the network would take millions of GB of memory; make it smaller") from None
         raise
     finally:
+        COUNTING.reset(counting)
         weights.remove()
         buffers.remove()

@@ -136,7 +136,7 @@ def _said(best: Measured, chosen: Recipe, kind: Kind, clock: Clock) -> str:
     training = chosen.training
     what = f"about {training.steps:,} steps of {training.batch:,} {kind.items}, {training.precision}"
     line = f"{clock.minutes:.3g} minutes: {what}, {best.pace:.2g} s each; a network of {best.weights:,} weights"
-    if training.steps < kind.enough:
+    if training.steps < kind.enough and not chosen.stages:
         enough = 1.1 * kind.enough * best.pace / 60
         line += f"; too few to show much, try --minutes {max(1, round(enough + 0.5))}"
     return line

@@ -17,7 +17,6 @@ from undiffuse.core.memory import require
 from undiffuse.data.captions import NAME, captioned
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.synthetic.shapes.caption import COUNTS, NOUNS, OPENINGS, PLACES, RELATIONS
-from undiffuse.data.synthetic.shapes.checker import check
 from undiffuse.data.synthetic.shapes.draw import draw
 from undiffuse.data.synthetic.shapes.facts import Fact
 from undiffuse.data.synthetic.shapes.scene import COLOURS, GROUNDS, MOST, SHAPES, SIZES, TEXTURES, Scenes, scenes
@@ -75,6 +74,8 @@ def questions(count: int, size: int, seed: int, captions: int, told: Told, text:
         data = _dataset(HELD_OUT, size, seed, captions, told, text, part).take(rows)
         assert data.conditions is not None
         sets[name] = Question(data.x, data.conditions, tuple(said[k] for k in rows.tolist()))
+    from undiffuse.data.synthetic.shapes.checker import check  # which imports SciPy: slow, and for measuring alone
+
     return Questions(sets, check)
 
 
