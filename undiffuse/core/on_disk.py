@@ -46,6 +46,12 @@ class OnDisk(Tensor):
         rows.checksum, rows._pages, rows._read = checksum, values._mmap, 0
         return rows
 
+    def pieces(self, length: int, step: int) -> Self:
+        """Pieces of ``length`` rows, which begin every ``step`` rows and may overlap: (count, *shape, length)."""
+        cut = self.unfold(0, length, step).as_subclass(type(self))
+        cut.checksum, cut._pages, cut._read = self.checksum, self._pages, 0
+        return cut
+
     def take(self, rows: Tensor) -> Tensor:
         """``x[rows]``, of which the file's part in memory is given back in time."""
         taken = self[rows]

@@ -67,7 +67,7 @@ class Bytes:
 
     def encode(self, text: str) -> Tensor:
         """(bytes,) int64."""
-        return torch.tensor(list(text.encode("utf-8")), dtype=torch.long)
+        return torch.from_numpy(np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64))
 
     def decode(self, tokens: Tensor) -> str:
         """The text; bytes that are no UTF-8 become the replacement character."""
@@ -115,3 +115,8 @@ class PretrainedTokenizer:
 
 
 Alphabet = Characters | Bytes | PretrainedTokenizer
+
+
+def type_for(alphabet: Alphabet) -> torch.dtype:
+    """The smallest type of torch that holds the tokens and does arithmetic."""
+    return next(of for of in (torch.uint8, torch.int16, torch.int32) if alphabet.size <= torch.iinfo(of).max + 1)

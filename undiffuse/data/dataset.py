@@ -34,7 +34,7 @@ FORMS = {
     "points": Form((torch.float32,), "(count, columns...)"),
     "pictures": Form((torch.uint8, torch.float32), "(count, c, h, w)", 4, channels=True),
     "series": Form((torch.float32,), "(count, channels, length)", 3, channels=True),
-    "text": Form((torch.uint8, torch.int32), "(count, length...)", needs="alphabet"),
+    "text": Form((torch.uint8, torch.int16, torch.int32), "(count, length...)", needs="alphabet"),
     "table": Form((torch.float64,), "(count, columns)", 2, needs="schema"),
     # what a codec precomputes from any of them
     "latents": Form((torch.float32, torch.int32), "(count, ...)", stored=False),
@@ -54,8 +54,9 @@ class Dataset:
 
     Attributes:
         x: ``(count, *shape)``, in memory, or in a file that is mapped: `OnDisk`. Points are float32, in the data's own
-            units; pictures are uint8, ``(count, channels, height, width)``, 0 to 255. Tokens are uint8 or int32, below
-            the alphabet's size. A table is float64, each column as its `Column` says, NaN where a cell is missing.
+            units; pictures are uint8, ``(count, channels, height, width)``, 0 to 255. Tokens are uint8, int16 or
+            int32, below the alphabet's size. A table is float64, each column as its `Column` says, NaN where a cell is
+            missing.
         conditions: The conditions of each row, absent where they are not known; None if the data has none.
         specifications: What the conditions mean, by name.
         kind: ``"points"``, ``"pictures"``, ``"text"`` or ``"table"``; ``"latents"`` is what a codec precomputes from

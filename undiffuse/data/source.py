@@ -18,9 +18,11 @@ from undiffuse.core.paths import path_of
 from undiffuse.data.between import between, gray, only, standard_normal
 from undiffuse.data.captions import captioned
 from undiffuse.data.conditioned import conditioned
-from undiffuse.data.dataset import Dataset
+from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.digits import digits
 from undiffuse.data.readers.hub import hub
+from undiffuse.data.readers.large_cells import are_large
+from undiffuse.data.readers.large_table import large_table
 from undiffuse.data.readers.letters import letters
 from undiffuse.data.readers.open import existing, open_data
 from undiffuse.data.readers.series import long_form, wav_folder
@@ -241,8 +243,13 @@ class TableFile:
         if not self.path:
             raise UserError("which table? add --data people.csv")
         path = existing(self.path)
-        read = read_table(path, self.types, self.names, self.header, self.frequent)
-        return conditioned(read, self.condition).part(split)
+        how = self.types, self.names, self.header, self.frequent
+        if are_large(path):
+            check_split(split)
+            if not self.condition:
+                return large_table(path, *how, split)
+            return conditioned(large_table(path, *how, "all"), self.condition).part(split)
+        return conditioned(read_table(path, *how), self.condition).part(split)
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,8 @@ def of_table(run: Run, count: int, sampling: Sampling, target: str | None = None
 def of_text(run: Run, count: int, sampling: Sampling) -> Report:
     """Bits a token of held-out text, by the bound, and what samples are made of; if a program can check them, it
     does."""
-    train, test, seed, source = run.dataset("train"), run.dataset("test"), sampling.seed, run.recipe.data
+    train, test = run.dataset("train").typical(), run.dataset("test").typical()
+    seed, source = sampling.seed, run.recipe.data
     samples = run.draw(count, sampling=sampling).x
     assert test.alphabet is not None
     entropy = getattr(source, "entropy", None)

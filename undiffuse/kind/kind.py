@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
 from undiffuse.condition.label import combined, labels_of, names_of, written
 from undiffuse.condition.read import Request
 from undiffuse.core.errors import UserError, check_seed, usage
 from undiffuse.core.operator import Operator
+from undiffuse.core.shuffled import shuffled
 from undiffuse.data.dataset import Dataset
 from undiffuse.draw.animation import Frame
 from undiffuse.draw.save import Rows, Writer
@@ -84,7 +84,7 @@ class Kind(ABC):
     def some(self, data: Dataset, count: int, seed: int = 0) -> Rows:
         """At most ``count`` rows of the data, drawn by ``seed``."""
         check_seed(seed)
-        chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
+        chosen = shuffled(len(data), seed)[:count]
         labels, names = combined(data.labels, data.label_names)
         labels = None if labels is None else labels[chosen]
         conditions = written(data.conditions and data.conditions[chosen], data.specifications)

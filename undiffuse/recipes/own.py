@@ -10,8 +10,11 @@ from typing import TypeVar
 from undiffuse.condition.specification import Labels
 from undiffuse.core.configuration import override
 from undiffuse.core.errors import UserError
+from undiffuse.data.readers.cells import number_of
+from undiffuse.data.readers.large_cells import are_large, first_rows
 from undiffuse.data.readers.open import existing, usual_size
-from undiffuse.data.readers.raw import unpacked
+from undiffuse.data.readers.points import LABELS
+from undiffuse.data.readers.raw import beginning
 from undiffuse.data.readers.series import NAMES, is_wav_folder
 from undiffuse.data.readers.text import ENDINGS
 from undiffuse.data.source import Files, Hub, SeriesFiles, Smaller, TableFile, TextFile
@@ -26,6 +29,7 @@ from undiffuse.sampling.sampling import Guidance, Sampling
 
 BYTES = 256
 SMALL = 32  # pixels
+LOOKED = 1000  # rows of a large file, which say whether it is a table
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 S = TypeVar("S", Files, Hub, SeriesFiles, TableFile, TextFile)
@@ -47,13 +51,15 @@ def own_data(path: Path, options: Mapping[str, str] = NOTHING) -> Recipe:
     source = _with(Files(str(existing(path).resolve())), options)
     if source.path.lower().endswith(ENDINGS):
         return _text(_with(TextFile(source.path), options))
+    if _is_large_table(Path(source.path)):
+        return _table(source.path, options)
     source = _small_pictures(source)
     try:
         data = replace(source, skip_unreadable=True).open()
     except UserError:
         if not source.path.lower().endswith(TABLES):
             raise
-        return conditional(table().changed(data=_with(TableFile(source.path), options)), len(source.condition))
+        return _table(source.path, options)
     recipe = OWN[data.kind](source, data.shape[1:])
     numbers = any(not isinstance(one, Labels) for one in data.specifications.values())
     return conditional(recipe, len(data.specifications) if numbers else 0)
@@ -73,8 +79,22 @@ def is_series(path: Path, options: Mapping[str, str] = NOTHING) -> bool:
         return False
     if "by" in options:
         return True
-    first = unpacked(path)[:4096].decode("utf-8", errors="replace").partition("\n")[0]
+    first = beginning(path, 4096).decode("utf-8", errors="replace").partition("\n")[0]
     return any(name.strip(' "\r').lower() in NAMES for name in re.split("[,;\t|]", first))
+
+
+def _is_large_table(path: Path) -> bool:
+    """Whether a file is too large to look at all of it, and its first rows hold more than numbers and labels."""
+    if not path.name.lower().endswith(TABLES) or not are_large(path):
+        return False
+    names, *rows = first_rows(path, LOOKED)
+    columns = zip(names.cells, *(row.cells for row in rows), strict=False)
+    return any(number_of(cell) is None for name, *cells in columns if name.lower() not in LABELS for cell in cells)
+
+
+def _table(path: str, options: Mapping[str, str]) -> Recipe:
+    source = _with(TableFile(path), options)
+    return conditional(table().changed(data=source), len(source.condition))
 
 
 def _text(source: TextFile) -> Recipe:

@@ -14,6 +14,7 @@ from torch import Tensor
 from undiffuse.condition.conditions import Conditions
 from undiffuse.condition.label import combined
 from undiffuse.core.on_disk import OnDisk
+from undiffuse.core.shuffled import Permutation, shuffled
 from undiffuse.data.dataset import Dataset
 
 OTHER = 1  # of the seed of the order in which a bridge's start comes
@@ -37,7 +38,7 @@ class Batches:
 
     Attributes:
         count: Places in an epoch.
-        order: order(epoch) -> which row comes at each place, (count,).
+        order: order(epoch) -> which row comes at each place, (count,); of very many, any slice of that.
     """
 
     def __init__(
@@ -70,9 +71,8 @@ class Batches:
             start += len(part)
         return torch.cat(parts)
 
-    def _order_of_epoch(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(key(self.seed, epoch))
-        return torch.randperm(self.count, generator=generator)
+    def _order_of_epoch(self, epoch: int) -> Tensor | Permutation:
+        return shuffled(self.count, key(self.seed, epoch))
 
 
 class SameLabels(Batches):
@@ -88,7 +88,7 @@ class SameLabels(Batches):
 
     def _order_of_epoch(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(key(self.seed, epoch))
-        wanted = self.end[self.of_end.order(epoch)]
+        wanted = self.end[self.of_end.order(epoch)[:]]
         order = torch.empty_like(wanted)
         for label in wanted.unique():
             places, rows = (torch.nonzero(labels == label)[:, 0] for labels in (wanted, self.start))

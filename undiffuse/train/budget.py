@@ -22,6 +22,7 @@ from accelerate import Accelerator
 from undiffuse.codec import VAE, VQ
 from undiffuse.core.configuration import find
 from undiffuse.core.errors import UserError, usage
+from undiffuse.core.shuffled import shuffled
 from undiffuse.data.dataset import Dataset
 from undiffuse.kind import kind_of
 from undiffuse.kind.kind import Kind
@@ -104,7 +105,7 @@ def _planned(
 def _measured(recipe: Recipe, data: Dataset, clock: Clock) -> Measured:
     """Steps of a copy that is thrown away, on some of the data."""
     torch.manual_seed(recipe.training.seed)
-    some = data.take(torch.randperm(len(data))[: max(2, recipe.training.batch)])
+    some = data.take(shuffled(len(data), recipe.training.seed)[: max(2, recipe.training.batch)])
     accelerator = Accelerator()
     codec = recipe.codec.measure(some)
     objective = objective_of(recipe, codec, some)

@@ -1,6 +1,7 @@
 """The loss of held-out rows, and of as many training rows: the same rows with the same noise at every report."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from undiffuse.condition.low import diffusing
 from undiffuse.core.noise import SeededNoise
+from undiffuse.core.shuffled import shuffled
 from undiffuse.data.dataset import Dataset
 from undiffuse.denoiser.gaussian import Denoiser
 from undiffuse.evaluate.by_level import error_by_level
@@ -15,6 +17,7 @@ from undiffuse.train.objective import Objective
 from undiffuse.train.verdict import HELD_OUT, TRAINED
 
 ROWS, BATCH = 256, 64
+AT_NOISE = "held-out error at noise "
 LEVELS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # sigma/alpha, in standard deviations of the data
 
 
@@ -58,7 +61,7 @@ class HeldOut:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.objective.bf16):
             errors = error_by_level(model, model.process, x_0, log_snrs, conditions, self.seed).mean(1)
         shares = (errors / float(x_0.square().mean())).tolist()
-        return {f"held-out error at noise {level:g}": share for level, share in zip(LEVELS, shares, strict=True)}
+        return {f"{AT_NOISE}{level:g}": share for level, share in zip(LEVELS, shares, strict=True)}
 
     def _encoded(self, rows: Dataset, part: Tensor, device: torch.device) -> tuple[Tensor, Any]:
         noise = SeededNoise(self.seed + 1, int(part[0]))  # of a codec that draws
@@ -68,6 +71,14 @@ class HeldOut:
         return self.objective.codec.encode(rows.x[part].to(device), noise), conditions
 
 
+def low_middle_high(numbers: Mapping[str, float | None]) -> str:
+    """What a line of the log says of the error at little, some and much noise; empty if it says nothing."""
+    found = [(f"{level:g}", numbers.get(f"{AT_NOISE}{level:g}")) for level in (LEVELS[0], LEVELS[2], LEVELS[-1])]
+    known = [(level, error) for level, error in found if error is not None]
+    errors, levels = " ".join(f"{error:.2g}" for _, error in known), " ".join(level for level, _ in known)
+    return f"error {errors} at noise {levels}" if known else ""
+
+
 def _some(data: Dataset, seed: int) -> Dataset:
     """Some rows, drawn by the seed."""
-    return data.take(torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:ROWS])
+    return data.take(shuffled(len(data), seed)[:ROWS])

@@ -32,6 +32,7 @@ class Watch:
         clocks = (_Speed(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self._bar = Progress(*columns, *clocks, console=Console(stderr=True), disable=quiet)
         self._task = self._bar.add_task("training", total=steps, completed=done)
+        self._loss = self._levels = ""
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -50,7 +51,16 @@ class Watch:
 
     def loss(self, loss: float) -> None:
         """The loss as of late."""
-        self._bar.update(self._task, description=f"loss {loss:.4f}")
+        self._loss = f"loss {loss:.4f}"
+        self._describe()
+
+    def levels(self, errors: str) -> None:
+        """How well it does at little, some and much noise, as of the last report; nothing if that does not say."""
+        self._levels = errors or self._levels
+        self._describe()
+
+    def _describe(self) -> None:
+        self._bar.update(self._task, description=", ".join(filter(None, (self._loss, self._levels))) or "training")
 
     def say(self, line: str) -> None:
         """A line above the bar."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from undiffuse.core.errors import UserError
 from undiffuse.recipe.training import Training
 from undiffuse.run.folder import RECIPE, STATE
+from undiffuse.train.held_out import low_middle_high
 from undiffuse.train.log import Log
 from undiffuse.train.product import Product
 from undiffuse.train.progress import Watch, lasting
@@ -100,6 +101,7 @@ class Recorder:
         began = time.monotonic()
         if due.report:
             self._watch.say(self.product.report(tensors, self._log, self._seconds()))
+            self._watch.levels(low_middle_high(self._log.lines()[-1]))
         if due.save:
             self._read()  # nothing that diverged is saved
             if self.trainer.recipe.training.patience is None or (due.report and not self.waited):

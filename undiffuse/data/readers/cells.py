@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from undiffuse.data.readers.raw import AS_UTF_16, unpacked, utf_16
 
 DELIMITERS = "\t;|,"
 LARGEST = 1 << 24  # characters in a cell
+AS_WINDOWS = "not UTF-8: read as Windows-1252 (Latin-1)"  # a note
 COUNTS_ROWS = "the unnamed column that counts the rows was left out"  # a note
 
 
@@ -46,26 +47,41 @@ def read_cells(path: Path, numbers: bool = False) -> tuple[list[WrittenRow], lis
         UserError: No rows, no text, or rows of unequal length, with the line's number.
     """
     text, notes = _text(path)
-    csv.field_size_limit(LARGEST)
     first = next((line for line in _lines(text, numbers) if line.strip()), "")
-    delimiter = next((mark for mark in DELIMITERS if mark in first), " " if numbers else ",")
+    delimiter = delimiter_of(first, " " if numbers else ",")
     lines = _lines(text, numbers)
     if delimiter == " ":
         lines = (" ".join(line.split()) for line in lines)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    try:
-        rows = [WrittenRow(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: {error}; is a quote not closed?") from None
+    rows = list(split_rows(path, lines, delimiter))
     usual = Counter(len(row.cells) for row in rows).most_common(1)[0][0] if rows else 0
     if usual > 1:
         rows = [row for row in rows if row.cells != [""]]
     if not any(any(row.cells) for row in rows):
         raise UserError(f"{path}: empty; at least 2 rows are needed")
-    for line, cells in rows:
-        if len(cells) != usual:
-            raise UserError(f"{path}: line {line} has {len(cells)} cells, most have {usual}; correct or remove it")
+    for row in rows:
+        if len(row.cells) != usual:
+            raise uneven(path, row, usual)
     return rows, notes
+
+
+def delimiter_of(line: str, otherwise: str) -> str:
+    """The first of tab, semicolon, bar and comma that a line has."""
+    return next((mark for mark in DELIMITERS if mark in line), otherwise)
+
+
+def split_rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[WrittenRow]:
+    """Rows of any length. Raises UserError, with its line, for a quote that is not closed."""
+    csv.field_size_limit(LARGEST)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        yield from (WrittenRow(reader.line_num, [cell.strip() for cell in row]) for row in reader if row)
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: {error}; is a quote not closed?") from None
+
+
+def uneven(path: Path, row: WrittenRow, usual: int) -> UserError:
+    """What is wrong with a row of another length."""
+    return UserError(f"{path}: line {row.line} has {len(row.cells)} cells, most have {usual}; correct or remove it")
 
 
 def by_column(path: Path, rows: Sequence[WrittenRow], header: bool) -> Columns:
@@ -113,7 +129,7 @@ def _text(path: Path) -> tuple[str, list[str]]:
     try:
         return raw.decode("utf-8-sig"), []
     except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace"), ["not UTF-8: read as Windows-1252 (Latin-1)"]
+        return raw.decode("cp1252", errors="replace"), [AS_WINDOWS]
 
 
 def _lines(text: str, numbers: bool) -> Iterator[str]:

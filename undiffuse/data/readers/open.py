@@ -8,7 +8,7 @@ import torch
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.memory import in_words
 from undiffuse.core.paths import path_of
-from undiffuse.data.cache import CacheEntry, Making, fingerprint, is_large, kept_rows
+from undiffuse.data.cache import Making, is_large, kept_rows
 from undiffuse.data.captions import LEARNED, Captioner
 from undiffuse.data.dataset import Dataset, check_split, held_out
 from undiffuse.data.readers.array import numpy_file
@@ -18,6 +18,7 @@ from undiffuse.data.readers.idx import idx, is_idx
 from undiffuse.data.readers.pictures import ENDINGS, pictures
 from undiffuse.data.readers.pictures import usual_size as pictures_size
 from undiffuse.data.readers.points import csv_points
+from undiffuse.data.whole import entry_of
 
 UNDERSTOOD = (
     "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a file that ends in .npy, .npz, .csv, "
@@ -74,12 +75,7 @@ def _part_on_disk(path: Path, data: Dataset, split: str) -> Dataset:
         is_test = held_out(len(data), data.conditions, data.specifications, data.name)
         return (~is_test).nonzero()[:, 0].tolist(), is_test.nonzero()[:, 0].tolist()
 
-    status, dtype = path.stat(), data.x[:0].numpy().dtype
-    entry = CacheEntry(
-        path.name[:40],
-        ("rows", path.resolve(), data.kind, data.shape),
-        fingerprint([(path.name, (status.st_size, status.st_mtime_ns))]),
-    )
+    entry, dtype = entry_of(path, "rows", data.kind, data.shape), data.x[:0].numpy().dtype
     making = Making(lambda row: data.x[row].numpy(), dtype.name, data.shape, parts, f"copying {len(data):,} rows")
     x, rows, _ = kept_rows(entry, making, split)
     conditions = None if data.conditions is None else data.conditions[torch.tensor(rows)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from undiffuse.core.errors import UserError
 
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # of a gzip file
 AS_UTF_16 = "read as UTF-16, as its first bytes say"  # a note
 
 
@@ -17,7 +18,22 @@ def unpacked(path: Path) -> bytes:
         return raw
     try:
         return gzip.decompress(raw)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
+        raise UserError(f"{path}: a damaged gzip file ({error})") from None
+
+
+def begins_as_utf_16(path: Path) -> bool:
+    """Whether a file, gzipped or not, begins with the mark of UTF-16."""
+    return beginning(path, 2) in (BOM_UTF16_LE, BOM_UTF16_BE)
+
+
+def beginning(path: Path, size: int) -> bytes:
+    """The first bytes of a file, gzipped or not. Raises UserError where they are damaged."""
+    opening = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opening(path, "rb") as file:
+            return bytes(file.read(size))
+    except DAMAGED as error:
         raise UserError(f"{path}: a damaged gzip file ({error})") from None
 
 

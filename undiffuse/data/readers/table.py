@@ -39,15 +39,15 @@ def read_table(
     columns = by_column(path, rows, header == "yes" or (header == "auto" and not names and is_header(rows)))
     if names and len(names) != len(columns.cells):
         raise UserError(f"{path}: {len(names)} names for {len(columns.cells)} columns")
-    labelled = _named(list(names) or columns.names or [""] * len(columns.cells), notes if columns.names else [])
+    labelled = named(list(names) or columns.names or [""] * len(columns.cells), notes if columns.names else [])
     cells = columns.cells
     if columns.begins_with_index():
         notes.append(COUNTS_ROWS)
         labelled, cells = labelled[1:], cells[1:]
-    given_types = _types(types, labelled)
+    types_of = given_types(types, labelled)
     try:
         found = [
-            detect(name, of, columns.lines, given_types.get(name), frequent)
+            detect(name, of, columns.lines, types_of.get(name), frequent)
             for name, of in zip(labelled, cells, strict=True)
         ]
     except UserError as error:
@@ -87,7 +87,7 @@ def read_rows(path: Path, schema: Sequence[Column]) -> torch.Tensor:
     """
     header, lines, cells = by_column(path, read_cells(path)[0], header=True)
     known = {column.name: k for k, column in enumerate(schema)}
-    places = dict(enumerate(_named(header, [])))
+    places = dict(enumerate(named(header, [])))
     if header[0] == "" and places[0] not in known and all(cell.isdecimal() for cell in cells[0]):
         del places[0]
     x = np.full((len(lines), len(schema)), np.nan)
@@ -102,7 +102,7 @@ def read_rows(path: Path, schema: Sequence[Column]) -> torch.Tensor:
     return torch.from_numpy(x)
 
 
-def _named(names: list[str], notes: list[str]) -> list[str]:
+def named(names: list[str], notes: list[str]) -> list[str]:
     """Names for all columns, each once."""
     made: list[str] = []
     for k, name in enumerate(names):
@@ -118,14 +118,14 @@ def _named(names: list[str], notes: list[str]) -> list[str]:
     return made
 
 
-def _types(types: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+def given_types(types: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Kinds by column, from words like age=number."""
-    given_types = {}
+    found = {}
     for word in types:
         name, equals, kind = (part.strip() for part in word.rpartition("="))
         if not equals:
             raise UserError(f"types are said as COLUMN=KIND, such as zip=category, not {word!r}")
         if name not in names:
             raise UserError(nearest(name, names, "column"))
-        given_types[name] = kind
-    return given_types
+        found[name] = kind
+    return found

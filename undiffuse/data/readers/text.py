@@ -6,9 +6,12 @@ from typing import Literal
 import torch
 
 from undiffuse.core.errors import UserError
+from undiffuse.core.on_disk import OnDisk
 from undiffuse.core.paths import path_of
 from undiffuse.data.alphabet import Alphabet, Bytes, Characters, PretrainedTokenizer
+from undiffuse.data.cache import is_large
 from undiffuse.data.dataset import Dataset, check_split
+from undiffuse.data.readers.large_text import large_tokens
 from undiffuse.data.readers.place import place
 from undiffuse.data.readers.raw import AS_UTF_16, unpacked, utf_16
 
@@ -46,6 +49,10 @@ def text(
     if length < 1:
         raise UserError(f"a piece of text has at least 1 token, not {length}")
     path = path_of(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if is_large(0, path.stat().st_size):
+        return _large(path, length, split, *large_tokens(path, unit, tokenizer, encoding, HELD_OUT, split))
     whole, notes = _read(path, encoding)
     alphabet: Alphabet = (
         PretrainedTokenizer(tokenizer) if tokenizer else Bytes() if unit == "bytes" else Characters.of(whole)
@@ -61,9 +68,22 @@ def text(
             f"needed{shorter}"
         )
     part = {"train": tokens[:kept], "test": tokens[kept:], "all": tokens}[split]
-    step = length if split == "test" else max(1, length // OVERLAP)
+    x = part.unfold(0, length, _step(length, split))
     note = f"{len(tokens):,} tokens, {alphabet.describe()}"
-    return Dataset(part.unfold(0, length, step), kind="text", alphabet=alphabet, notes=(note, *notes), name=path.name)
+    return Dataset(x, kind="text", alphabet=alphabet, notes=(note, *notes), name=path.name)
+
+
+def _large(path: Path, length: int, split: str, part: OnDisk, alphabet: Alphabet, notes: list[str]) -> Dataset:
+    """The same of tokens that lie in a file."""
+    if len(part) < 2 * length:
+        raise UserError(f"{path}: {len(part):,} tokens are too few for pieces of {length}; give --data.length")
+    x, note = part.pieces(length, _step(length, split)), f"{len(part):,} tokens, {alphabet.describe()}"
+    return Dataset(x, kind="text", alphabet=alphabet, notes=(note, *notes), name=path.name)
+
+
+def _step(length: int, split: str) -> int:
+    """How many tokens after the other pieces begin."""
+    return length if split == "test" else max(1, length // OVERLAP)
 
 
 def shakespeare(path: str | Path | None = None) -> Path:
@@ -80,8 +100,6 @@ def shakespeare(path: str | Path | None = None) -> Path:
 
 def _read(path: Path, encoding: str) -> tuple[str, list[str]]:
     """The file as a string, with its line ends made one; and a note, if it was found to be UTF-16."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
     raw = unpacked(path)
     found = utf_16(path, raw) if encoding == "utf-8" else None
     whole = _decoded(path, raw, encoding) if found is None else found
