@@ -1,4 +1,4 @@
-"""How near to the truth are trained bridges? python -m benchmarks.bridges [transport] [narrowing] [gaussian] [boots]
+"""How near to the truth are trained bridges? python -m benchmarks.bridges [PART ...]
 
 transport   the recipe `swiss-roll-to-moons`: the cost of its way, the mean squared distance from fresh points to where
             they land, over the least cost (POT, exact) between as many fresh points of each side, and between the same
@@ -14,6 +14,10 @@ gaussian    Markovian fitting between two standard Gaussians in the plane, sigma
 boots       the recipe `sneakers-to-boots`: the share of --count held-out sneakers that a classifier trained on
             Fashion-MNIST reads as boots once translated, beside that of real boots; their distance to their sources
             over that of random boots; and their variance over that of real ones, which is less where they are blurred.
+eights      the recipe `threes-to-eights`: the same of held-out threes.
+gray        the recipe `colour-to-gray`, paired: the root mean square error of gray pictures made of held-out
+            photographs; the same between the gray of what comes back and what it was made of; and how far colours are
+            from their gray, there and in photographs.
 """
 
 import argparse
@@ -30,7 +34,7 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.noise import SeededNoise
-from undiffuse.data.source import Between, Files, Only, WellKnown
+from undiffuse.data.source import Between, Digits, Files, Only, WellKnown
 from undiffuse.loss.coupling import OptimalTransport, squared_distances
 from undiffuse.loss.markovian import Markovian
 from undiffuse.measure import sliced_wasserstein
@@ -143,25 +147,60 @@ def gaussian(seed: int, folder: str, asked: Namespace) -> dict[str, float]:
     }
 
 
-def boots(seed: int, folder: str, asked: Namespace) -> dict[str, float]:
-    run = trained(RECIPES["sneakers-to-boots"](), seed, folder, asked)
-    train_, test = (WellKnown("fashion-mnist").open(split) for split in ("train", "test"))
+def across(
+    recipe: str, data: WellKnown | Digits, source: str, target: str, seed: int, folder: str, asked: Namespace
+) -> dict[str, float]:
+    """Rows of one label taken to another: how they are read, how near they stay, and whether they blur."""
+    run = trained(RECIPES[recipe](), seed, folder, asked)
+    train_, test = (data.open(split) for split in ("train", "test"))
     some = slice(asked.count)
     judge = Judge.train(train_.x, train_.labels, test.x[some], test.labels[some], steps=JUDGE, seed=seed)
-    wanted = test.label_names.index("ankle boot")
-    sources, real = (Only(WellKnown("fashion-mnist"), name).open("test").x[some] for name in ("sneaker", "ankle boot"))
+    wanted = test.label_names.index(target)
+    sources, real = (Only(data, name).open("test").x[some] for name in (source, target))
     made = translate(run, sources)
-    of, to, random = (x.float().flatten(1) for x in (sources, made, real))
+    of, to, others = (x.float().flatten(1) for x in (sources, made, real))
+    random = others[torch.arange(len(of)) % len(others)]
     return {
-        "read as boots": float((judge.predict(made) == wanted).float().mean()),
-        "real boots read as boots": float((judge.predict(real) == wanted).float().mean()),
-        "distance to source / of a random boot": float((to - of).norm(dim=1).mean() / (random - of).norm(dim=1).mean()),
-        "variance / that of real boots": float(to.var(0).sum() / random.var(0).sum()),
+        f"read as {target}": float((judge.predict(made) == wanted).float().mean()),
+        f"real ones read as {target}": float((judge.predict(real) == wanted).float().mean()),
+        "distance to source / of a random one": float((to - of).norm(dim=1).mean() / (random - of).norm(dim=1).mean()),
+        "variance / that of real ones": float(to.var(0).sum() / others.var(0).sum()),
     }
 
 
+def boots(seed: int, folder: str, asked: Namespace) -> dict[str, float]:
+    return across("sneakers-to-boots", WellKnown("fashion-mnist"), "sneaker", "ankle boot", seed, folder, asked)
+
+
+def eights(seed: int, folder: str, asked: Namespace) -> dict[str, float]:
+    return across("threes-to-eights", Digits(), "3", "8", seed, folder, asked)
+
+
+def gray(seed: int, folder: str, asked: Namespace) -> dict[str, float]:
+    run = trained(RECIPES["colour-to-gray"](), seed, folder, asked)
+    data = run.dataset("test")
+    colour, plain = data.start.x[: asked.count], data.x[: asked.count]
+    there, back = translate(run, colour), translate(run, plain, back=True)
+    return {
+        "gray there, of 255": rms(there, plain),
+        "of any other photograph": rms(plain.roll(1, 0), plain),
+        "gray of what comes back, of 255": rms(back.float().mean(1, keepdim=True).expand_as(plain), plain),
+        "colourfulness of what comes back / of photographs": colourfulness(back) / colourfulness(colour),
+    }
+
+
+def rms(x: Tensor, y: Tensor) -> float:
+    """The root mean square difference of pictures."""
+    return float((x.float() - y.float()).square().mean().sqrt())
+
+
+def colourfulness(x: Tensor) -> float:
+    """The root mean square difference of pictures (count, 3, height, width) from their gray."""
+    return rms(x, x.float().mean(1, keepdim=True).expand_as(x))
+
+
 PARTS: dict[str, Callable[[int, str, Namespace], dict[str, float]]] = {
-    part.__name__: part for part in (transport, narrowing, gaussian, boots)
+    part.__name__: part for part in (transport, narrowing, gaussian, boots, eights, gray)
 }
 
 

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -52,15 +52,20 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS), help="those of undiffuse distill, by name")
     parser.add_argument("--scratch", default="", help="of them, those to train from scratch too")
     parser.add_argument("--recipes", default="", help="recipes of few steps, trained as they are")
+    parser.add_argument("--students", nargs="*", default=[], type=Path, help="runs that were distilled before")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the processor")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="keep the runs here")
     parser.add_argument("--teacher-steps", type=int, help="fewer than the recipe's, to try this out")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(asked.out) if asked.out else tempfile.TemporaryDirectory() as folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         teacher = load(asked.teacher) if asked.teacher else taught(asked.recipe, asked.teacher_steps, Path(folder))
         table = Table(teacher)
+        for path in asked.students:
+            table.row(path.name, [load(path)])
         for name in filter(None, asked.methods.split(",")):
             table.row(name, by_time(name, teacher, asked.seconds, asked.seeds, Path(folder)))
         for name in filter(None, asked.scratch.split(",")):

@@ -131,14 +131,19 @@ def sneakers_to_boots() -> Recipe:
     """sneakers of Fashion-MNIST into ankle boots, unpaired, by optimal transport"""
     recipe = fashion_mnist()
     made = bridge(only(recipe, "sneaker"), only(recipe, "ankle boot"), "optimal-transport")
-    net = SpaceToDepth(UNet(width=64, multiples=(1, 2), embedding=128), patch=(4, 4))
-    return made.changed(net=net, steps=800, batch=128, precision="fp32", save_every=400, report_every=400)
+    return _small(made)
 
 
 def colour_to_gray() -> Recipe:
-    """small photographs into gray ones, in pairs, and back; work for a GPU"""
+    """small photographs into gray ones, in pairs, and back"""
     made = bridge(cifar10(), replace(cifar10(), data=Gray(WellKnown("cifar10"))), "pairs")
-    return made.changed(steps=20_000)
+    return _small(made)
+
+
+def _small(recipe: Recipe) -> Recipe:
+    """Of patches of 4 x 4 pixels, for a few minutes of a laptop."""
+    net = SpaceToDepth(UNet(width=64, multiples=(1, 2), embedding=128), patch=(4, 4))
+    return recipe.changed(net=net, steps=800, batch=128, precision="fp32", save_every=400, report_every=400)
 
 
 BRIDGES: dict[str, Callable[[], Recipe]] = {

@@ -89,7 +89,7 @@ def _why_not(run: Run) -> str:
     if not run.recipe.samples:
         return "tells which texts and pictures belong together, and makes nothing; distill a run that samples"
     if run.is_bridge:
-        return "is a bridge, whose ways cross when there are few steps; straighten them instead: --method reflow"
+        return "is a bridge, whose ways cross when there are few steps; train it with --method one-step-reflow"
     if run.is_of_tokens:
         names = ", ".join(run.samplers)
         return f"makes tokens, which follow no flow that could be distilled; sample it in fewer --steps, by {names}"
