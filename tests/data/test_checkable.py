@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,3 +121,15 @@ def test_a_run_says_what_share_is_valid_and_refuses_prompts_that_nothing_complet
     code, _, complaint = run("sample", made.folder, "-n", "1", "--prompt", ")(")
     assert code == 2 and "no valid brackets have this prompt" in complaint
     assert TextKind().prompt(made, "*(", "*").known.sum() == 1
+    code, _, _ = run("sample", made.folder, "-n", "9", "--prompt", "[*]", "--gap", "*", "--out", "filled.txt")
+    texts = Path("filled.txt").read_text().split()[::2]
+    assert code == 0 and len(texts) == 9 and all(text[0] == "[" and "]" in text[1:] for text in texts)
+    for words, why in (
+        (("--gap", "*"), "give both"),
+        (("--gap", "*", "--prompt", "(("), r"one '\*' in the prompt; there are 0"),
+        (("--gap", "*", "--prompt", "([)*]"), "no valid brackets have this prompt"),
+        (("--gap", "*", "--prompt", "(((*))))"), "7 tokens, and what the run makes has 6"),
+        (("--gap", "*", "--prompt", "(*x"), "'x' is not known"),
+    ):
+        code, _, complaint = run("sample", made.folder, *words)
+        assert code == 2 and re.search(why, complaint), complaint

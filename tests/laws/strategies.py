@@ -6,6 +6,7 @@ import math
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from torch import Tensor
 
 from undiffuse import process as p
@@ -84,6 +85,7 @@ kernels = st.sampled_from(
         p.UNIFORM,
         p.ABSORBING,
         p.Replace(0.6),
+        p.HybridNoise(0.3),
         p.Ordinal(1),
         p.Ordinal(2),
         p.Neighbours(torch.tensor([[1], [0], [1], [1]])),
@@ -104,6 +106,8 @@ def transition(process: p.Categorical, t: float, s: float) -> Tensor:
     match process.kernel:
         case p.Replace(mask=mask):
             return torch.linalg.solve(_replaced(process, mask, kept_s), _replaced(process, mask, kept))
+        case p.HybridNoise(uniform=uniform):
+            return torch.linalg.solve(_hybrid(process, uniform, kept_s), _hybrid(process, uniform, kept))
         case p.Ordinal(reach=reach):
             walk = _reflected(process.classes, reach)
             slowest = torch.linalg.eigvalsh(walk)[-2]
@@ -111,6 +115,17 @@ def transition(process: p.Categorical, t: float, s: float) -> Tensor:
         case p.Neighbours(edges=edges, walk=walk):
             return _wandered(edges, walk, kept / kept_s)
     raise AssertionError(process.kernel)
+
+
+def _hybrid(process: p.Categorical, uniform: float, kept: float) -> Tensor:
+    """GIDD's mixture (eqs. 5 to 7), by r^2 = u/(1 - u) of the paper's time u at which this share is kept; the mask
+    stays."""
+    b, k = 2 * uniform / (1 - uniform), process.classes
+    r = brentq(lambda r: 1 + b * r + r * r - 1 / kept, 0.0, 1e9, xtol=1e-15, rtol=1e-14)
+    matrix = torch.eye(k + 1, dtype=torch.float64)
+    matrix[:k, :k] = kept * (torch.eye(k, dtype=torch.float64) + b * r / k)
+    matrix[:k, k] = kept * r * r
+    return matrix
 
 
 def _replaced(process: p.Categorical, mask: float, kept: float) -> Tensor:

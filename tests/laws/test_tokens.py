@@ -1,6 +1,7 @@
 """Tokens: losses that are the bound, samplers that draw the law, on chains small enough to enumerate."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -15,11 +16,23 @@ from undiffuse.denoiser.guidance import ClassifierFree
 from undiffuse.denoiser.known import Known
 from undiffuse.exact import Chain
 from undiffuse.loss.categorical import MaskedBound, TokenBound, Unrolled
+from undiffuse.loss.rates import RateBound, divergence
 from undiffuse.loss.time import Uniform
-from undiffuse.process import ABSORBING, UNIFORM, Categorical, Cosine, Fading, Neighbours, Ordinal, Replace
+from undiffuse.process import (
+    ABSORBING,
+    UNIFORM,
+    Categorical,
+    Cosine,
+    Fading,
+    HybridNoise,
+    Neighbours,
+    Ordinal,
+    Replace,
+)
 from undiffuse.sampling.grid import trailing
 from undiffuse.sampling.loop import last, trajectory
 from undiffuse.sampling.samplers import TOKEN_SAMPLERS
+from undiffuse.step.token_flow import TokenFlow
 from undiffuse.step.unmask import FirstHitting, MarginFirst, MostConfidentFirst
 from undiffuse.step.unrolling import Unrolling
 
@@ -68,6 +81,44 @@ def test_the_masked_bound_from_a_start_is_the_integral_from_there():
     chain = chain_of(ABSORBING, length=1)
     losses = MaskedBound(Uniform(start=0.6))(Knows(chain), chain.sample(DRAWS, SeededNoise(2)), SeededNoise(3))
     near(losses, 0.4 * entropy(chain))
+
+
+@pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Replace(), HybridNoise(), Ordinal()])
+def test_the_bound_by_rates_of_the_exact_denoiser_is_the_entropy_whatever_the_noise(kernel):
+    """Summed over every x_0 and x_t; the integral over t by 100 midpoints of u = sqrt(t), where noise begins slowly."""
+    chain = chain_of(kernel, classes=3, length=2)
+    process, p = chain.process, (chain.table / chain.table.sum()).flatten()
+    every = torch.cartesian_prod(*[torch.arange(process.states)] * 2)
+    x_0, x_t = chain.sequences.repeat_interleave(len(every), 0), every.repeat(len(chain.sequences), 1)
+    found = 0.0
+    for u in ((torch.arange(100) + 0.5) / 100).tolist():
+        q = process.marginal(x_0, u * u).log_prob(x_t).exp() * p.repeat_interleave(len(every))
+        excess = divergence(process, x_t, x_0, chain(x_t, u * u), u * u)
+        found += float(torch.where(q > 0, q * excess, 0.0).sum()) * 2 * u / 100
+    assert found == pytest.approx(entropy(chain), rel=2e-3)
+
+
+def test_of_masks_the_bound_by_rates_is_the_weighted_cross_entropy():
+    """Row by row, of a denoiser that knows nothing."""
+    process = Categorical(Fading(), ABSORBING, 3)
+    says, x_0 = Says(process, torch.randn(4, 3)), torch.randint(3, (64, 4))
+    says.block = None
+    by_rates, by_masks = (loss(says, x_0, SeededNoise(1)) for loss in (RateBound(), MaskedBound()))
+    torch.testing.assert_close(by_rates.double(), by_masks.double(), rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Replace()])
+@pytest.mark.parametrize(("t", "s"), [(0.9, 0.2), (0.5, 0.4)])
+def test_a_step_of_the_flow_has_the_marginals_of_its_path_however_long(kernel, t, s):
+    """Token by token, also where tokens depend on each other."""
+    chain = coupled(kernel)
+    process, noise = chain.process, SeededNoise(5)
+    x_t = process.corrupt(chain.sample(DRAWS, noise), t, noise)
+    x_s, _ = TokenFlow(process)(chain, x_t, t, s, None, noise)
+    truth = process.corrupt(chain.sample(20 * DRAWS, noise), s, noise)
+    for ours, theirs in zip(x_s.T, truth.T, strict=True):
+        shares = (x.bincount(minlength=process.states) / len(x) for x in (ours, theirs))
+        torch.testing.assert_close(*shares, rtol=0, atol=0.012)
 
 
 @pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Replace(), Ordinal()])
@@ -296,8 +347,14 @@ def test_first_hitting_in_fewer_steps_reveals_more_at_once():
     assert distance(coupled(ABSORBING), drawn(coupled(ABSORBING), "first-hitting", 1)) > 0.2
 
 
-@pytest.mark.parametrize("kernel", [ABSORBING, UNIFORM, Replace(), Ordinal()])
-@pytest.mark.parametrize("name", ["ancestral", "tau-leaping", "forward-backward"])
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [
+        *product(["ancestral", "tau-leaping", "forward-backward"], [ABSORBING, UNIFORM, Replace(), Ordinal()]),
+        *product(["token-flow"], [ABSORBING, UNIFORM, Replace()]),
+        *product(["ancestral", "tau-leaping"], [HybridNoise()]),
+    ],
+)
 def test_samplers_of_tokens_draw_the_law_as_steps_grow(name, kernel):
     chain = coupled(kernel)
     few, many = (distance(chain, drawn(chain, name, steps)) for steps in (2, 60))

@@ -79,6 +79,7 @@ _TOLD = (
     ),
     _arg("--prompt", metavar="TEXT|FILE", help="of text: the known text, with _ for each unknown token"),
     _arg("--hole", default="_", metavar="C", help="the sign for an unknown token (_)"),
+    _arg("--gap", metavar="C", help="the sign, in --prompt, for a gap of unknown length"),
     _arg("--known", metavar="FILE", help="partly known data: the rest (empty cells, NaN, --mask) is drawn"),
     _arg("--mask", metavar="FILE", help="of pictures: white where --known is unknown"),
     _arg("--low", metavar="FILE", help="a picture of fewer pixels, of which samples are larger ones"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from undiffuse.condition.read import Request
     from undiffuse.kind.kind import Kind
     from undiffuse.recipe.recipe import Recipe
-    from undiffuse.run.given import Given, Told
+    from undiffuse.run.given import Told
     from undiffuse.run.run import Run
     from undiffuse.run.start import FirstState, Kept
     from undiffuse.sampling.sampling import Sampling
@@ -213,12 +213,15 @@ def guiding(options: Namespace) -> "Run":
 
 def given(options: Namespace, run: "Run", kind: "Kind") -> "Told | None":
     """What is told of the samples, by --given, --prompt, --known, --low or --gray; None without them."""
+    from undiffuse.run.given import Given
     from undiffuse.run.inverse import USUAL, completed, seen
 
     ways = [name for name in ("given", "prompt", "known", "low", "gray") if getattr(options, name) is not None]
     with usage():
         if len(ways) > 1:
             raise UserError(f"give --{ways[0]} or --{ways[1]}, not both")
+        if options.gap is not None and options.prompt is None:
+            raise UserError("--gap is the sign for a gap in --prompt TEXT; give both")
         if options.mask and options.known is None:
             raise UserError("--mask says which part of --known FILE is unknown; give both")
         if options.by and not {"known", "low", "gray"} & set(ways):
@@ -228,10 +231,12 @@ def given(options: Namespace, run: "Run", kind: "Kind") -> "Told | None":
     if options.gray is not None:
         return seen(run, *kind.grey(run, path_of(options.gray), options.fit), options.by or USUAL)
     known = _known(options, run, kind)
-    return completed(run, known, options.by) if known and options.by else known
+    return completed(run, known, options.by) if isinstance(known, Given) and options.by else known
 
 
-def _known(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
+def _known(options: Namespace, run: "Run", kind: "Kind") -> "Told | None":
+    if options.gap is not None:
+        return kind.gap(run, prompt(options), options.gap)
     if options.given is not None:
         return kind.given(run, options.given)
     if options.prompt is not None:
@@ -245,7 +250,7 @@ def _known(options: Namespace, run: "Run", kind: "Kind") -> "Given | None":
 @usage()
 def check_written_on(options: Namespace) -> None:
     """Whether nothing is asked that a text that goes on has no use for. Raises UserError, naming it."""
-    others = ("count", "given", "known", "low", "gray", "like", "init_picture", "noise")
+    others = ("count", "given", "gap", "known", "low", "gray", "like", "init_picture", "noise")
     if asked := next((name for name in others if getattr(options, name) is not None), None):
         word = "-n" if asked == "count" else f"--{asked.replace('_', '-')}"
         raise UserError(f"--tokens writes one text on after --prompt; leave {word} out")

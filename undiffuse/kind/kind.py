@@ -25,6 +25,7 @@ from undiffuse.evaluate.evaluate import Features
 from undiffuse.evaluate.likelihood import Likelihood, likelihood
 from undiffuse.measure.report import Report
 from undiffuse.recipe.recipe import Recipe
+from undiffuse.run.gap import Gap
 from undiffuse.run.given import Given
 from undiffuse.run.run import Run, Samples
 from undiffuse.sampling.sampling import Sampling
@@ -165,6 +166,11 @@ class Kind(ABC):
     def prompt(self, run: Run, text: str, hole: str) -> Given:
         """One text that is known except at its holes. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only a text takes a prompt")
+
+    @usage()
+    def gap(self, run: Run, text: str, sign: str) -> Gap:
+        """One text that is known except for a gap of unknown length. Raises UserError for other kinds of data."""
+        raise UserError(f"{run.folder}: makes {self.items}; only a text has gaps")
 
     @usage()
     def write_on(self, run: Run, prompt: str, tokens: int, sampling: Sampling, conditions: Request) -> Iterator[str]:

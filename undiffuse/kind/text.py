@@ -27,6 +27,7 @@ from undiffuse.evaluate.evaluate import Features, of_text
 from undiffuse.kind.kind import Kind, Progress, Reporter
 from undiffuse.measure.report import Report
 from undiffuse.measure.text import variation
+from undiffuse.run.gap import Gap
 from undiffuse.run.given import Given
 from undiffuse.run.run import Run, Samples
 from undiffuse.run.write_on import context_of, write_on
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 RULE = "-" * 40  # between two texts
 PRINTED = 3  # texts, on a terminal
 IN_A_ROW = 4  # tokens that samplers are compared by
+NOTHING_VALID = "no valid {} have this prompt; change what is known, or leave more open"
 MASK = "\N{WHITE SQUARE}"  # what a token is shown as while it is masked
 
 
@@ -138,8 +140,33 @@ class TextKind(Kind):
             )
         source = run.recipe.data
         if isinstance(source, Checkable) and not source.completable(text.replace(hole, HOLE) + HOLE * rest):
-            raise UserError(f"no valid {source.items} have this prompt; change what is known, or leave more open")
+            raise UserError(NOTHING_VALID.format(source.items))
         return Given(torch.tensor([tokens + [0] * rest]), torch.tensor([known + [False] * rest]))
+
+    @usage()
+    def gap(self, run: Run, text: str, sign: str) -> Gap:
+        """A text that is known except for a gap of unknown length, at the ``sign``.
+
+        Raises UserError unless there is one gap, if the text does not fit, has characters that the run never saw or
+        that nothing valid completes, and for a network of blocks.
+        """
+        codec, parts = codec_of(run), text.split(sign) if sign else []
+        if len(parts) != 2:
+            raise UserError(f"a gap is one {sign!r} in the prompt; there are {max(0, len(parts) - 1)}")
+        if run.denoiser.block is not None:
+            raise UserError("a network of blocks does not see what comes after a gap; train without --net.block")
+        before, after = (codec.alphabet.encode(part) if part else torch.zeros(0, dtype=torch.long) for part in parts)
+        rest = codec.shape[0] - len(before) - len(after)
+        if rest < 0:
+            raise UserError(
+                f"around this gap are {len(before) + len(after)} tokens, and what the run makes has {codec.shape[0]}"
+            )
+        source = run.recipe.data
+        if isinstance(source, Checkable) and not any(
+            source.completable(parts[0] + HOLE * n + parts[1] + HOLE * (rest - n)) for n in range(rest + 1)
+        ):
+            raise UserError(NOTHING_VALID.format(source.items))
+        return Gap(before, after)
 
     def write_on(self, run: Run, prompt: str, tokens: int, sampling: Sampling, conditions: Request) -> Iterator[str]:
         """Text after a prompt. A prompt that is longer than what the run sees of it is noted."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from undiffuse.core.distribution import Discrete, log
 from undiffuse.core.linear import Number
 from undiffuse.core.noise import Noise
-from undiffuse.process.kernel import ALL, NOTHING, Kernel, Survival
+from undiffuse.process.kernel import ALL, NOTHING, Kernel, Survival, column
 from undiffuse.process.schedule import Schedule, logit, time_at
 
 
@@ -127,6 +127,14 @@ class Categorical:
         possible = weights.amax(-1, keepdim=True) > -torch.inf
         normal = weights.where(possible, 0.0).log_softmax(-1).to(self.dtype)
         return Discrete(torch.where(possible, normal, log(self._one_hot(x_t))))
+
+    def rates(self, x_t: Tensor, x_0: Tensor, t: Number, moment: Number) -> Tensor:
+        """The rates at which x_t jumps to each other state on the way back, (batch, *shape, states).
+
+        They are those of the posterior over a short time, ``moment``; x_0 is known, or a belief.
+        """
+        before = self.posterior(x_t, x_0, t, t - moment).log_probs.exp()
+        return before.masked_fill(F.one_hot(x_t, self.states).bool(), 0.0) / column(moment, before)
 
     def decoder(self, x_t: Tensor, x_0: Tensor, t: Number) -> Discrete:
         """p(x_0 | x_t): the posterior at s = 0, which is the belief without what x_t rules out."""

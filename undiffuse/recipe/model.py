@@ -45,6 +45,7 @@ from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.few_step import FewStepLoss
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.loss.poisson_field import PoissonField
+from undiffuse.loss.rates import RateBound
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.loss.variational import ContinuousBound, Hybrid, VariationalBound
 from undiffuse.net import MLP, DiT, SignalUNet, SpaceToDepth, UNet
@@ -59,6 +60,7 @@ from undiffuse.process import (
     Cosine,
     Fading,
     GaussianNoise,
+    HybridNoise,
     Mixed,
     Ordinal,
     Pinned,
@@ -154,9 +156,9 @@ class DiscreteDiffusion:
     """
 
     net: TokenTransformer | Embedded
-    kernel: Replace | Ordinal = ABSORBING
+    kernel: Replace | HybridNoise | Ordinal = ABSORBING
     schedule: Schedule = field(default_factory=Cosine)
-    loss: TokenBound | MaskedBound | Unrolled = field(default_factory=MaskedBound)
+    loss: TokenBound | MaskedBound | RateBound | Unrolled = field(default_factory=MaskedBound)
     leave_one_out: bool = False
 
     def build(self, shape: tuple[int, ...], specifications: Specifications) -> TokenDenoiser:

@@ -25,6 +25,7 @@ from undiffuse.step.jump import Jump
 from undiffuse.step.predictor_corrector import PredictorCorrector
 from undiffuse.step.remasking import Remasking
 from undiffuse.step.tau_leaping import TauLeaping
+from undiffuse.step.token_flow import TokenFlow
 from undiffuse.step.unipc import UniPC
 from undiffuse.step.unmask import FirstHitting, MarginFirst, MostConfidentFirst
 from undiffuse.step.unrolling import Unrolling
@@ -96,6 +97,7 @@ SAMPLERS: dict[str, Sampler] = {
 TOKEN_SAMPLERS: dict[str, Sampler] = {
     "ancestral": Sampler(Ancestral, trailing, "the posterior, step by step"),
     "tau-leaping": Sampler(TauLeaping, trailing, "jumps at the rates of a step's beginning"),
+    "token-flow": Sampler(TokenFlow, trailing, "discrete flow matching: drawn anew from the belief, as often as asked"),
     "forward-backward": Sampler(ForwardBackward, trailing, "ancestral, each step drawn twice", lambda steps: 2 * steps),
     "remasking": Sampler(Remasking, trailing, "ancestral, and some tokens masked again: for many steps"),
     "first-hitting": Sampler(FirstHitting, trailing, "masks revealed one by one, when the process would"),

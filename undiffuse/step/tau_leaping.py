@@ -8,7 +8,6 @@ no order in which two jumps could be added: it stays with probability e^(-rate (
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from undiffuse.core.distribution import Discrete
@@ -32,8 +31,7 @@ class TauLeaping:
         belief = denoise(x_t, t)
         if s == 0:
             return self.process.decoder(x_t, belief, t).sample(noise), None
-        moment = self.process.posterior(x_t, belief, t, t - MOMENT * (t - s)).log_probs.exp()
-        elsewhere = moment.masked_fill(F.one_hot(x_t, self.process.states).bool(), 0.0) / MOMENT
+        elsewhere = self.process.rates(x_t, belief, t, MOMENT * (t - s)) * (t - s)
         rate = elsewhere.sum(-1, keepdim=True)
         leaves = -torch.expm1(-rate)
         probs = torch.where(rate > 0, elsewhere / rate * leaves, 0.0)
