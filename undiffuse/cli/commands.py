@@ -128,6 +128,10 @@ def train(options: Namespace, fields: Sequence[tuple[str, str]]) -> None:
     out = new_folder(options.out or Path("runs") / called(options))
     init = load(options.init) if options.init else None
     recipe, fields = cascade_for(options, fields) or (bridge_for(options) or recipe_for(options.target, fields), fields)
+    if options.task is not None:
+        from undiffuse.recipes.restored import restored
+
+        recipe = restored(recipe, options.task)
     recipe = overridden(fine_tuned(init, recipe) if init else recipe, fields)
     if clock:
         recipe, line = planned(
@@ -175,7 +179,7 @@ def sample(options: Namespace) -> None:
     run = guiding(options)
     kind = kind_of(run)
     out = _out_of(kind, options, "samples")
-    known, start, told = given(options, run, kind), started(options, run, kind), pictured(options, run, kind)
+    told, known, start = pictured(options, run, kind), given(options, run, kind), started(options, run, kind)
     rows_given = _rows_of(known) or _rows_of(start) or max(map(len, told.values()), default=0)
     count = at_least_1("-n", options.count, rows_given or kind.shown)
     how = sampling(options, run)
@@ -418,7 +422,7 @@ def animate(options: Namespace) -> None:
     out = out_path(options, (FILM,), otherwise="undiffuse.gif")
     run = guiding(options)
     kind = kind_of(run)
-    known, start, told = given(options, run, kind), started(options, run, kind), pictured(options, run, kind)
+    told, known, start = pictured(options, run, kind), given(options, run, kind), started(options, run, kind)
     count = at_least_1("-n", options.count, _rows_of(known) or _rows_of(start) or kind.filmed or 1)
     steps = run.steps if run.is_few_step else max(FILM_STEPS, run.steps)
     options.steps = at_least_1("--steps", options.steps, steps)

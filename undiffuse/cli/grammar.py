@@ -84,6 +84,7 @@ _TOLD = (
     _arg("--mask", metavar="FILE", help="of pictures: white where --known is unknown"),
     _arg("--low", metavar="FILE", help="a picture of fewer pixels, of which samples are larger ones"),
     _LIKE,
+    _arg("--edges", metavar="FILE", help="white lines on black, of which samples are pictures (--task edges)"),
     _arg("--gray", metavar="FILE", help="a grey picture, of which samples are coloured ones"),
     _arg(
         "--by",
@@ -129,6 +130,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
                 metavar="16,64",
                 help="draw pictures small first, then enlarge them: their sides",
             ),
+            _arg("--task", metavar="NAME", help="restore pictures: super-resolution, inpainting, edges"),
             _arg("--method", metavar="NAME", help="of a bridge: flow, optimal-transport, schroedinger, ... (flow)"),
             _arg("--init", metavar="RUN", help="go on from another run's weights, on this data (fine-tuning)"),
             _arg("--minutes", type=number, metavar="M", help="the best training for this time: --steps and more"),

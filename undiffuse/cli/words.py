@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from undiffuse.cli.restoring import left
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.core.origin import note
 from undiffuse.core.paths import path_of
@@ -173,11 +174,15 @@ def pictured(options: Namespace, run: "Run", kind: "Kind") -> "dict[str, Tensor]
     would draw."""
     from undiffuse.run.stages import read_off
 
+    if run.task is not None:
+        return left(options, run, kind, run.task)
     low, like = getattr(options, "low", None), getattr(options, "like", None)
     enlarges = run.enlarges if low is not None else None
     with usage():
         if low is not None and like is not None:
             raise UserError("give --low or --like, not both")
+        if getattr(options, "edges", None) is not None:
+            raise UserError("this run was not trained on edges; train one: undiffuse train DATA --task edges")
         if enlarges and options.by:
             raise UserError("this run was trained to enlarge pictures; leave --by out")
         if like is not None and not run.drawn:

@@ -12,9 +12,11 @@ from undiffuse.condition.label import Names, combined, labels_of, names_of
 from undiffuse.condition.specification import Specifications, check
 from undiffuse.core.errors import UserError, nearest
 from undiffuse.core.memory import require
+from undiffuse.core.noise import SeededNoise
 from undiffuse.core.on_disk import OnDisk, spacing
 from undiffuse.data.alphabet import Alphabet
 from undiffuse.data.column import Column
+from undiffuse.data.task import Task, entry_of
 
 AT_ONCE = 1 << 14  # rows that are checked together
 
@@ -67,6 +69,7 @@ class Dataset:
         name: What errors and descriptions call this data.
         start: The rows that a bridge to these starts from; see `undiffuse.data.between`.
         paired: Whether each row belongs to the row of ``start`` with the same index.
+        task: What makes the one condition of the rows, of the rows themselves; ``conditions`` is then None.
 
     Raises:
         UserError: Fewer than 2 rows, NaN or infinite values, rows that are all the same, a wrong type,
@@ -84,11 +87,12 @@ class Dataset:
     name: str = "the data"
     start: "Dataset | None" = None
     paired: bool = False
+    task: Task | None = None
 
     def __post_init__(self) -> None:
         self._check_form()
         self._check_values()
-        if (self.conditions is None) != (not self.specifications):
+        if (self.conditions is None and self.task is None) != (not self.specifications):
             raise UserError(f"{self.name}: conditions and their specifications come together")
         if self.conditions is not None:
             self._check_conditions(self.conditions)
@@ -113,8 +117,11 @@ class Dataset:
         return names_of(self.specifications)
 
     def take(self, rows: Tensor) -> "Dataset":
-        """The rows given by an index or a mask ``(count,)``; everything else is unchanged."""
-        return replace(self, x=self.x[rows], conditions=None if self.conditions is None else self.conditions[rows])
+        """The rows given by an index or a mask ``(count,)``, with their conditions; everything else is unchanged."""
+        x, conditions = self.x[rows], None if self.conditions is None else self.conditions[rows]
+        if self.task is not None:
+            conditions = Conditions({self.task.condition: entry_of(self.task, x, SeededNoise(0))})
+        return replace(self, x=x, conditions=conditions, task=None)
 
     def typical(self) -> "Dataset":
         """The rows that are measured: all that lie in memory; of those on disk evenly spread ones, in memory."""
@@ -224,6 +231,9 @@ def random_conditions(dataset: Dataset, count: int, seed: int = 0, without: Coll
     which the samples are compared, because two draws of real data, the floor, differ in their conditions too. Rows with
     an absent condition are not drawn.
     """
+    if dataset.task is not None:
+        rows = torch.randint(len(dataset), (count,), generator=torch.Generator().manual_seed(seed))
+        return dataset.take(rows).conditions
     asked = dataset.conditions
     if asked is not None and without:
         asked = asked.only(*(name for name in asked.entries if name not in without))

@@ -29,6 +29,7 @@ from undiffuse.data.readers.series import long_form, wav_folder
 from undiffuse.data.readers.table import read_table
 from undiffuse.data.readers.text import Unit, shakespeare, text
 from undiffuse.data.readers.well_known import known
+from undiffuse.data.restored import restored
 from undiffuse.data.smaller import smaller
 from undiffuse.data.synthetic.checkable.arithmetic import Arithmetic
 from undiffuse.data.synthetic.checkable.brackets import Brackets
@@ -39,6 +40,7 @@ from undiffuse.data.synthetic.piano import piano
 from undiffuse.data.synthetic.pulse import pulses
 from undiffuse.data.synthetic.shapes.shapes import Questions, Told, questions, shapes
 from undiffuse.data.synthetic.toys import toy
+from undiffuse.data.task import Edges, Inpainting, SuperResolution
 
 Validity = tuple[str, Callable[[Tensor], Tensor]]  # a name, and a check (count, *shape) -> (count,) bool
 
@@ -462,7 +464,22 @@ class Between:
         return between(start, self.end.open(split), self.paired, self.across)
 
 
-Source = End | Between
+TaskSource = SuperResolution | Inpainting | Edges
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The pictures of another source, with what a ``task`` leaves of each as their one condition."""
+
+    of: Single
+    task: TaskSource
+
+    def open(self, split: str = "train") -> Dataset:
+        """The pictures. Raises UserError for other data than pictures, and for sizes that the task is not for."""
+        return restored(self.of.open(split), self.task)
+
+
+Source = End | Between | Restored
 
 
 @runtime_checkable

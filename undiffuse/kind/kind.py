@@ -200,6 +200,13 @@ class Kind(ABC):
         """Pictures of the size that a run was trained to enlarge. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only pictures are enlarged")
 
+    def left(self, run: Run, path: Path, mask: Path | None = None, fit: bool = False) -> Tensor:
+        """What is left of pictures, of a file, as a run that restores them is told it: (count, *size) about [-1, 1].
+
+        Raises UserError for other kinds of data.
+        """
+        raise UserError(f"{run.folder}: makes {self.items}; only pictures are restored")
+
     def grey(self, run: Run, path: Path, fit: bool = False) -> tuple[Tensor, Operator]:
         """Grey pictures, and what sees a sample so. Raises UserError for other kinds of data."""
         raise UserError(f"{run.folder}: makes {self.items}; only pictures have colours")

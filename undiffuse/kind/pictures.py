@@ -1,7 +1,7 @@
 """Pictures: channels of pixels, possibly with a label, which is given or drawn with the picture."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,13 @@ from undiffuse.core.operator import Averaged, Brightness, Operator
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns, pixels
 from undiffuse.data.readers.pictures import fitted, header
+from undiffuse.data.task import Edges, Inpainting, SuperResolution, about_one, with_hole
 from undiffuse.draw.animation import Frame, film_of_pictures
 from undiffuse.draw.pictures import pictures
 from undiffuse.draw.save import Rows, Writer, save_archive, save_array, save_sheet
 from undiffuse.evaluate.compare import Ruler, ruler_of_pictures
 from undiffuse.evaluate.evaluate import Features, of_samples
+from undiffuse.kind.answers import answers_sheet
 from undiffuse.kind.distance import distance_reporter
 from undiffuse.kind.kind import Kind, Reporter, check_shape, check_some
 from undiffuse.measure.report import Report
@@ -76,6 +78,8 @@ class PicturesKind(Kind):
         """The sliced Wasserstein distance, and a sheet of pictures, the labels in turn."""
 
         def sheet(run: Run, samples: Rows, real: Rows) -> "Image":
+            if run.task is not None:
+                return answers_sheet(run, held_out, seed)
             return pictures(run.sample(SHEET, seed=seed))
 
         return distance_reporter(self, train, held_out, seed, sheet, novelty=True)
@@ -130,6 +134,10 @@ class PicturesKind(Kind):
             raise UserError(f"{path}: {found} (channels, height, width), and this run enlarges pictures of {wanted}")
         return x
 
+    def left(self, run: Run, path: Path, mask: Path | None = None, fit: bool = False) -> Tensor:
+        """Of fewer pixels; with a hole where the mask is white; or edges, as a picture of the run's size."""
+        return LEFT[type(run.task)](self, run, path, mask, fit)
+
     def grey(self, run: Run, path: Path, fit: bool = False) -> tuple[Tensor, Operator]:
         """Of one channel."""
         if run.shape[0] != 3 or not run.codec.quantised:
@@ -139,6 +147,27 @@ class PicturesKind(Kind):
         if tuple(x.shape[1:]) != (1, *run.shape[1:]):
             raise UserError(f"{path}: of shape {tuple(x.shape[1:])}, not {(1, *run.shape[1:])}")
         return x, Brightness()
+
+
+def _low(kind: PicturesKind, run: Run, path: Path, mask: Path | None, fit: bool) -> Tensor:
+    return about_one(kind.to_enlarge(run, path))
+
+
+def _holed(kind: PicturesKind, run: Run, path: Path, mask: Path | None, fit: bool) -> Tensor:
+    given = kind.known(run, path, mask, fit=fit)
+    return with_hole(about_one(given.x), given.known.all(1, keepdim=True))
+
+
+def _edges(kind: PicturesKind, run: Run, path: Path, mask: Path | None, fit: bool) -> Tensor:
+    array = path.suffix.lower() in ARRAYS
+    size = (1, *run.shape[1:])
+    x = _array(path, size) if array else torch.tensor(_decoded(path, size[1:], fit, grey=True))[None]
+    if tuple(x.shape[1:]) != size:
+        raise UserError(f"{path}: edges are of one channel, {size}, not {tuple(x.shape[1:])}")
+    return about_one(x)
+
+
+LEFT: dict[type, Callable[..., Tensor]] = {SuperResolution: _low, Inpainting: _holed, Edges: _edges}
 
 
 def _read(path: Path, run: Run, size: tuple[int, ...] | None, fit: bool = False) -> Tensor:

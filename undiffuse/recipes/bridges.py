@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from undiffuse.codec import TwoEnds
 from undiffuse.core.errors import UserError, nearest, usage
-from undiffuse.data.source import Between, End, Gray, Only, Smaller, StandardNormal, WellKnown
+from undiffuse.data.source import Between, End, Gray, Only, Restored, Smaller, StandardNormal, WellKnown
 from undiffuse.loss.bridging import BridgeLoss, Matching
 from undiffuse.loss.coupling import Entropic, OptimalTransport
 from undiffuse.loss.markovian import Markovian
@@ -99,15 +99,15 @@ def bridge(start: Recipe | StandardNormal, end: Recipe | StandardNormal, method:
 def _source(end: Recipe | StandardNormal) -> End:
     """Where the rows of an end come from. Raises UserError for a bridge."""
     data = end.data if isinstance(end, Recipe) else end
-    if isinstance(data, Between):
-        raise UserError("a bridge joins data sets, and one end here is a bridge itself")
+    if isinstance(data, Between | Restored):
+        raise UserError("a bridge joins data sets, and one end here is a bridge itself, or has a task")
     return data
 
 
 def only(recipe: Recipe, label: str) -> Recipe:
     """The same recipe, of the rows that have one label."""
     with usage():
-        if isinstance(recipe.data, Between | Only | Gray | Smaller | StandardNormal):
+        if isinstance(recipe.data, Between | Restored | Only | Gray | Smaller | StandardNormal):
             raise UserError(f"rows of the label {label!r} are of a data set, and this is a bridge")
     return replace(recipe, data=Only(recipe.data, label))
 

@@ -10,6 +10,7 @@ from undiffuse.condition.scale import NAME, with_none
 from undiffuse.condition.specification import Labels, Numbers, Specifications
 from undiffuse.core.errors import UserError
 from undiffuse.core.memory import require
+from undiffuse.data.task import Task
 from undiffuse.run.stages import Staged, with_undrawn
 
 
@@ -24,6 +25,8 @@ class Askable(Staged, Protocol):
     def scales(self) -> Numbers | None: ...  # noqa: D102
     @property
     def is_joint(self) -> bool: ...  # noqa: D102
+    @property
+    def task(self) -> Task | None: ...  # noqa: D102
 
 
 def with_named(run: Askable, conditions: Request, named: dict[str, Any]) -> Request:
@@ -69,6 +72,8 @@ def _check_absent(run: Askable, wanted: Conditions) -> None:
     if chosen is None:
         return
     absent = ~torch.stack([entry.present for entry in chosen.entries.values()], 1)
+    if run.task is not None and absent.any():
+        raise UserError(f"this run restores pictures; say from what: {run.task.asks}, or --like WHOLE.png")
     names = ", ".join(name for name, column in zip(chosen.entries, absent.unbind(1), strict=True) if column.any())
     if absent.all(1).any() and run.recipe.training.condition_dropout == 0:
         raise UserError(f"none for all conditions needs a model trained with --label-dropout above 0; give {names}")

@@ -7,7 +7,7 @@ from undiffuse.condition.scale import NAME
 from undiffuse.condition.specification import Labels, Specification
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset, random_conditions
-from undiffuse.data.source import Elsewhere, Files, Hub, Source
+from undiffuse.data.source import Elsewhere, Files, Hub, Restored, Single, Source
 from undiffuse.run.run import Run
 
 
@@ -18,15 +18,21 @@ def measured_on(run: Run, data: Source) -> Run:
     """
     source: Source = data
     try:
-        source = data.shaped(run.shape) if isinstance(data, Files | Hub) else data
+        source = _for_task(run, data.shaped(run.shape) if isinstance(data, Files | Hub) else data)
         opened = source.open("test")
     except UserError:  # of an array, which has its own shape
-        source = data
+        source = _for_task(run, data)
         opened = source.open("test")
     if (opened.kind, opened.shape) != (run.kind, run.shape):
         mine = f"this run makes {run.kind} of shape {run.shape}"
         raise UserError(f"--data: {opened.kind} of shape {opened.shape}, and {mine}")
     return replace(run, recipe=replace(run.recipe, data=source))
+
+
+def _for_task(run: Run, data: Source) -> Source:
+    """The data with what the task of the run leaves of it."""
+    own = run.recipe.data
+    return replace(own, of=data) if isinstance(own, Restored) and isinstance(data, Single) else data
 
 
 def typical(run: Run, count: int, seed: int = 0, data: Dataset | None = None) -> Conditions | None:

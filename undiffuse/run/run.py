@@ -27,6 +27,8 @@ from undiffuse.core.modules import modules
 from undiffuse.core.noise import SeededNoise
 from undiffuse.core.parallel import in_batches
 from undiffuse.data.dataset import Dataset
+from undiffuse.data.source import Restored
+from undiffuse.data.task import SuperResolution, Task, left_of
 from undiffuse.process.pinned import Pinned, StoredRows
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.asked import asked_of, with_named
@@ -150,7 +152,19 @@ class Run:
     @property
     def enlarges(self) -> str | None:
         """The condition that is a picture, of a run that was trained to enlarge pictures."""
+        if self.task is not None and not isinstance(self.task, SuperResolution):
+            return None
         return next((name for name, of in self.specifications.items() if isinstance(of, Picture)), None)
+
+    @property
+    def task(self) -> Task | None:
+        """What it restores pictures from, of a run that was trained for that."""
+        return self.recipe.data.task if isinstance(self.recipe.data, Restored) else None
+
+    def left_of(self, x: Tensor, seed: int = 0) -> dict[str, Tensor]:
+        """What its task leaves of pictures x (count, *shape), as the data is stored, by the name of the condition."""
+        assert self.task is not None
+        return {self.task.condition: left_of(self.task, x, SeededNoise(seed))}
 
     @cached_property
     def height(self) -> int:

@@ -23,6 +23,7 @@ from undiffuse.core.noise import Noise, Stream
 from undiffuse.data import augment
 from undiffuse.data.augment import augmented, with_told
 from undiffuse.data.dataset import Dataset
+from undiffuse.data.task import Task, entry_of
 from undiffuse.loss.few_step import FewStepLoss, Teacher
 from undiffuse.net.recompute import recompute
 from undiffuse.recipe.recipe import Recipe
@@ -52,6 +53,7 @@ class Objective(nn.Module):
         scales: The guidance scale, where each row draws one as a further condition.
         change: What else is done to pictures; see `undiffuse.data.augment`.
         specifications: Of the conditions, of which some pictures are given with noise.
+        task: What makes the one condition of the pictures, after they are changed.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Objective(nn.Module):
         scales: Numbers | None = None,
         change: Augment | None = None,
         specifications: Specifications = MappingProxyType({}),
+        task: Task | None = None,
     ) -> None:
         super().__init__()
         self.denoiser, self.loss, self.codec = denoiser, loss, codec.requires_grad_(False)
@@ -73,7 +76,7 @@ class Objective(nn.Module):
         self.parts = nn.ModuleList([*modules(denoiser.process), *inner])
         self.dropout, self.dropout_of_each, self.bf16 = dropout, dropout_of_each, bf16
         self.noise = Stream()  # of several processes, each has its own
-        self.flip, self.scales, self.change = flip, scales, change
+        self.flip, self.scales, self.change, self.task = flip, scales, change, task
         self.specifications, self.noisy = specifications, pictures_with_noise(specifications)
 
     @property
@@ -88,6 +91,8 @@ class Objective(nn.Module):
         """
         x, told = self._changed(x)
         x_0 = self.codec.latent(x, self.noise)
+        if self.task is not None:
+            conditions = Conditions({self.task.condition: entry_of(self.task, x, self.noise)})
         if conditions is not None:
             shares = self.dropout, self.dropout_of_each
             conditions = conditions.varied(self.noise).drop(self.noise, *shares, kept=self.noisy)
@@ -125,12 +130,14 @@ def denoising(recipe: Recipe, codec: Codec, data: Dataset, teacher: Teacher | No
             raise UserError(f"{name} changes pictures and not what their stages made of them; leave --{name} out")
     if training.augment and isinstance(loss, FewStepLoss):
         raise UserError("augment is not for few steps, whose teacher knows no augmentation; leave --augment out")
+    if data.task is not None and not codec.in_place:
+        raise UserError("a task is of pictures as they diffuse, not of their latents or tokens; leave --task out")
     if training.recompute:
         recompute(denoiser.net)
     bf16, dropout, each = training.precision == "bf16", training.condition_dropout, training.each_dropout
     told = augment.TOLD in recipe.inputs({})
     change = Augment(training.augment, training.augment_share, told) if training.augment else None
-    how = dropout, bf16, each, training.flip, recipe.scales, change, data.specifications
+    how = dropout, bf16, each, training.flip, recipe.scales, change, data.specifications, data.task
     return Objective(denoiser, loss, codec, *how)
 
 
