@@ -32,6 +32,21 @@ def test_a_picture_to_start_from(run, pictures_run, picture):
     assert near.abs().mean() < 0.2 * far.abs().mean()
 
 
+def test_an_exact_inversion_is_sampled_by_its_own_steps(run, pictures_run, picture):
+    steps = ["--steps", "10", "--label", "2"]
+    code, out, err = run("invert", pictures_run, "a.png", *steps, "--exact")
+    assert (code, err) == (0, "") and "wrote noise.npz" in out
+    assert run("sample", pictures_run, "--noise", "noise.npz", *steps, "--out", "x.npy")[0] == 0
+    assert np.load("x.npy").shape == (1, 1, 8, 8) and (np.load("x.npy") == picture.numpy()).all()
+    for words, said in (
+        (["--steps", "11"], "sampled in the steps of that"),
+        (["--steps", "10", "--sampler", "heun"], "sampled by ddim, corrected"),
+    ):
+        code, _, err = run("sample", pictures_run, "--noise", "noise.npz", *words)
+        assert code and said in err and "\n" not in err.strip()
+    assert "leave --refine or --exact out" in run("invert", pictures_run, "a.png", "--exact", "--refine", "2")[2]
+
+
 def test_at_full_strength_it_is_an_ordinary_sample(run, pictures_run, picture):
     words = ["sample", pictures_run, "-n", "3", "--steps", "4"]
     assert run(*words, "--out", "x.npy")[0] == 0

@@ -248,7 +248,7 @@ def impute(options: Namespace) -> None:
 def invert(options: Namespace) -> None:
     """Find the noise that makes the pictures, points or series of a file, to edit them or to interpolate."""
     from undiffuse.kind import kind_of
-    from undiffuse.run.invert import ENDING, check_invertible, invert, returned, write_noise
+    from undiffuse.run.invert import ENDING, check_invertible, invert, invert_exactly, returned, write_noise
 
     out = out_path(options, (ENDING,), otherwise=f"noise{ENDING}")
     run = guiding(options)
@@ -256,7 +256,10 @@ def invert(options: Namespace) -> None:
     kind = kind_of(run)
     x, how = kind.rows(run, path_of(options.rows), options.fit), inverting(options, run)
     wanted = requested(options, run, pictured(options, run, kind))
-    kept = invert(run, x, wanted, how, options.refine)
+    if options.exact and options.refine:
+        raise UserError("an exact inversion needs no iterations; leave --refine or --exact out")
+    rows = run, x, wanted, how
+    kept = invert_exactly(*rows) if options.exact else invert(*rows, options.refine)
     off = returned(run, kept, x, wanted, how)
     write_noise(run, kept, out)
     say(f"wrote {out}: the noise of {kind.counted(len(x))}; what comes back is off by {off:.2g} (root mean square)")

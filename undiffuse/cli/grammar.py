@@ -190,6 +190,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             *(option for option in _SAMPLING if option[0] != ("--sampler",)),
             _LIKE,
             _REFINE,
+            _arg("--exact", action="store_true", help="to rounding: the noise is two states of corrected steps (BDIA)"),
             _FIT,
             _SEED,
             _arg("--out", metavar="FILE.npz", help="the noise (noise.npz)"),

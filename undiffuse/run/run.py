@@ -407,6 +407,7 @@ class Run:
             self._check_known(plan)
             drawing = given.heeded(drawing)
         start = self._start_of(chosen) if start is PURE_NOISE else start
+        drawing = drawing._replace(step=start.step(drawing.step, self.blank(0)))
         x = drawing.first(start.state(process, self.codec, self.blank(count), plan.times[0], noise))
         chosen = self.denoiser.told(x, chosen) if self.is_bridge else chosen
         return trajectory(drawing.step, partial(drawing.denoise, conditions=chosen), x, plan.times, noise)

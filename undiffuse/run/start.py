@@ -24,6 +24,9 @@ from undiffuse.core.noise import Noise
 from undiffuse.process import Process
 from undiffuse.process.pinned import StoredRows
 from undiffuse.sampling.grid import cut
+from undiffuse.step import Step
+from undiffuse.step.bdia import BDIA, Begun, Earlier
+from undiffuse.step.ddim import DDIM
 
 LEAST = 1e-6  # the earliest time that a trajectory starts from
 
@@ -43,9 +46,21 @@ class FirstState(Protocol):
         """The first state x_t, in the shape of ``like`` (batch, *latent_shape) and on its device."""
         ...
 
+    def step(self, step: Step, like: Tensor) -> Step:
+        """How steps are taken from there, of a sampler that takes this one."""
+        ...
+
+
+class _AnyStep:
+    """From where every sampler goes on as it does."""
+
+    def step(self, step: Step, like: Tensor) -> Step:
+        """The sampler's own."""
+        return step
+
 
 @dataclass(frozen=True)
-class PureNoise:
+class PureNoise(_AnyStep):
     """Noise of the process: nothing but the condition is asked of the sample."""
 
     def take(self, rows: range) -> Self:
@@ -65,7 +80,7 @@ PURE_NOISE = PureNoise()
 
 
 @dataclass(frozen=True)
-class OfLabels:
+class OfLabels(_AnyStep):
     """Rows that a bridge keeps to start from, of the labels that the samples are to have.
 
     Attributes:
@@ -90,7 +105,7 @@ class OfLabels:
 
 
 @dataclass(frozen=True)
-class Noised:
+class Noised(_AnyStep):
     """Data to start from, noised to ``strength``; sample i starts from row i modulo their count.
 
     Attributes:
@@ -125,7 +140,7 @@ class Noised:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Kept(_AnyStep):
     """States that were kept, such as the noise that makes a picture (`undiffuse.run.invert`).
 
     Attributes:
@@ -150,6 +165,44 @@ class Kept:
             of, wanted = (" x ".join(map(str, shape)) for shape in (self.x.shape[1:], like.shape[1:]))
             raise UserError(f"this noise is of shape {of}, and what diffuses in this run of {wanted}")
         return self.x.to(like)
+
+
+@dataclass(frozen=True)
+class KeptPair:
+    """Two states that were kept, from which DDIM's step, corrected, comes back exactly (`undiffuse.step.bdia`).
+
+    Attributes:
+        later: The nearer to the data, where drawing starts.
+        before: The other one.
+    """
+
+    later: Kept
+    before: Kept
+
+    @property
+    def x(self) -> Tensor:
+        """Of the later one."""
+        return self.later.x
+
+    def take(self, rows: range) -> "KeptPair":
+        """Their rows."""
+        return KeptPair(self.later.take(rows), self.before.take(rows))
+
+    def times(self, process: Process, times: tuple[float, ...]) -> tuple[float, ...]:
+        """From the time of the later one on. Raises UserError for a grid of other times."""
+        if self.before.t not in times or self.later.t not in times:
+            raise UserError("noise of an exact inversion is sampled in the steps of that: --steps and --grid as there")
+        return self.later.times(process, times)
+
+    def state(self, process: Process, codec: Codec, like: Tensor, t: float, noise: Noise) -> Tensor:
+        """The later one. Raises UserError if they are of another shape."""
+        return self.later.state(process, codec, like, t, noise)
+
+    def step(self, step: Step, like: Tensor) -> Step:
+        """BDIA's, in place of DDIM's. Raises UserError for another sampler."""
+        if not isinstance(step, DDIM):
+            raise UserError("noise of an exact inversion is sampled by ddim, corrected: --sampler ddim")
+        return Begun(BDIA(step.process), Earlier(self.before.x.to(like), self.before.t))
 
 
 def _in_turn(x: Tensor, rows: range) -> Tensor:
