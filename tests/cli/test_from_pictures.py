@@ -40,7 +40,7 @@ def test_an_exact_inversion_is_sampled_by_its_own_steps(run, pictures_run, pictu
     assert np.load("x.npy").shape == (1, 1, 8, 8) and (np.load("x.npy") == picture.numpy()).all()
     for words, said in (
         (["--steps", "11"], "sampled in the steps of that"),
-        (["--steps", "10", "--sampler", "heun"], "sampled by ddim, corrected"),
+        (["--steps", "10", "--sampler", "dpm++2m", "--grid", "trailing"], "sampled by ddim, corrected"),
     ):
         code, _, err = run("sample", pictures_run, "--noise", "noise.npz", *words)
         assert code and said in err and "\n" not in err.strip()
