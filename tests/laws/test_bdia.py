@@ -10,7 +10,7 @@ from undiffuse.process import EDM, VP, Affine, Cosine, Flow, ZeroTerminal
 from undiffuse.sampling.grid import log_snr_uniform, trailing
 from undiffuse.sampling.invert import inverted
 from undiffuse.sampling.loop import last, trajectory
-from undiffuse.step.bdia import BDIA, Begun, taken_back
+from undiffuse.step.bdia import BDIA, FromPair, taken_back
 from undiffuse.step.ddim import DDIM
 
 SCHEDULES = {"cosine": Cosine(), "VP": VP(), "EDM": EDM(), "flow": Flow(), "zero": ZeroTerminal(VP())}
@@ -27,7 +27,7 @@ def mixture(process: Affine) -> GaussianMixture:
 
 def again(step, denoise, x_0, times):
     later, before = taken_back(step, denoise, x_0, times)
-    return last(trajectory(Begun(step, before), denoise, later, times[1:], NOISE))
+    return last(trajectory(FromPair(step, before), denoise, later, times[1:], NOISE))
 
 
 @pytest.mark.parametrize("grid", [trailing, log_snr_uniform])
@@ -47,7 +47,7 @@ def test_ddim_taken_back_is_further_off_and_so_is_another_condition():
     assert (last(trajectory(DDIM(process), denoise, noise, times, NOISE)) - DATA).abs().max() > 1e-3
     later, before = taken_back(BDIA(process), denoise, DATA, times)
     other = Gaussian(process, torch.tensor([1.0, -0.5]).double(), 0.09 * torch.eye(2).double())
-    edited = last(trajectory(Begun(BDIA(process), before), other, later, times[1:], NOISE))
+    edited = last(trajectory(FromPair(BDIA(process), before), other, later, times[1:], NOISE))
     assert (edited - DATA).norm(dim=1)[1] > 1 and (edited[1] - other.means[0]).norm() < 1.5  # to the other mode
 
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from undiffuse.core.errors import UserError, caution
 from undiffuse.core.memory import require_network
+from undiffuse.pipeline.single_file import converted, whole_file
 
 INDEX = "model_index.json"
 BESIDE = "undiffuse.json"  # what an exported run says besides
@@ -136,12 +137,14 @@ def module(library: str, kind: str, folder: Path) -> Any:
     Raises:
         UserError: Weights that are missing, pickled, damaged, or of another class; a library that is not installed.
     """
-    cls = class_of_part(library, kind)
-    variant = _variant(folder)
-    with quiet(library):
+    cls, whole = class_of_part(library, kind), whole_file(folder)
+    variant = None if whole else _variant(folder)
+    with quiet(library), quiet("diffusers"):
         try:
             if library == "diffusers":
                 _check_fits(cls, folder)
+            if whole:
+                return converted(library, kind, whole, folder)
             loaded, report = cls.from_pretrained(
                 folder,
                 use_safetensors=True,

@@ -25,6 +25,7 @@ from undiffuse.core.memory import within_file
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import form_of
 from undiffuse.pipeline.parts import is_pipeline
+from undiffuse.pipeline.single_file import check_folder
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.pipeline import of_pipeline
 from undiffuse.run.run import Run
@@ -76,6 +77,7 @@ def load(folder: str | Path, device: str | torch.device | None = None) -> Run:
     folder = path_of(folder)
     if is_pipeline(folder):
         return of_pipeline(folder, torch.device(device or _best_device()))
+    check_folder(folder)
     recipe = read_recipe(folder)
     path = folder / MODEL
     if not path.is_file():

@@ -25,7 +25,7 @@ from undiffuse.process import Process
 from undiffuse.process.pinned import StoredRows
 from undiffuse.sampling.grid import cut
 from undiffuse.step import Step
-from undiffuse.step.bdia import BDIA, Begun, Earlier
+from undiffuse.step.bdia import BDIA, Earlier, FromPair
 from undiffuse.step.ddim import DDIM
 
 LEAST = 1e-6  # the earliest time that a trajectory starts from
@@ -202,7 +202,7 @@ class KeptPair:
         """BDIA's, in place of DDIM's. Raises UserError for another sampler."""
         if not isinstance(step, DDIM):
             raise UserError("noise of an exact inversion is sampled by ddim, corrected: --sampler ddim")
-        return Begun(BDIA(step.process), Earlier(self.before.x.to(like), self.before.t))
+        return FromPair(BDIA(step.process), Earlier(self.before.x.to(like), self.before.t))
 
 
 def _in_turn(x: Tensor, rows: range) -> Tensor:

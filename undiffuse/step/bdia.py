@@ -88,7 +88,7 @@ def taken_back(
 
 
 @dataclass(frozen=True)
-class Begun:
+class FromPair:
     """The step from two states on: ``before`` is the one that it does not start from."""
 
     step: BDIA
