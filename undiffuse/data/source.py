@@ -20,6 +20,7 @@ from undiffuse.data.captions import captioned
 from undiffuse.data.conditioned import conditioned
 from undiffuse.data.dataset import Dataset, check_split
 from undiffuse.data.readers.digits import digits
+from undiffuse.data.readers.documents import documents
 from undiffuse.data.readers.hub import hub
 from undiffuse.data.readers.large_cells import are_large
 from undiffuse.data.readers.large_table import large_table
@@ -256,7 +257,10 @@ class TableFile:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A text file in pieces of ``length`` tokens: characters, bytes, or those of a Hugging Face ``tokenizer``."""
+    """A text file in pieces of ``length`` tokens: characters, bytes, or those of a Hugging Face ``tokenizer``.
+
+    Or a folder of them, whose labels are a condition; see `undiffuse.data.readers.documents`.
+    """
 
     formerly: ClassVar[str] = "Text"
 
@@ -270,7 +274,9 @@ class TextFile:
         """The pieces; the last tenth of the text is held out. Raises UserError if it is missing, or no text."""
         if not self.path:
             raise UserError("which text? add --data book.txt")
-        return text(existing(self.path), self.length, self.unit, self.tokenizer, split, self.encoding)
+        path = existing(self.path)
+        read = documents if path.is_dir() else text
+        return read(path, self.length, self.unit, self.tokenizer, split, self.encoding)
 
     def shaped(self, shape: tuple[int, ...]) -> Self:
         """Read to pieces of this length."""

@@ -11,6 +11,7 @@ from undiffuse.condition.specification import Labels
 from undiffuse.core.configuration import override
 from undiffuse.core.errors import UserError
 from undiffuse.data.readers.cells import number_of
+from undiffuse.data.readers.documents import is_documents
 from undiffuse.data.readers.large_cells import are_large, first_rows
 from undiffuse.data.readers.open import existing, usual_size
 from undiffuse.data.readers.points import LABELS
@@ -49,7 +50,7 @@ def own_data(path: Path, options: Mapping[str, str] = NOTHING) -> Recipe:
         own = _with(SeriesFiles(str(path.expanduser().resolve())), options)
         return series(own, own.open().shape[1:])
     source = _with(Files(str(existing(path).resolve())), options)
-    if source.path.lower().endswith(ENDINGS):
+    if source.path.lower().endswith(ENDINGS) or is_documents(Path(source.path)):
         return _text(_with(TextFile(source.path), options))
     if _is_large_table(Path(source.path)):
         return _table(source.path, options)

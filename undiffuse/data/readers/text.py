@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.on_disk import OnDisk
@@ -53,13 +54,30 @@ def text(
         raise UserError(f"{path}: no such file")
     if is_large(0, path.stat().st_size):
         return _large(path, length, split, *large_tokens(path, unit, tokenizer, encoding, HELD_OUT, split))
-    whole, notes = _read(path, encoding)
-    alphabet: Alphabet = (
-        PretrainedTokenizer(tokenizer) if tokenizer else Bytes() if unit == "bytes" else Characters.of(whole)
-    )
-    tokens = alphabet.encode(whole).to(torch.uint8 if alphabet.size <= 256 else torch.int32)
+    whole, notes = whole_text(path, encoding)
+    alphabet = alphabet_of(whole, unit, tokenizer)
+    tokens = alphabet.encode(whole).to(stored(alphabet))
     if len(tokens.unique()) < 2:
         raise UserError(f"{path}: all of its {len(tokens):,} tokens are the same; there is nothing to learn")
+    note = f"{len(tokens):,} tokens, {alphabet.describe()}"
+    x = cut(path, tokens, length, split)
+    return Dataset(x, kind="text", alphabet=alphabet, notes=(note, *notes), name=path.name)
+
+
+def alphabet_of(whole: str, unit: Unit, tokenizer: str | None) -> Alphabet:
+    """What the tokens of a text are."""
+    if tokenizer:
+        return PretrainedTokenizer(tokenizer)
+    return Bytes() if unit == "bytes" else Characters.of(whole)
+
+
+def stored(alphabet: Alphabet) -> torch.dtype:
+    """How the tokens of an alphabet are kept."""
+    return torch.uint8 if alphabet.size <= 256 else torch.int32
+
+
+def cut(path: Path, tokens: Tensor, length: int, split: str) -> Tensor:
+    """The pieces of a text (tokens,): (count, length). Raises UserError if it is too short for them."""
     kept = len(tokens) - max(round(HELD_OUT * len(tokens)), 2 * length)
     if kept < 2 * length:
         shorter = f", or shorter pieces: --data.length {len(tokens) // 4}" if len(tokens) >= 4 else ""
@@ -68,9 +86,7 @@ def text(
             f"needed{shorter}"
         )
     part = {"train": tokens[:kept], "test": tokens[kept:], "all": tokens}[split]
-    x = part.unfold(0, length, _step(length, split))
-    note = f"{len(tokens):,} tokens, {alphabet.describe()}"
-    return Dataset(x, kind="text", alphabet=alphabet, notes=(note, *notes), name=path.name)
+    return part.unfold(0, length, _step(length, split))
 
 
 def _large(path: Path, length: int, split: str, part: OnDisk, alphabet: Alphabet, notes: list[str]) -> Dataset:
@@ -98,7 +114,7 @@ def shakespeare(path: str | Path | None = None) -> Path:
     return file
 
 
-def _read(path: Path, encoding: str) -> tuple[str, list[str]]:
+def whole_text(path: Path, encoding: str) -> tuple[str, list[str]]:
     """The file as a string, with its line ends made one; and a note, if it was found to be UTF-16."""
     raw = unpacked(path)
     found = utf_16(path, raw) if encoding == "utf-8" else None
