@@ -120,7 +120,7 @@ def is_data(target: str) -> bool:
     """Whether a recipe for ``target`` must read data of your own: it is no recipe's name or file, and no run."""
     path = path_of(target)
     recorded = path.suffix.lower() in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
-    return target.startswith(HUB) or (path.exists() and not recorded)
+    return target.startswith(HUB) or ((path.exists() or path.suffix == ".tar") and not recorded)
 
 
 def name_for(target: str) -> str:

@@ -18,11 +18,12 @@ from undiffuse.data.readers.idx import idx, is_idx
 from undiffuse.data.readers.pictures import ENDINGS, pictures
 from undiffuse.data.readers.pictures import usual_size as pictures_size
 from undiffuse.data.readers.points import csv_points
+from undiffuse.data.readers.shards import is_shards, shards, shards_size
 from undiffuse.data.whole import entry_of
 
 UNDERSTOOD = (
-    "a folder of pictures, of IDX files (MNIST) or of CIFAR-10's .bin files, or a file that ends in .npy, .npz, .csv, "
-    ".tsv or .parquet; text to train on is a .txt, with: undiffuse train FILE.txt"
+    "a folder of pictures, of .tar files (WebDataset), of IDX files (MNIST) or of CIFAR-10's .bin files, or a file "
+    "that ends in .npy, .npz, .csv, .tsv, .tar or .parquet; text to train on is a .txt, with: undiffuse train FILE.txt"
 )
 
 
@@ -49,6 +50,8 @@ def open_data(
         UserError: No data, unknown data, more than one kind of data, or an error of its reader.
     """
     path = existing(path)
+    if is_shards(path):
+        return shards(path, size, split, skip_unreadable, captioner)
     reads_pictures = path.is_dir() and not _is_binary(path)
     if size is not None and not (reads_pictures or _ending(path) == ".parquet"):
         raise UserError(f"{path}: a size is for folders of pictures and .parquet files; this data has its own")
@@ -88,13 +91,15 @@ def usual_size(path: Path) -> tuple[int, int] | None:
 
     Raises UserError for a folder without data.
     """
+    if is_shards(path):
+        return shards_size(path)
     return pictures_size(path) if path.is_dir() and not _is_binary(path) else None
 
 
 def existing(path: str | Path) -> Path:
     """The path, if it exists; else a UserError that names similar files."""
     path = path_of(path)
-    if not path.exists():
+    if not path.exists() and not is_shards(path):
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = nearest(path.name, beside, "file or folder") if beside else "no such file or folder"
         raise UserError(f"{path}: {hint}")
@@ -131,6 +136,6 @@ def _read_file(path: Path, size: int | tuple[int, int] | None, captioner: Captio
         return csv_points(path)
     if ending in ENDINGS:
         raise UserError(f"{path}: one picture; give the folder that it lies in")
-    if ending in (".zip", ".tar", ".tgz", ".rar", ".7z") or ending.endswith(".gz"):
+    if ending in (".zip", ".tgz", ".rar", ".7z") or ending.endswith(".gz"):
         raise UserError(f"{path}: an archive; unpack it, and give what was in it")
     raise UserError(f"{path}: not understood; data is {UNDERSTOOD}")

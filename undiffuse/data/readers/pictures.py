@@ -117,7 +117,7 @@ def pictures(
         warnings.simplefilter("ignore")  # of decoders, about single pictures
         warnings.simplefilter("always", Caution)  # of the cache
         headers, broken = _headers(folder, tuple(found))
-        height, width = _choose_size(size, list(headers.values()), folder)
+        height, width = choose_size(size, list(headers.values()), folder)
         frame = PictureForm(height, width, all(header.gray for header in headers.values()))
         has_splits = any(file.split == "test" for file in found)
         kept_on_disk = is_large(len(headers), len(headers) * frame.size)
@@ -137,7 +137,7 @@ def pictures(
             raise UserError(f"{bad}; repair or remove them, or add --data.skip-unreadable true")
         notes.append(f"{bad}: left out")
     if any((header.height, header.width) != (height, width) for header in headers.values()):
-        notes.append(f"{_spread(list(headers.values()))}: scaled and cropped to {height} x {width}")
+        notes.append(f"{spread(list(headers.values()))}: scaled and cropped to {height} x {width}")
     if animated := sum(header.animated for header in headers.values()):
         notes.append(f"{animated} with several frames: the first is used")
     conditions, specifications, said_too = _conditions(folder, chosen, found, captioner)
@@ -147,7 +147,7 @@ def pictures(
 
 def usual_size(folder: Path) -> tuple[int, int]:
     """The height and width that pictures of a folder get where no size is said. Raises UserError for no pictures."""
-    return _choose_size(None, list(_headers(folder, tuple(find_pictures(folder)[0]))[0].values()), folder)
+    return choose_size(None, list(_headers(folder, tuple(find_pictures(folder)[0]))[0].values()), folder)
 
 
 def find_pictures(folder: Path) -> tuple[list[Found], list[str]]:
@@ -278,7 +278,7 @@ def _read_headers(found: tuple[Found, ...]) -> list[Header | str]:
             with Image.open(file.path) as picture:
                 headers.append(header(picture))
         except Exception as error:  # decoders of damaged files raise anything
-            headers.append(_reason(error))
+            headers.append(reason(error))
     return headers
 
 
@@ -292,7 +292,7 @@ def _decode(files: tuple[Found, ...], frame: PictureForm) -> tuple[torch.Tensor,
         try:
             x[row] = decode_picture(files[row].path, *frame)
         except Exception as error:  # as above
-            return _reason(error)
+            return reason(error)
         return None
 
     with ThreadPoolExecutor() as threads:  # Pillow decodes and scales without the interpreter's lock
@@ -313,7 +313,7 @@ def _from_cache(
         try:
             return decode_picture(files[row].path, *frame)
         except Exception as error:
-            raise ValueError(_reason(error)) from None
+            raise ValueError(reason(error)) from None
 
     def parts() -> tuple[list[int], list[int]]:
         if any(file.split == "test" for file in files):
@@ -340,7 +340,7 @@ def _fingerprint(folder: Path, files: Sequence[Found]) -> str:
     return fingerprint([*((str(file.path.relative_to(folder)), file.stamp[1:]) for file in files), *beside])
 
 
-def _choose_size(size: int | tuple[int, int] | None, headers: list[Header], folder: Path) -> tuple[int, int]:
+def choose_size(size: int | tuple[int, int] | None, headers: list[Header], folder: Path) -> tuple[int, int]:
     """The height and width that every picture gets; see the head of this file."""
     if size is not None:
         return sides(size, folder)
@@ -359,7 +359,7 @@ def sides(size: int | tuple[int, int], name: str | Path) -> tuple[int, int]:
     return height, width
 
 
-def _spread(headers: list[Header]) -> str:
+def spread(headers: list[Header]) -> str:
     """The smallest and the largest picture, in words."""
     sizes = sorted({(header.height * header.width, header.height, header.width) for header in headers})
     (_, *least), (_, *most) = sizes[0], sizes[-1]
@@ -421,7 +421,8 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why a picture cannot be decoded, in a line."""
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
