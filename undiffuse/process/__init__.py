@@ -31,6 +31,7 @@ from undiffuse.core.noise import Noise
 from undiffuse.process.affine import Affine, Belief
 from undiffuse.process.categorical import Categorical
 from undiffuse.process.curves import EDM, VP, Cosine, Fading, Flow, LogLinear, Sigmoid, SubVP
+from undiffuse.process.dual import Dual
 from undiffuse.process.hybrid import HybridNoise
 from undiffuse.process.kernel import ABSORBING, UNIFORM, Kernel, Neighbours, Replace, Survival
 from undiffuse.process.learned import Learned
@@ -143,6 +144,7 @@ __all__ = [
     "Cosine",
     "CosineTable",
     "DiscreteSchedule",
+    "Dual",
     "Fading",
     "Flow",
     "GaussianNoise",
