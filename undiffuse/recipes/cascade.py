@@ -30,7 +30,6 @@ from undiffuse.sampling.sampling import Guidance, Sampling
 LOW = "low"  # the condition that is a picture with fewer pixels
 NOISE, GIVEN = 0.5, 0.1  # the most in training, and what is given in sampling
 SMALLEST = 4  # pixels a side
-FIRST = Denoising(time=LogNormal(mean=0.0, std=1.3), weight=EDMWeight(1.0))  # what is drawn is decided at much noise
 
 
 def cascade(source: Files | Hub, sizes: Sequence[int]) -> Recipe:
@@ -41,7 +40,7 @@ def cascade(source: Files | Hub, sizes: Sequence[int]) -> Recipe:
     with usage():
         check_sizes(sizes)
     largest = _of_size(source, sizes[-1])
-    recipe = pictures(_smaller(largest, sizes[-1] // sizes[0]), (sizes[0], sizes[0])).changed(loss=FIRST)
+    recipe = pictures(_smaller(largest, sizes[-1] // sizes[0]), (sizes[0], sizes[0]))
     for size in sizes[1:]:
         recipe = enlarged(recipe, _smaller(largest, sizes[-1] // size), size)
     return recipe
