@@ -91,6 +91,7 @@ def test_a_clean_condition_gives_the_posterior_and_a_diffused_one_errs_the_more_
     assert mean == pytest.approx(RHO, abs=2e-4)
     assert noise**2 == pytest.approx(1 - RHO**2, abs=2e-4)
     assert found[1.0][2] ** 2 == pytest.approx(math.sqrt(1 - RHO**2), abs=2e-4)  # CDiffE: kept is (1 - rho^2)^(1/4)
+    assert found[1.0][1] ** 2 + found[1.0][2] ** 2 == pytest.approx(0.672, abs=1e-3)  # as the page says
     means = [found[speed][0] for speed in SPEEDS]
     spreads = [found[speed][1] ** 2 + found[speed][2] ** 2 for speed in SPEEDS]
     assert means == sorted(means, reverse=True)

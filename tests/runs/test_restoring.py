@@ -11,6 +11,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.source import Digits, Restored, Toy
 from undiffuse.data.task import Edges, Inpainting, SuperResolution, entry_of, left_of
+from undiffuse.evaluate.answers import answer_rows, rows_of
 from undiffuse.kind.answers import looked_at
 from undiffuse.net import UNet
 from undiffuse.recipe.model import GaussianDiffusion
@@ -121,6 +122,26 @@ def test_each_task_answers_a_file_of_the_users(run, runs):
             assert (code, err) == (0, "") and "3 pictures" in out
     code, _, _ = run("sample", runs["inpainting"].folder, *own["inpainting"], "-n", "2", "--out", "y.npy")
     assert code == 0 and (np.load("y.npy")[:, 0][:, mask == 0] == x[mask == 0]).all()  # what is known stays
+
+
+def test_its_answers_are_measured_beside_what_needs_no_network(runs):
+    run = runs["inpainting"]
+    x = run.dataset("test").x[:160]
+
+    def coarse(x):
+        return torch.nn.functional.avg_pool2d(x, 4).flatten(1)
+
+    def rows(by):
+        """Of the truth, or of what is darker."""
+        found = rows_of(run, x, lambda x, each: x[:, None].expand(-1, each, -1, -1, -1) // by, 0, coarse)
+        return {row.name: row for row in found}
+
+    true, darker, joint = rows(1), rows(2), "joint Frechet distance"
+    assert true["PSNR of the mean answer"].value == float("inf") > true["PSNR of the mean answer"].floor > 8
+    assert true[joint].value == pytest.approx(true[joint].floor)
+    assert darker[joint].value > 2 * true[joint].value
+    own = {row.name: row.value for row in answer_rows(run, run.dataset("test"), 24, run.sampling, coarse)}
+    assert list(own) == list(true) and own["spread of answers"] > 0
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,13 @@ def entry_of(task: Task, x: Tensor, noise: Noise) -> Entry:
     return task.specification(tuple(x.shape[1:])).entry(left_of(task, x, noise))
 
 
+def as_large(left: Tensor, like: Tensor) -> Tensor:
+    """What is left, of any channels and size, as pictures of the shape of others."""
+    channels = like.shape[1]
+    seen = left[:, :channels] if left.shape[1] >= channels else left[:, :1].expand(-1, channels, -1, -1)
+    return F.interpolate(seen, size=like.shape[2:])
+
+
 def about_one(x: Tensor) -> Tensor:
     """Bytes as numbers in [-1, 1]; numbers as they are."""
     return x / 127.5 - 1 if x.dtype == torch.uint8 else x

@@ -16,6 +16,7 @@ from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import random_conditions
 from undiffuse.data.synthetic.checkable.checkable import Checkable
 from undiffuse.evaluate.agreement import agreement_rows
+from undiffuse.evaluate.answers import answer_rows
 from undiffuse.evaluate.asked import asked_rows, questions_of
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.evaluate.joint import one_given_the_other
@@ -92,7 +93,8 @@ def of_samples(
     asked = questions_of(run)
     told = asked_rows(run, asked, count, sampling) if asked else []
     agreement = agreement_rows(samples, requested, train, test, seed) if its_own else ()
-    found = replace(found, rows=(*found.rows, *agreement, *told))
+    answers = answer_rows(run, test, count, sampling, extract) if run.task is not None else []
+    found = replace(found, rows=(*found.rows, *agreement, *told, *answers))
     if run.is_joint and judge is not None:
         found = replace(found, rows=(*found.rows, *one_given_the_other(run, judge, train, test, count, sampling)))
     return replace(found, protocol=_sampled(run, sampling) | drawn | protocol)

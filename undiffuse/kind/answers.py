@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from undiffuse.data.dataset import Dataset
+from undiffuse.data.task import as_large
 from undiffuse.draw.pictures import pictures
 from undiffuse.run.run import Run
 
@@ -29,7 +29,5 @@ def answers_sheet(run: Run, held_out: Dataset, seed: int) -> "Image":
 
 def looked_at(left: Tensor, like: Tensor) -> Tensor:
     """What is left, of any channels and size about [-1, 1], as pictures of the shape and type of others."""
-    channels = like.shape[1]
-    seen = left[:, :channels] if left.shape[1] >= channels else left[:, :1].expand(-1, channels, -1, -1)
-    whole = F.interpolate(seen, size=like.shape[2:])
+    whole = as_large(left, like)
     return (127.5 * (whole + 1)).round().clamp(0, 255).to(like.dtype) if like.dtype == torch.uint8 else whole
