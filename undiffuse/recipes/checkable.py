@@ -36,5 +36,5 @@ def _checkable(source: Brackets | Sudoku | Arithmetic) -> Recipe:
             loss=MaskedBound(),
         ),
         training=Training(steps=1_500, batch=64, lr=2e-3, save_every=500, report_every=500),
-        sampling=Sampling(sampler="margin-first", steps=None),
+        sampling=Sampling(sampler="most-confident-first", steps=None),
     )
