@@ -144,9 +144,9 @@ class TokenNet(nn.Module):
 class ReaderWriter(TokenNet):
     """A network of blocks whose first layers read clean tokens alone; the others write (Arriola et al. 2025b, E2D2).
 
-    The writing layers take noisy tokens, which see their block, and what was read of the blocks before it. So a pass
-    over noisy and clean tokens costs no more than one over clean tokens, and a step of sampling only the layers that
-    write.
+    The writing layers take noisy tokens, which see their block, and what was read of the blocks before it. So in
+    a pass over noisy and clean tokens each of them goes through a part of the layers, not all, and a step of sampling
+    takes only those that write.
     """
 
     def forward(
