@@ -25,11 +25,12 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from undiffuse.evaluate.evaluate import of_samples
 from undiffuse.evaluate.judged import FILE as JUDGE
-from undiffuse.kind import evaluate
 from undiffuse.loss.methods import METHODS
 from undiffuse.measure import sliced_wasserstein
 from undiffuse.measure.estimate import estimate
+from undiffuse.measure.report import MEASURES
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.run.folder import load
@@ -43,6 +44,7 @@ TEACHER = 20  # evaluations that the teacher is compared by
 TRIED = 40  # steps that tell how long a step takes
 LOT = 5_000  # rows of points
 PICTURES = 1_000  # that are read and compared
+NEEDED = [one for one in MEASURES if {number.name for number in one.numbers} & {"Frechet distance", "coverage"}]
 
 
 def main() -> None:
@@ -152,7 +154,7 @@ def by_lots(x: Tensor, held_out: Tensor) -> float:
 
 def of_pictures(run: Run, sampling: Sampling) -> dict[str, float]:
     """The Frechet distance over its floor, what is read as asked, and coverage over the teacher's."""
-    found = evaluate(run, PICTURES, sampling)
+    found = of_samples(run, PICTURES, sampling, "pictures", measures=NEEDED)
     return {
         "Frechet / floor": found["Frechet distance"].ratio,
         "read as asked": found["label accuracy"].value,
