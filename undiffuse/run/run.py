@@ -30,6 +30,7 @@ from undiffuse.data.dataset import Dataset
 from undiffuse.data.source import Restored
 from undiffuse.data.task import SuperResolution, Task, left_of
 from undiffuse.process.pinned import Pinned, StoredRows
+from undiffuse.recipe.model import Bridge, FewSteps
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.run.asked import asked_of, with_named
 from undiffuse.run.embed import kept_vectors
@@ -128,7 +129,8 @@ class Run:
     @property
     def most(self) -> int | None:
         """The most evaluations of a sample; None is any number."""
-        return self.denoiser.most if self.is_few_step else None
+        model = self.recipe.model
+        return model.loss.most if isinstance(model, FewSteps | Bridge) else None
 
     @property
     def scales(self) -> Numbers | None:
