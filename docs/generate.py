@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import undiffuse
-from undiffuse.cli import commands
+from undiffuse.cli import looking
 from undiffuse.cli.program import COMMANDS, command_parser
 from undiffuse.recipes import RECIPES
 
@@ -36,7 +36,7 @@ def _command(name: str) -> str:
 
 
 def _recipe(name: str) -> str:
-    return f"## {name}\n\n{RECIPES[name].__doc__}\n\n```text\n{commands.fields(name)}\n```"
+    return f"## {name}\n\n{RECIPES[name].__doc__}\n\n```text\n{looking.fields(name)}\n```"
 
 
 def _room(name: str) -> str:

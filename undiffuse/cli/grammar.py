@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from undiffuse.cli import commands, sharing
+from undiffuse.cli import drawing, looking, measuring, sharing, training
 from undiffuse.cli.arguments import columns, conditions, labels, levels, number, scales, several, whole, wholes
 
 Argument = tuple[tuple[str, ...], dict[str, Any]]
@@ -106,9 +106,9 @@ def completion(options: argparse.Namespace) -> None:
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
-    "recipes": (commands.recipes, ()),
+    "recipes": (looking.recipes, ()),
     "data": (
-        commands.data,
+        looking.data,
         (
             _arg("target", metavar="RECIPE|RUN|DATA"),
             _COUNT,
@@ -120,7 +120,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "train": (
-        commands.train,
+        training.train,
         (
             _arg("target", nargs="?", metavar="RECIPE|FILE|FOLDER", help="a recipe's name or file, or your own data"),
             _arg("--target", dest="end", metavar="B", help="a bridge to this data from the first; noise is N(0, I)"),
@@ -142,7 +142,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "distill": (
-        commands.distill,
+        training.distill,
         (
             _RUN,
             _arg(
@@ -156,7 +156,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "resume": (
-        commands.resume,
+        training.resume,
         (
             _RUN,
             _arg("--steps", type=whole, metavar="N", help="in all: longer than was asked for (the recipe's)"),
@@ -166,7 +166,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "sample": (
-        commands.sample,
+        drawing.sample,
         (
             _RUN,
             _COUNT,
@@ -183,7 +183,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "invert": (
-        commands.invert,
+        drawing.invert,
         (
             _RUN,
             _arg("rows", metavar="FILE", help="a picture, or pictures, points or series as .npy"),
@@ -198,7 +198,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "interpolate": (
-        commands.interpolate,
+        drawing.interpolate,
         (
             _RUN,
             _arg("--seeds", type=wholes, metavar="1,2", help="between the first samples of these seeds"),
@@ -215,7 +215,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "evaluate": (
-        commands.evaluate,
+        measuring.evaluate,
         (
             _RUN,
             _DATA,
@@ -234,7 +234,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "doctor": (
-        commands.doctor,
+        measuring.doctor,
         (
             _arg("target", metavar="RUN", help="the folder of a training; or a RECIPE, FILE or FOLDER: its data"),
             _COUNT,
@@ -243,7 +243,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "likelihood": (
-        commands.likelihood,
+        measuring.likelihood,
         (
             _RUN,
             _arg("-n", "--count", type=whole, metavar="N", help="how many rows of the data (as many as take seconds)"),
@@ -256,7 +256,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "translate": (
-        commands.translate,
+        drawing.translate,
         (
             _RUN,
             _arg("rows", metavar="FILE", help="data of the kind that the bridge starts from: .npy, .csv, a picture"),
@@ -270,7 +270,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "impute": (
-        commands.impute,
+        drawing.impute,
         (
             _RUN,
             _arg(
@@ -284,9 +284,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
             _FORCE,
         ),
     ),
-    "runs": (commands.runs, (_arg("folder", nargs="?", default="runs", metavar="FOLDER", help="(runs)"), _JSON)),
+    "runs": (looking.runs, (_arg("folder", nargs="?", default="runs", metavar="FOLDER", help="(runs)"), _JSON)),
     "compare": (
-        commands.compare,
+        measuring.compare,
         (
             _RUN,
             _DATA,
@@ -308,7 +308,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "tune": (
-        commands.tune,
+        measuring.tune,
         (
             _RUN,
             _DATA,
@@ -322,7 +322,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "write": (
-        commands.write,
+        drawing.write,
         (
             _arg("text", metavar="TEXT", help='what to write; "\\n" begins a new line'),
             _RUN,
@@ -334,7 +334,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "animate": (
-        commands.animate,
+        drawing.animate,
         (
             _RUN,
             _COUNT,
@@ -346,7 +346,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "export": (
-        commands.export,
+        sharing.export,
         (
             _RUN,
             _arg("--to", required=True, metavar="NAME", help="diffusers, onnx"),
@@ -354,7 +354,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], tuple[Argument, ...]]] = {
         ),
     ),
     "page": (
-        commands.page,
+        sharing.page,
         (
             _arg("runs", nargs="+", metavar="RUN", help="trainings of points or pictures"),
             _arg("--out", default="page", metavar="FOLDER", help="a new folder (page)"),

@@ -1,7 +1,10 @@
-"""The command line: from arguments to a call of `undiffuse.cli.commands`, and from an error to one line.
+"""The command line: from arguments to a call of one of the commands, and from an error to one line.
 
 Exit codes: 0 done; 1 it failed; 2 wrong arguments; 130 interrupted. Results go to stdout, progress and errors to
 stderr. Nothing heavy is imported until a command runs, so ``--help`` answers at once.
+
+Each command is a few calls that Python can make as briefly, and a line on what came of them. It is given the words that
+this file has read; whatever it needs, it imports when it runs.
 """
 
 import argparse
@@ -14,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from undiffuse.cli import commands
+from undiffuse.cli import looking
 from undiffuse.cli.grammar import COMMANDS
 from undiffuse.cli.speech import complain, say, warnings_as_notes
 from undiffuse.core import parallel
@@ -173,6 +176,6 @@ def _help_train(parser: Parser, options: argparse.Namespace) -> None:
     """The help of ``train``, and the fields of the recipe."""
     if not options.help:
         parser.error("nothing to train: give a RECIPE, a FILE or a FOLDER")
-    fields = commands.fields(options.target)
+    fields = looking.fields(options.target)
     print(parser.format_help())
     say(fields)

@@ -6,7 +6,7 @@ Names, labels, texts and errors come from files and other libraries, so they are
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,11 @@ WIDEST = 1000  # characters of a line
 def say(text: object) -> None:
     """Print ``text`` on stdout, in which line ends start new lines."""
     print("\n".join(shown(line, WIDEST) for line in str(text).split("\n")))
+
+
+def say_each(*lines: str) -> None:
+    """Print lines on stdout, without empty ones."""
+    say("\n".join(filter(None, lines)))
 
 
 def stream(text: str) -> None:
@@ -63,3 +68,12 @@ def warnings_as_notes() -> Iterator[None]:
             yield
     finally:
         logging.getLogger().removeHandler(logged)
+
+
+def tracked(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+    """The same items, with a progress bar on stderr if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)

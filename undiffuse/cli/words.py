@@ -261,6 +261,13 @@ def check_written_on(options: Namespace) -> None:
         raise UserError(f"--tokens writes one text on after --prompt; leave {word} out")
 
 
+def out_of(kind: "Kind", options: Namespace, name: str) -> Path:
+    """Where rows of this kind are saved, checked beforehand: --out, or ``name`` with the kind's suffix."""
+    if options.out:
+        kind.check_ending(Path(options.out))
+    return out_path(options, kind.writers, otherwise=f"{name}{next(iter(kind.writers))}")
+
+
 def prompt(options: Namespace) -> str:
     """What --prompt says, or what the file holds that it names."""
     words = options.prompt or ""
