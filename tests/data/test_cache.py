@@ -187,6 +187,18 @@ def test_memory_stays_flat(tmp_path, monkeypatch):
     assert typical(x).shape == (8, 1 << 20) and typical(x[:16]).shape == (16, 1 << 20)  # all that lie in memory
 
 
+def test_memory_stays_flat_while_short_rows_are_read(tmp_path, monkeypatch):
+    """Around each of them the system maps much more than the row."""
+    monkeypatch.setattr(on_disk, "KEPT", 1 << 23)
+    with (tmp_path / "rows").open("wb") as file:
+        file.write(bytes(64 << 20))
+    x = OnDisk.open(tmp_path / "rows", torch.uint8, (64 << 20,), slice(None), 0).pieces(8, 4)
+    before = psutil.Process().memory_info().rss
+    for row in range(0, len(x), len(x) // 64):
+        x.take(torch.tensor([row]))
+    assert psutil.Process().memory_info().rss - before < 16 << 20
+
+
 @pytest.mark.parametrize("size", [1, 7, 3072])
 def test_the_checksum_of_rows_is_that_of_all_of_them(size):
     dice = np.random.default_rng(size)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 NUMBERS = 1 << 26  # in the rows that statistics of a file are measured on
 KEPT = 1 << 28  # bytes that are read before they are given back
-AROUND = 1 << 16  # bytes that the system maps around each row that is read
+AROUND = 1 << 21  # bytes that the system may map around each row that is read
 CRC32 = 0xEDB88320  # its polynomial, bits reversed
 
 
