@@ -194,7 +194,7 @@ def test_memory_stays_flat_while_short_rows_are_read(tmp_path, monkeypatch):
         file.write(bytes(64 << 20))
     x = OnDisk.open(tmp_path / "rows", torch.uint8, (64 << 20,), slice(None), 0).pieces(8, 4)
     before = psutil.Process().memory_info().rss
-    for row in range(0, len(x), len(x) // 64):
+    for row in range(0, len(x), len(x) // 1024):
         x.take(torch.tensor([row]))
     assert psutil.Process().memory_info().rss - before < 16 << 20
 
