@@ -23,6 +23,7 @@ from undiffuse.codec.vae import Fit, precomputed
 from undiffuse.condition.renamed import renamed
 from undiffuse.core.errors import UserError, caution
 from undiffuse.core.files import copy_folder, copy_whole, disk_errors_told, read_tensors, write_tensors
+from undiffuse.core.half import half_is_fast
 from undiffuse.core.on_disk import checksum
 from undiffuse.core.paths import path_of
 from undiffuse.data.dataset import Dataset
@@ -147,6 +148,8 @@ def _run(
 
     accelerator = Accelerator(log_with=following.others or None, project_dir=folder)
     device, main = accelerator.device, accelerator.is_main_process
+    if recipe.training.precision == "bf16" and not half_is_fast(device):
+        caution("this processor imitates bf16, two to four times slower than fp32; --precision fp32 is faster here")
     stages = _stages(recipe, folder, quiet, accelerator, whole or folder, teacher or init, clock)
     data = told(recipe, stages, "train")
     facts: Facts = {"rows": len(data), "shape": data.shape, "data crc32": checksum(data.x)}
