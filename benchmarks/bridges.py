@@ -34,7 +34,9 @@ import torch
 from torch import Tensor
 
 from undiffuse.core.noise import SeededNoise
-from undiffuse.data.source import Between, Digits, Files, Only, WellKnown
+from undiffuse.data.own import Files
+from undiffuse.data.ready import Digits, WellKnown
+from undiffuse.data.source import Between, Only
 from undiffuse.loss.coupling import OptimalTransport, squared_distances
 from undiffuse.loss.markovian import Markovian
 from undiffuse.measure import sliced_wasserstein

@@ -81,7 +81,7 @@ class Ours:
         from accelerate import Accelerator
 
         from undiffuse.data.dataset import Dataset
-        from undiffuse.data.source import Digits
+        from undiffuse.data.ready import Digits
         from undiffuse.recipe.model import GaussianDiffusion
         from undiffuse.recipe.recipe import Recipe
         from undiffuse.recipe.training import Training

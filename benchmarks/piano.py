@@ -25,7 +25,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 import undiffuse
-from undiffuse.data.source import Piano
+from undiffuse.data.ready import Piano
 from undiffuse.data.synthetic.keyboard import Fault, Reading, read
 from undiffuse.denoiser.prediction import Eps, Velocity
 from undiffuse.draw.pictures import pictures

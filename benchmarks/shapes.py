@@ -25,7 +25,7 @@ from accelerate import Accelerator
 
 import undiffuse
 from undiffuse.condition.text import Frozen, Lookup, Transformer
-from undiffuse.data.source import Shapes
+from undiffuse.data.ready import Shapes
 from undiffuse.data.synthetic.shapes.checker import check
 from undiffuse.data.synthetic.shapes.facts import Fact
 from undiffuse.draw.pictures import pictures

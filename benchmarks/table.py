@@ -22,8 +22,8 @@ from torch import Tensor
 
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
+from undiffuse.data.own import TableFile
 from undiffuse.data.readers.table import cells_of, read_table
-from undiffuse.data.source import TableFile
 from undiffuse.measure.report import Report
 from undiffuse.measure.table import table_report
 from undiffuse.recipes import RECIPES

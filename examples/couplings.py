@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 
 from undiffuse.codec import Normalise
 from undiffuse.core.noise import SeededNoise
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.draw.style import FAINT, MADE, QUIET, panels, styled
 from undiffuse.loss.coupling import AsGiven, Coupling, Entropic, OptimalTransport
 

@@ -12,7 +12,7 @@ import yaml
 from undiffuse.cli.program import COMMANDS, Usage, _split_fields, command_parser
 from undiffuse.cli.words import overridden, recipe_for
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import Files
+from undiffuse.data.own import Files
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES
 from undiffuse.recipes.digits import digits

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import undiffuse
-from undiffuse.data.source import Shapes
+from undiffuse.data.ready import Shapes
 from undiffuse.draw.animation import HELD, TICK
 from undiffuse.sampling.samplers import SAMPLERS
 

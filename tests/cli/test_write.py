@@ -10,8 +10,8 @@ from PIL import Image
 
 from undiffuse.cli import main
 from undiffuse.core.errors import UserError
+from undiffuse.data.own import Files
 from undiffuse.data.readers.letters import SHAPES, deformed, letters
-from undiffuse.data.source import Files
 from undiffuse.kind.write import lines, pages, spelled
 from undiffuse.net import UNet
 from undiffuse.recipe.model import GaussianDiffusion

@@ -15,8 +15,8 @@ from undiffuse.condition.specification import Labels, Numbers, Text, Vector
 from undiffuse.core.errors import UserError
 from undiffuse.data.conditioned import conditioned
 from undiffuse.data.describe import describe
+from undiffuse.data.own import Files, TableFile
 from undiffuse.data.readers.open import open_data
-from undiffuse.data.source import Files, TableFile
 
 QUICK = [
     "--steps",

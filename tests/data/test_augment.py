@@ -9,7 +9,7 @@ from undiffuse.cli.program import main
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
 from undiffuse.data.augment import AUGMENTATIONS, TOLD, Crop, Flip, Rotate, Shift, augmented, told
-from undiffuse.data.source import Digits
+from undiffuse.data.ready import Digits
 from undiffuse.net.unet import UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from undiffuse.core.errors import UserError
+from undiffuse.data.own import Files
 from undiffuse.data.readers.open import open_data
-from undiffuse.data.source import Files
 
 TEXTS = ["a red thing", "something blue", "a green one, and more", "all black"]
 
@@ -135,7 +135,7 @@ def test_a_column_of_parquet(tmp_path):
     table = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
     table.to_parquet(tmp_path / "rows.parquet")
     assert told(Files(str(tmp_path / "rows.parquet")).open("train"))[0] == ["a red thing", "more"]
-    from undiffuse.data.source import Hub
+    from undiffuse.data.own import Hub
 
     assert told(Hub(str(tmp_path / "rows.parquet"), caption="title").open("all")) == {
         k: [t] for k, t in enumerate(TEXTS)

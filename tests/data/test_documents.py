@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from undiffuse.core.errors import UserError
+from undiffuse.data.own import TextFile
 from undiffuse.data.readers.documents import documents, is_documents
-from undiffuse.data.source import TextFile
 from undiffuse.evaluate.bits import token_bits
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.recipes import own_data

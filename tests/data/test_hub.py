@@ -10,9 +10,9 @@ from PIL import Image, ImageFile
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
+from undiffuse.data.own import Files
 from undiffuse.data.readers.hub import hub
 from undiffuse.data.readers.open import open_data
-from undiffuse.data.source import Files
 from undiffuse.net import UNet
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipes import RECIPES

@@ -8,8 +8,8 @@ import torch
 
 from undiffuse.core.errors import UserError
 from undiffuse.core.on_disk import OnDisk
+from undiffuse.data.own import Files, TableFile
 from undiffuse.data.readers import large_cells, large_table
-from undiffuse.data.source import Files, TableFile
 from undiffuse.recipes.own import own_data
 
 HEADER = ",age,joined,city,income,note\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import Piano
+from undiffuse.data.ready import Piano
 from undiffuse.data.synthetic.keyboard import Fault, read, valid
 from undiffuse.data.synthetic.piano import HAS_BLACK, draw, keyboards, piano
 

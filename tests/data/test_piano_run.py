@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from undiffuse.data.source import Piano
+from undiffuse.data.ready import Piano
 from undiffuse.kind import evaluate
 from undiffuse.measure.judge import Judge
 from undiffuse.net import SpaceToDepth, UNet

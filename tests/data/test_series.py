@@ -7,8 +7,9 @@ from scipy.io import wavfile
 
 from undiffuse.codec import Normalise
 from undiffuse.core.errors import UserError
+from undiffuse.data.own import SeriesFiles
 from undiffuse.data.readers.array import from_array
-from undiffuse.data.source import Pulse, SeriesFiles
+from undiffuse.data.ready import Pulse
 from undiffuse.kind import describe
 from undiffuse.measure.series import autocorrelation, autocorrelation_distance, log_spectrum, spectrum_distance
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from undiffuse.condition.words import split
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import Shapes
+from undiffuse.data.ready import Shapes
 from undiffuse.data.synthetic.shapes.caption import OPENINGS, PLACES, RELATIONS, Asked, Caption
 from undiffuse.data.synthetic.shapes.checker import check, read
 from undiffuse.data.synthetic.shapes.draw import cover, draw

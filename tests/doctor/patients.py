@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from undiffuse.core.files import read_tensors, write_tensors
-from undiffuse.data.source import Files
+from undiffuse.data.own import Files
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogNormal
 from undiffuse.net import MLP

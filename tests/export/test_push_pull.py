@@ -13,18 +13,9 @@ import yaml
 from little_hub import LittleHub, Repository
 
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import (
-    Between,
-    Digits,
-    Elsewhere,
-    Files,
-    Only,
-    Smaller,
-    StandardNormal,
-    Toy,
-    WellKnown,
-    anywhere,
-)
+from undiffuse.data.own import Elsewhere, Files
+from undiffuse.data.ready import Digits, Toy, WellKnown
+from undiffuse.data.source import Between, Only, Smaller, StandardNormal, anywhere
 from undiffuse.evaluate.kept import keep_evaluation
 from undiffuse.export.hub import files_of, pull, push
 from undiffuse.measure.report import Report, Row

@@ -12,8 +12,8 @@ from undiffuse.codec import MLPVAE, VAE, ConvVAE, Normalise, Pretrained
 from undiffuse.codec.vae import precomputed
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset
+from undiffuse.data.own import Files
 from undiffuse.data.readers.digits import digits
-from undiffuse.data.source import Files
 from undiffuse.net import UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe

@@ -14,7 +14,7 @@ import torch
 from undiffuse.data.alphabet import Characters
 from undiffuse.data.column import Column
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.kind import compare, evaluate
 from undiffuse.measure import MEASURES, regression, report
 from undiffuse.measure.regression import r_squared

@@ -12,8 +12,8 @@ from undiffuse.condition.encoder import Encoder
 from undiffuse.condition.label import combined, conditions_of, labelled, labels_of, names_of, specifications_of
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import random_conditions
+from undiffuse.data.own import Files
 from undiffuse.data.readers.open import open_data
-from undiffuse.data.source import Files
 from undiffuse.kind import evaluate
 from undiffuse.net import MLP
 from undiffuse.recipe.model import GaussianDiffusion

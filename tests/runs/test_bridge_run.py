@@ -9,7 +9,9 @@ import torch
 
 from undiffuse.cli import main
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import Between, Digits, Files, Only, StandardNormal, Toy
+from undiffuse.data.own import Files
+from undiffuse.data.ready import Digits, Toy
+from undiffuse.data.source import Between, Only, StandardNormal
 from undiffuse.net import MLP
 from undiffuse.recipe.recipe import Recipe
 from undiffuse.recipe.training import Training

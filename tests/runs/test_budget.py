@@ -10,7 +10,7 @@ from PIL import Image
 from tests.runs.test_resume import BASE, one_thread  # noqa: F401  # a fixture
 from undiffuse.codec import MLPVAE
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import Digits, Pulse
+from undiffuse.data.ready import Digits, Pulse
 from undiffuse.kind import KINDS
 from undiffuse.net import SpaceToDepth, UNet
 from undiffuse.recipes import RECIPES, own_data

@@ -11,7 +11,7 @@ import undiffuse
 from undiffuse.cli import main
 from undiffuse.condition.conditions import Conditions
 from undiffuse.core.noise import SeededNoise
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.denoiser.prediction import X0, Eps, V
 from undiffuse.loss.methods import METHODS
 from undiffuse.net import MLP

@@ -17,7 +17,7 @@ from undiffuse.condition.conditions import Conditions, Entry
 from undiffuse.condition.specification import Labels, Numbers
 from undiffuse.core.errors import Caution, UserError
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.source import Digits, Toy
+from undiffuse.data.ready import Digits, Toy
 from undiffuse.train.fine_tune import begin_with, fine_tuned
 from undiffuse.train.loop import resume, train
 from undiffuse.train.state import load_state

@@ -17,7 +17,7 @@ from undiffuse.condition.label import labelled
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.source import Digits, Heartbeat, Toy
+from undiffuse.data.ready import Digits, Heartbeat, Toy
 from undiffuse.evaluate.joint import label_probabilities
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP

@@ -10,7 +10,8 @@ from logged import read_log
 
 from tests.runs.test_resume import BASE, assert_same, one_thread  # noqa: F401  # a fixture
 from undiffuse.core.errors import Caution, UserError
-from undiffuse.data.source import Between, StandardNormal, Toy
+from undiffuse.data.ready import Toy
+from undiffuse.data.source import Between, StandardNormal
 from undiffuse.loss.markovian import Markovian
 from undiffuse.recipe.model import Bridge
 from undiffuse.run.folder import read_recipe

@@ -8,7 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from tests.runs.test_resume import BASE, RECIPES, one_thread  # noqa: F401  # a fixture
 from undiffuse.condition.encoder import Routes
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import Digits
+from undiffuse.data.ready import Digits
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
 from undiffuse.net import DiT, SpaceToDepth, UNet

@@ -14,7 +14,7 @@ from undiffuse.condition.encoder import Encoder
 from undiffuse.condition.label import specifications_of
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.denoiser.classifier import ConditionClassifier, multiple
 from undiffuse.denoiser.guidance import Classifier as ByClassifier
 from undiffuse.exact import GaussianMixture

@@ -15,7 +15,7 @@ from undiffuse.codec import Standard
 from undiffuse.core.configuration import classes, hints
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.net import MLP
 from undiffuse.net.token_transformer import TokenTransformer
 from undiffuse.process import ABSORBING, UNIFORM, GaussianNoise, Ordinal, PoissonNoise, Replace

@@ -12,7 +12,7 @@ from launched import command_of, launch, start, workers
 from safetensors.torch import load_file
 
 from undiffuse.core.noise import Stream
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform
 from undiffuse.run.folder import load

@@ -8,7 +8,8 @@ import yaml
 from undiffuse.cli.words import recipe_for
 from undiffuse.core.configuration import classes, from_values, hints, kebab, leaves, to_values
 from undiffuse.core.errors import Caution, UserError
-from undiffuse.data.source import Digits, Files, Toy
+from undiffuse.data.own import Files
+from undiffuse.data.ready import Digits, Toy
 from undiffuse.loss.adaptive import Importance
 from undiffuse.loss.categorical import TokenBound
 from undiffuse.loss.denoising import Denoising

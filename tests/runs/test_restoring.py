@@ -9,7 +9,8 @@ import undiffuse
 from undiffuse.cli import main
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import SeededNoise
-from undiffuse.data.source import Digits, Restored, Toy
+from undiffuse.data.ready import Digits, Toy
+from undiffuse.data.source import Restored
 from undiffuse.data.task import Edges, Inpainting, SuperResolution, entry_of, left_of
 from undiffuse.evaluate.answers import answer_rows, rows_of
 from undiffuse.kind.answers import looked_at

@@ -13,7 +13,7 @@ from undiffuse.codec import MLPVAE
 from undiffuse.codec.vae import Fit
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import read_tensors
-from undiffuse.data.source import Digits, Toy
+from undiffuse.data.ready import Digits, Toy
 from undiffuse.loss.adaptive import Adaptive, Importance
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.variational import ContinuousBound

@@ -11,7 +11,7 @@ import undiffuse
 from undiffuse.condition.label import specifications_of
 from undiffuse.core.errors import UserError
 from undiffuse.core.files import read_tensors, write_tensors
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.kind import evaluate
 from undiffuse.net import MLP
 from undiffuse.process import LogLinear, PoissonNoise

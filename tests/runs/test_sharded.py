@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from undiffuse.cli import main
 from undiffuse.codec import Normalise
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.loss.score_matching import ScoreMatching
 from undiffuse.net import MLP
 from undiffuse.process.learned import Learned
@@ -105,7 +105,7 @@ def test_an_autoencoder_and_its_latents_are_shared_out(tmp_path):
 
 PARTS = """
 from accelerate import Accelerator
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.net import MLP
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe

@@ -15,8 +15,10 @@ import undiffuse
 from undiffuse.cli import main
 from undiffuse.condition.picture import Picture
 from undiffuse.core.errors import UserError
+from undiffuse.data.own import Files
+from undiffuse.data.ready import Digits, Toy
 from undiffuse.data.smaller import averaged
-from undiffuse.data.source import Digits, Files, Smaller, Toy
+from undiffuse.data.source import Smaller
 from undiffuse.net import MLP, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Below, Embeds, Recipe

@@ -12,8 +12,8 @@ import undiffuse
 from undiffuse.cli import main
 from undiffuse.codec import Standard
 from undiffuse.core.errors import UserError
+from undiffuse.data.own import TableFile
 from undiffuse.data.readers.table import read_table
-from undiffuse.data.source import TableFile
 from undiffuse.kind import evaluate
 from undiffuse.kind.table import TableKind
 from undiffuse.net import MLP

@@ -15,7 +15,7 @@ from undiffuse.codec import MLPVAE, VQVAE, ConvVAE
 from undiffuse.core.configuration import classes, hints
 from undiffuse.core.errors import UserError
 from undiffuse.core.noise import Stream
-from undiffuse.data.source import Digits, Shapes, Toy
+from undiffuse.data.ready import Digits, Shapes, Toy
 from undiffuse.denoiser.prediction import EDMPrediction, Eps, Velocity
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform

@@ -167,7 +167,7 @@ def test_retrieval_is_all_or_chance(clip, monkeypatch):
 
 
 def test_without_captions_there_are_no_such_models(tmp_path):
-    recipe = RECIPES["shapes-clip"]().changed(data=undiffuse.data.source.Digits())
+    recipe = RECIPES["shapes-clip"]().changed(data=undiffuse.data.ready.Digits())
     with pytest.raises(UserError, match="pictures with captions"):
         train(recipe, tmp_path / "run", quiet=True)
 

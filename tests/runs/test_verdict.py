@@ -8,7 +8,7 @@ from logged import read_log
 
 from tests.runs.test_resume import BASE, one_thread  # noqa: F401  # a fixture
 from undiffuse.core.errors import UserError
-from undiffuse.data.source import Digits
+from undiffuse.data.ready import Digits
 from undiffuse.net import MLP
 from undiffuse.run.folder import load, read_recipe
 from undiffuse.train import recorder

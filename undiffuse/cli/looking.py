@@ -42,7 +42,8 @@ def runs(options: Namespace) -> None:
 def data(options: Namespace) -> None:
     """Describe the data of a recipe or a run, or your own, and draw or save some of it."""
     from undiffuse.data.augment import shown_augmented
-    from undiffuse.data.source import DrawnSource, Source
+    from undiffuse.data.ready import DrawnSource
+    from undiffuse.data.source import Source
     from undiffuse.kind import ENDINGS, describe, kind_of
 
     out, made_by = out_path(options, ENDINGS), read_origin(path_of(options.target))

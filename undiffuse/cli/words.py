@@ -87,7 +87,7 @@ def cascade_for(
     with usage():
         if not options.sizes or data == CASCADE:
             raise UserError("a cascade is of pictures, and has sizes: undiffuse train FOLDER --sizes 16,64")
-    from undiffuse.data.source import Files, Hub
+    from undiffuse.data.own import Files, Hub
     from undiffuse.recipes.cascade import cascade
 
     rest = [(name, value) for name, value in fields if name != "data"]

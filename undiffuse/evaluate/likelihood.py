@@ -18,7 +18,7 @@ from torch import Tensor
 
 from undiffuse.core.errors import UserError, check_seed, usage
 from undiffuse.data.dataset import Dataset
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.data.synthetic.densities import DENSITIES
 from undiffuse.evaluate.bits import summary, token_bits
 from undiffuse.evaluate.nats import best_end, bound_nats, codec_of, flow_nats

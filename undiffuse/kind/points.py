@@ -13,7 +13,7 @@ from torch import Tensor
 from undiffuse.core.errors import UserError, nearest, usage
 from undiffuse.data.dataset import Dataset
 from undiffuse.data.describe import columns
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.data.synthetic.densities import DENSITIES
 from undiffuse.draw.animation import Frame, film_of_points
 from undiffuse.draw.points import Cloud, points

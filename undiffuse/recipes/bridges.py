@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from undiffuse.codec import TwoEnds
 from undiffuse.core.errors import UserError, nearest, usage
-from undiffuse.data.source import Between, End, Gray, Only, Restored, Smaller, StandardNormal, WellKnown
+from undiffuse.data.ready import WellKnown
+from undiffuse.data.source import Between, End, Gray, Only, Restored, Smaller, StandardNormal
 from undiffuse.loss.bridging import BridgeLoss, Matching
 from undiffuse.loss.coupling import Entropic, OptimalTransport
 from undiffuse.loss.markovian import Markovian

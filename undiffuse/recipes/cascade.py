@@ -14,7 +14,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from undiffuse.core.errors import UserError, usage
-from undiffuse.data.source import Files, Hub, Shapes, Single, Smaller
+from undiffuse.data.own import Files, Hub
+from undiffuse.data.ready import Shapes
+from undiffuse.data.source import Single, Smaller
 from undiffuse.denoiser.prediction import X0
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogNormal

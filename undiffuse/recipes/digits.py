@@ -1,6 +1,6 @@
 """Handwritten digits on a laptop: the smallest pictures that a person can read."""
 
-from undiffuse.data.source import Digits
+from undiffuse.data.ready import Digits
 from undiffuse.loss.cross_entropy import CrossEntropy
 from undiffuse.net import UNet
 from undiffuse.recipe.model import GaussianDiffusion

@@ -1,7 +1,7 @@
 """A picture with its label: the mixed process on handwritten digits."""
 
 from undiffuse.codec import Labelled
-from undiffuse.data.source import Digits
+from undiffuse.data.ready import Digits
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
 from undiffuse.recipe.model import MixedDiffusion

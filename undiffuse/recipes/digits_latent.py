@@ -2,7 +2,7 @@
 
 from undiffuse.codec import MLPVAE
 from undiffuse.codec.vae import Fit
-from undiffuse.data.source import Digits
+from undiffuse.data.ready import Digits
 from undiffuse.net import MLP
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe

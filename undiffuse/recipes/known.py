@@ -2,7 +2,7 @@
 
 from undiffuse.codec import ConvVAE
 from undiffuse.codec.vae import Fit
-from undiffuse.data.source import WellKnown
+from undiffuse.data.ready import WellKnown
 from undiffuse.denoiser.prediction import Eps
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform

@@ -2,7 +2,7 @@
 
 from undiffuse.codec import MLPVAE
 from undiffuse.codec.vae import Fit
-from undiffuse.data.source import Letters
+from undiffuse.data.ready import Letters
 from undiffuse.denoiser.prediction import Eps
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import Uniform

@@ -11,6 +11,7 @@ from typing import TypeVar
 from undiffuse.condition.specification import Labels
 from undiffuse.core.configuration import override
 from undiffuse.core.errors import UserError
+from undiffuse.data.own import Files, Hub, SeriesFiles, TableFile, TextFile
 from undiffuse.data.readers.cells import number_of
 from undiffuse.data.readers.documents import is_documents
 from undiffuse.data.readers.large_cells import are_large, first_rows
@@ -19,7 +20,7 @@ from undiffuse.data.readers.points import LABELS
 from undiffuse.data.readers.raw import beginning
 from undiffuse.data.readers.series import NAMES, is_wav_folder
 from undiffuse.data.readers.text import ENDINGS
-from undiffuse.data.source import Files, Hub, SeriesFiles, Smaller, TableFile, TextFile
+from undiffuse.data.source import Smaller
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogNormal
 from undiffuse.loss.weight import EDMWeight

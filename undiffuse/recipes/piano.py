@@ -4,7 +4,7 @@ Keys are alike from top to bottom, so the height is folded into channels: what i
 depth goes where the keys are counted, and each place is told where it is. `docs/piano.md` has what mattered.
 """
 
-from undiffuse.data.source import Piano
+from undiffuse.data.ready import Piano
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogitNormal
 from undiffuse.net import SpaceToDepth, UNet

@@ -1,6 +1,7 @@
 """Series: a heart's pulse, and signals of one's own."""
 
-from undiffuse.data.source import Files, Pulse, SeriesFiles
+from undiffuse.data.own import Files, SeriesFiles
+from undiffuse.data.ready import Pulse
 from undiffuse.net import SignalUNet, UNet
 from undiffuse.recipe.model import GaussianDiffusion
 from undiffuse.recipe.recipe import Recipe

@@ -6,7 +6,7 @@ what mattered.
 
 from undiffuse.codec import ConvVAE
 from undiffuse.codec.vae import Fit
-from undiffuse.data.source import Shapes
+from undiffuse.data.ready import Shapes
 from undiffuse.denoiser.prediction import X0
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.time import LogNormal

@@ -1,7 +1,7 @@
 """Tables: one recipe for any, its numbers made normal and its categories masked."""
 
 from undiffuse.codec.table import Tabular
-from undiffuse.data.source import TableFile
+from undiffuse.data.own import TableFile
 from undiffuse.loss.mixed import MixedLoss
 from undiffuse.net.table import TableMLP
 from undiffuse.recipe.model import MixedDiffusion

@@ -1,7 +1,8 @@
 """Text: characters that are masked and predicted, and the heartbeat, the first benchmark of diffusion."""
 
 from undiffuse.codec import Tokens
-from undiffuse.data.source import Heartbeat, Shakespeare, TextFile
+from undiffuse.data.own import TextFile
+from undiffuse.data.ready import Heartbeat, Shakespeare
 from undiffuse.loss.categorical import MaskedBound, TokenBound
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform

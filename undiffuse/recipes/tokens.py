@@ -2,7 +2,7 @@
 
 from undiffuse.codec import VQVAE, Levels
 from undiffuse.codec.vae import Fit
-from undiffuse.data.source import Digits, WellKnown
+from undiffuse.data.ready import Digits, WellKnown
 from undiffuse.loss.categorical import MaskedBound, TokenBound
 from undiffuse.loss.draws import LowDiscrepancy
 from undiffuse.loss.time import Uniform

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from undiffuse.data.source import Toy
+from undiffuse.data.ready import Toy
 from undiffuse.denoiser.prediction import Velocity
 from undiffuse.loss.denoising import Denoising
 from undiffuse.loss.draws import Stratified

@@ -9,7 +9,7 @@ One command trains all three: stages within the decoder's run.
 
 from dataclasses import replace
 
-from undiffuse.data.source import Shapes
+from undiffuse.data.ready import Shapes
 from undiffuse.net import MLP, SpaceToDepth, UNet
 from undiffuse.recipe.model import GaussianDiffusion, PictureText
 from undiffuse.recipe.recipe import Below, Embeds, Recipe

@@ -7,7 +7,8 @@ from undiffuse.condition.scale import NAME
 from undiffuse.condition.specification import Labels, Specification
 from undiffuse.core.errors import UserError
 from undiffuse.data.dataset import Dataset, random_conditions
-from undiffuse.data.source import Elsewhere, Files, Hub, Restored, Single, Source
+from undiffuse.data.own import Elsewhere, Files, Hub
+from undiffuse.data.source import Restored, Single, Source
 from undiffuse.run.run import Run
 
 

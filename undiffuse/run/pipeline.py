@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from undiffuse.codec import Pretrained, Standard
-from undiffuse.data.source import Elsewhere
+from undiffuse.data.own import Elsewhere
 from undiffuse.pipeline.network import PipelineNet
 from undiffuse.pipeline.parts import parts_at
 from undiffuse.pipeline.read import read
