@@ -27,7 +27,7 @@ def test_what_an_error_says_to_type_is_what_helps(run, tmp_path, name, content, 
         code, out, err = run(command, name)
         assert (code, out) == (1, "") and advice in err and len(err.splitlines()) == 1
     assert not (tmp_path / "runs").exists()  # nothing half done is left behind
-    code, _, err = run("train", name, *advice.split(), *SMALL[name[-3:]], *TINY)
+    code, _, err = run("train", name, *advice.split(), *SMALL[name[-3:]], *TINY, "--precision", "fp32")
     assert (code, err) == (0, "")
     field, value = advice.removeprefix("--data.").split()
     data = undiffuse.load(tmp_path / "runs" / "a").recipe.data

@@ -148,8 +148,6 @@ def _run(
 
     accelerator = Accelerator(log_with=following.others or None, project_dir=folder)
     device, main = accelerator.device, accelerator.is_main_process
-    if recipe.training.precision == "bf16" and not half_is_fast(device):
-        caution("this processor imitates bf16, two to four times slower than fp32; --precision fp32 is faster here")
     stages = _stages(recipe, folder, quiet, accelerator, whole or folder, teacher or init, clock)
     data = told(recipe, stages, "train")
     facts: Facts = {"rows": len(data), "shape": data.shape, "data crc32": checksum(data.x)}
@@ -184,6 +182,8 @@ def _run(
             codec = _fitted(recipe, codec, recipe.codec.fit, data, accelerator, folder, facts, quiet)
         objective.codec.load_state_dict(codec.state_dict())
         compute_texts(objective.model, data.conditions, folder, main)
+        if recipe.training.precision == "bf16" and not half_is_fast(device):
+            caution("this processor imitates bf16, two to four times slower than fp32; --precision fp32 is faster here")
         rows = looked(cast(VAE | VQ, codec.to(device)), data) if codec.encoded_once else data
         trainer = Trainer(recipe, rows, accelerator, objective)
         product = partial(Model, trainer, recipe, folder, data, stages, following.preview)
