@@ -342,9 +342,10 @@ def test_a_network_that_is_told_a_picture_is_refused():
 
 
 def test_what_is_not_installed_is_named(folder, monkeypatch):
+    made = folder("plain")  # by diffusers
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(UserError, match=r"pip install 'undiffuse\[diffusers\]'"):
-        load(folder("plain"))
+        load(made)
 
 
 def test_words_of_a_model_of_labels_are_refused(folder):
